@@ -1,0 +1,67 @@
+// Package admissionregistration has the resources of the API group admissionregistration.k8s.io: names, defaults, validation,
+// columns and update rules.
+package admissionregistration
+
+import (
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+)
+
+// Resources is the group's part of the table.
+func Resources() []scheme.Resource {
+	return []scheme.Resource{
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicy",
+			Plural: "mutatingadmissionpolicies", Singular: "mutatingadmissionpolicy",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicy) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyList) },
+			StoragePrefix: "mutatingadmissionpolicies",
+		},
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicyBinding",
+			Plural: "mutatingadmissionpolicybindings", Singular: "mutatingadmissionpolicybinding",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBinding) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBindingList) },
+			StoragePrefix: "mutatingadmissionpolicybindings",
+		},
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration",
+			Plural: "mutatingwebhookconfigurations", Singular: "mutatingwebhookconfiguration",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingWebhookConfiguration) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingWebhookConfigurationList) },
+			StoragePrefix: "mutatingwebhookconfigurations",
+		},
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy",
+			Plural: "validatingadmissionpolicies", Singular: "validatingadmissionpolicy",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicy) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyList) },
+			StoragePrefix: "validatingadmissionpolicies",
+			Subresources: []scheme.Subresource{
+				{Name: "status", Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicyBinding",
+			Plural: "validatingadmissionpolicybindings", Singular: "validatingadmissionpolicybinding",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyBinding) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList) },
+			StoragePrefix: "validatingadmissionpolicybindings",
+		},
+		{
+			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration",
+			Plural: "validatingwebhookconfigurations", Singular: "validatingwebhookconfiguration",
+			Categories:    []string{"api-extensions"},
+			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingWebhookConfiguration) },
+			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingWebhookConfigurationList) },
+			StoragePrefix: "validatingwebhookconfigurations",
+		},
+	}
+}

@@ -1,0 +1,79 @@
+// Package apps has the resources of the API group apps: names, defaults, validation,
+// columns and update rules.
+package apps
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+)
+
+// Resources is the group's part of the table.
+func Resources() []scheme.Resource {
+	return []scheme.Resource{
+		{
+			Group: "apps", Version: "v1", Kind: "ControllerRevision",
+			Plural: "controllerrevisions", Singular: "controllerrevision",
+			Namespaced:    true,
+			New:           func() runtime.Object { return new(appsv1.ControllerRevision) },
+			NewList:       func() runtime.Object { return new(appsv1.ControllerRevisionList) },
+			StoragePrefix: "controllerrevisions",
+		},
+		{
+			Group: "apps", Version: "v1", Kind: "DaemonSet",
+			Plural: "daemonsets", Singular: "daemonset",
+			ShortNames:    []string{"ds"},
+			Categories:    []string{"all"},
+			Namespaced:    true,
+			New:           func() runtime.Object { return new(appsv1.DaemonSet) },
+			NewList:       func() runtime.Object { return new(appsv1.DaemonSetList) },
+			StoragePrefix: "daemonsets",
+			Subresources: []scheme.Subresource{
+				{Name: "status", Group: "apps", Version: "v1", Kind: "DaemonSet", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+		{
+			Group: "apps", Version: "v1", Kind: "Deployment",
+			Plural: "deployments", Singular: "deployment",
+			ShortNames:    []string{"deploy"},
+			Categories:    []string{"all"},
+			Namespaced:    true,
+			New:           func() runtime.Object { return new(appsv1.Deployment) },
+			NewList:       func() runtime.Object { return new(appsv1.DeploymentList) },
+			StoragePrefix: "deployments",
+			Subresources: []scheme.Subresource{
+				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Group: "apps", Version: "v1", Kind: "Deployment", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+		{
+			Group: "apps", Version: "v1", Kind: "ReplicaSet",
+			Plural: "replicasets", Singular: "replicaset",
+			ShortNames:    []string{"rs"},
+			Categories:    []string{"all"},
+			Namespaced:    true,
+			New:           func() runtime.Object { return new(appsv1.ReplicaSet) },
+			NewList:       func() runtime.Object { return new(appsv1.ReplicaSetList) },
+			StoragePrefix: "replicasets",
+			Subresources: []scheme.Subresource{
+				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Group: "apps", Version: "v1", Kind: "ReplicaSet", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+		{
+			Group: "apps", Version: "v1", Kind: "StatefulSet",
+			Plural: "statefulsets", Singular: "statefulset",
+			ShortNames:    []string{"sts"},
+			Categories:    []string{"all"},
+			Namespaced:    true,
+			New:           func() runtime.Object { return new(appsv1.StatefulSet) },
+			NewList:       func() runtime.Object { return new(appsv1.StatefulSetList) },
+			StoragePrefix: "statefulsets",
+			Subresources: []scheme.Subresource{
+				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Group: "apps", Version: "v1", Kind: "StatefulSet", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+	}
+}

@@ -1,0 +1,48 @@
+// Package builtin assembles the table of all built-in resources.
+package builtin
+
+import (
+	"xebec.dev/api/admissionregistration"
+	"xebec.dev/api/apps"
+	"xebec.dev/api/authentication"
+	"xebec.dev/api/authorization"
+	"xebec.dev/api/autoscaling"
+	"xebec.dev/api/batch"
+	"xebec.dev/api/certificates"
+	"xebec.dev/api/coordination"
+	"xebec.dev/api/core"
+	"xebec.dev/api/discovery"
+	"xebec.dev/api/flowcontrol"
+	"xebec.dev/api/networking"
+	"xebec.dev/api/node"
+	"xebec.dev/api/policy"
+	"xebec.dev/api/rbac"
+	"xebec.dev/api/resource"
+	"xebec.dev/api/scheduling"
+	"xebec.dev/api/scheme"
+	"xebec.dev/api/storage"
+)
+
+// Scheme is the table of what a Kubernetes v1.37 API server serves.
+func Scheme() *scheme.Scheme {
+	return scheme.New(
+		core.Resources(),
+		apps.Resources(),
+		authentication.Resources(),
+		authorization.Resources(),
+		autoscaling.Resources(),
+		batch.Resources(),
+		certificates.Resources(),
+		networking.Resources(),
+		policy.Resources(),
+		rbac.Resources(),
+		storage.Resources(),
+		admissionregistration.Resources(),
+		scheduling.Resources(),
+		coordination.Resources(),
+		node.Resources(),
+		discovery.Resources(),
+		resource.Resources(),
+		flowcontrol.Resources(),
+	)
+}

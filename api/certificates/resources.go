@@ -1,0 +1,28 @@
+// Package certificates has the resources of the API group certificates.k8s.io: names, defaults, validation,
+// columns and update rules.
+package certificates
+
+import (
+	certificatesv1 "k8s.io/api/certificates/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+)
+
+// Resources is the group's part of the table.
+func Resources() []scheme.Resource {
+	return []scheme.Resource{
+		{
+			Group: "certificates.k8s.io", Version: "v1", Kind: "CertificateSigningRequest",
+			Plural: "certificatesigningrequests", Singular: "certificatesigningrequest",
+			ShortNames:    []string{"csr"},
+			New:           func() runtime.Object { return new(certificatesv1.CertificateSigningRequest) },
+			NewList:       func() runtime.Object { return new(certificatesv1.CertificateSigningRequestList) },
+			StoragePrefix: "certificatesigningrequests",
+			Subresources: []scheme.Subresource{
+				{Name: "approval", Group: "certificates.k8s.io", Version: "v1", Kind: "CertificateSigningRequest", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Group: "certificates.k8s.io", Version: "v1", Kind: "CertificateSigningRequest", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+	}
+}

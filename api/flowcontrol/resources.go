@@ -1,0 +1,36 @@
+// Package flowcontrol has the resources of the API group flowcontrol.apiserver.k8s.io: names, defaults, validation,
+// columns and update rules.
+package flowcontrol
+
+import (
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+)
+
+// Resources is the group's part of the table.
+func Resources() []scheme.Resource {
+	return []scheme.Resource{
+		{
+			Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "FlowSchema",
+			Plural: "flowschemas", Singular: "flowschema",
+			New:           func() runtime.Object { return new(flowcontrolv1.FlowSchema) },
+			NewList:       func() runtime.Object { return new(flowcontrolv1.FlowSchemaList) },
+			StoragePrefix: "flowschemas",
+			Subresources: []scheme.Subresource{
+				{Name: "status", Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "FlowSchema", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+		{
+			Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "PriorityLevelConfiguration",
+			Plural: "prioritylevelconfigurations", Singular: "prioritylevelconfiguration",
+			New:           func() runtime.Object { return new(flowcontrolv1.PriorityLevelConfiguration) },
+			NewList:       func() runtime.Object { return new(flowcontrolv1.PriorityLevelConfigurationList) },
+			StoragePrefix: "prioritylevelconfigurations",
+			Subresources: []scheme.Subresource{
+				{Name: "status", Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "PriorityLevelConfiguration", Verbs: []string{"get", "patch", "update"}},
+			},
+		},
+	}
+}

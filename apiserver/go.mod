@@ -1,0 +1,3 @@
+module xebec.dev/apiserver
+
+go 1.26.0

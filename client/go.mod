@@ -1,0 +1,3 @@
+module xebec.dev/client
+
+go 1.26.0

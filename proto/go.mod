@@ -1,0 +1,3 @@
+module xebec.dev/proto
+
+go 1.26.0

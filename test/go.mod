@@ -1,0 +1,3 @@
+module xebec.dev/test
+
+go 1.26.0
