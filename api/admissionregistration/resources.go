@@ -44,7 +44,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyList) },
 			StoragePrefix: "validatingadmissionpolicies",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{

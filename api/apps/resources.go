@@ -30,7 +30,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(appsv1.DaemonSetList) },
 			StoragePrefix: "daemonsets",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "apps", Version: "v1", Kind: "DaemonSet", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -44,7 +44,7 @@ func Resources() []scheme.Resource {
 			StoragePrefix: "deployments",
 			Subresources: []scheme.Subresource{
 				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Group: "apps", Version: "v1", Kind: "Deployment", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -58,7 +58,7 @@ func Resources() []scheme.Resource {
 			StoragePrefix: "replicasets",
 			Subresources: []scheme.Subresource{
 				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Group: "apps", Version: "v1", Kind: "ReplicaSet", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -72,7 +72,7 @@ func Resources() []scheme.Resource {
 			StoragePrefix: "statefulsets",
 			Subresources: []scheme.Subresource{
 				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Group: "apps", Version: "v1", Kind: "StatefulSet", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

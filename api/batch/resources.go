@@ -22,7 +22,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(batchv1.CronJobList) },
 			StoragePrefix: "cronjobs",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "batch", Version: "v1", Kind: "CronJob", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -34,7 +34,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(batchv1.JobList) },
 			StoragePrefix: "jobs",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "batch", Version: "v1", Kind: "Job", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

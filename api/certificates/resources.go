@@ -20,8 +20,8 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(certificatesv1.CertificateSigningRequestList) },
 			StoragePrefix: "certificatesigningrequests",
 			Subresources: []scheme.Subresource{
-				{Name: "approval", Group: "certificates.k8s.io", Version: "v1", Kind: "CertificateSigningRequest", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Group: "certificates.k8s.io", Version: "v1", Kind: "CertificateSigningRequest", Verbs: []string{"get", "patch", "update"}},
+				{Name: "approval", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

@@ -19,7 +19,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(flowcontrolv1.FlowSchemaList) },
 			StoragePrefix: "flowschemas",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "FlowSchema", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -29,7 +29,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(flowcontrolv1.PriorityLevelConfigurationList) },
 			StoragePrefix: "prioritylevelconfigurations",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "flowcontrol.apiserver.k8s.io", Version: "v1", Kind: "PriorityLevelConfiguration", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

@@ -28,7 +28,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(networkingv1.IngressList) },
 			StoragePrefix: "ingress",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "networking.k8s.io", Version: "v1", Kind: "Ingress", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
@@ -55,7 +55,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(networkingv1.ServiceCIDRList) },
 			StoragePrefix: "servicecidrs",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "networking.k8s.io", Version: "v1", Kind: "ServiceCIDR", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

@@ -21,7 +21,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(policyv1.PodDisruptionBudgetList) },
 			StoragePrefix: "poddisruptionbudgets",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "policy", Version: "v1", Kind: "PodDisruptionBudget", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 	}

@@ -27,7 +27,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(resourcev1.ResourceClaimList) },
 			StoragePrefix: "resourceclaims",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "resource.k8s.io", Version: "v1", Kind: "ResourceClaim", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{

@@ -49,7 +49,7 @@ func Resources() []scheme.Resource {
 			NewList:       func() runtime.Object { return new(storagev1.VolumeAttachmentList) },
 			StoragePrefix: "volumeattachments",
 			Subresources: []scheme.Subresource{
-				{Name: "status", Group: "storage.k8s.io", Version: "v1", Kind: "VolumeAttachment", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}},
 			},
 		},
 		{
