@@ -1,0 +1,102 @@
+// Package admission is the chain of plugins that may change or refuse a
+// request after authorization, the same for REST and gRPC. One directory per
+// plugin.
+package admission
+
+import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/request"
+)
+
+// Operation is what is being done.
+type Operation string
+
+const (
+	Create  Operation = "CREATE"
+	Update  Operation = "UPDATE"
+	Delete  Operation = "DELETE"
+	Connect Operation = "CONNECT"
+)
+
+// Attributes is one request as plugins see it.
+type Attributes struct {
+	Operation   Operation
+	Resource    *scheme.Resource
+	Subresource string
+	Namespace   string
+	Name        string
+	// Object is the new object (nil for Delete): the storage type, or the
+	// subresource's own kind (Binding, Eviction, Scale, TokenRequest, PodExecOptions).
+	Object runtime.Object
+	// Old is the stored object before; nil for Create.
+	Old runtime.Object
+	// Options are the CreateOptions, UpdateOptions, PatchOptions or DeleteOptions.
+	Options runtime.Object
+	DryRun  bool
+	User    *request.User
+	// Warn adds a Warning header.
+	Warn func(text string)
+	// Annotate adds an audit annotation.
+	Annotate func(key, value string)
+}
+
+// Plugin has a name and handles some operations. It also implements Mutator,
+// Validator or both.
+type Plugin interface {
+	Name() string
+	// Handles is a cheap filter.
+	Handles(op Operation) bool
+}
+
+// Mutator may change Attributes.Object.
+type Mutator interface {
+	Admit(ctx context.Context, a *Attributes) error
+}
+
+// Validator may refuse, and must not change anything.
+type Validator interface {
+	Validate(ctx context.Context, a *Attributes) error
+}
+
+// Chain runs plugins in order.
+type Chain struct{ plugins []Plugin }
+
+// NewChain makes a chain; the order is the order of calls.
+func NewChain(plugins ...Plugin) *Chain { return &Chain{plugins} }
+
+// Admit runs the mutators. The first error ends it; errors are API statuses.
+func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
+	for _, p := range c.plugins {
+		if m, ok := p.(Mutator); ok && p.Handles(a.Operation) {
+			if err := m.Admit(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Validate runs the validators.
+func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
+	for _, p := range c.plugins {
+		if v, ok := p.(Validator); ok && p.Handles(a.Operation) {
+			if err := v.Validate(ctx, a); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Names lists the plugins in order.
+func (c *Chain) Names() []string {
+	names := make([]string, len(c.plugins))
+	for i, p := range c.plugins {
+		names[i] = p.Name()
+	}
+	return names
+}
