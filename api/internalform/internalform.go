@@ -1,0 +1,132 @@
+// Package internalform prints API values in validation messages the way
+// Kubernetes does. Kubernetes validates types without JSON names, so a struct
+// in a message shows Go field names and every unset field:
+// {"Name":"a","ResourceClaimName":null}.
+package internalform
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"sort"
+)
+
+// Of wraps a value for field.Invalid and field.Duplicate. It costs nothing
+// until the message is printed.
+func Of(v any) json.Marshaler { return form{v} }
+
+type form struct{ value any }
+
+func (f form) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	if err := write(&b, reflect.ValueOf(f.value)); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+var marshaler = reflect.TypeFor[json.Marshaler]()
+
+func write(b *bytes.Buffer, v reflect.Value) error {
+	if !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.IsNil() {
+		b.WriteString("null")
+		return nil
+	}
+	if v.Type().Implements(marshaler) {
+		return plain(b, v)
+	}
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return write(b, v.Elem())
+	case reflect.Struct:
+		if reflect.PointerTo(v.Type()).Implements(marshaler) {
+			p := reflect.New(v.Type())
+			p.Elem().Set(v)
+			return plain(b, p)
+		}
+		b.WriteByte('{')
+		first := true
+		if err := fields(b, v, &first); err != nil {
+			return err
+		}
+		b.WriteByte('}')
+		return nil
+	case reflect.Slice, reflect.Array:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			return plain(b, v)
+		}
+		b.WriteByte('[')
+		for i := range v.Len() {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			if err := write(b, v.Index(i)); err != nil {
+				return err
+			}
+		}
+		b.WriteByte(']')
+		return nil
+	case reflect.Map:
+		return writeMap(b, v)
+	}
+	return plain(b, v)
+}
+
+// fields writes a struct's fields; those of embedded structs are the outer
+// one's own, as in encoding/json.
+func fields(b *bytes.Buffer, v reflect.Value, first *bool) error {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			if err := fields(b, v.Field(i), first); err != nil {
+				return err
+			}
+			continue
+		}
+		if !f.IsExported() {
+			continue
+		}
+		if !*first {
+			b.WriteByte(',')
+		}
+		*first = false
+		name, _ := json.Marshal(f.Name)
+		b.Write(name)
+		b.WriteByte(':')
+		if err := write(b, v.Field(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeMap(b *bytes.Buffer, v reflect.Value) error {
+	keys := v.MapKeys()
+	sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
+	b.WriteByte('{')
+	for i, k := range keys {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(k.Interface())
+		if err != nil {
+			return err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		if err := write(b, v.MapIndex(k)); err != nil {
+			return err
+		}
+	}
+	b.WriteByte('}')
+	return nil
+}
+
+func plain(b *bytes.Buffer, v reflect.Value) error {
+	text, err := json.Marshal(v.Interface())
+	if err != nil {
+		return err
+	}
+	b.Write(text)
+	return nil
+}
