@@ -4,7 +4,10 @@ go 1.26.0
 
 require xebec.dev/api v0.0.0
 
-require k8s.io/apimachinery v0.37.2 // indirect
+require (
+	github.com/google/uuid v1.6.0 // indirect
+	k8s.io/apimachinery v0.37.2 // indirect
+)
 
 replace xebec.dev/api => ../api
 

@@ -2,6 +2,7 @@ package scheme
 
 import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -220,4 +221,12 @@ func eraseWarnDelete[T any](f func(*T, *metav1.DeleteOptions) []string) func(run
 		return nil
 	}
 	return func(o runtime.Object, d *metav1.DeleteOptions) []string { return f(any(o).(*T), d) }
+}
+
+// NameRule is ValidateName, or a DNS subdomain's rule.
+func (s *Strategy) NameRule() func(name string, prefix bool) []string {
+	if s.ValidateName != nil {
+		return s.ValidateName
+	}
+	return validation.NameIsDNSSubdomain
 }

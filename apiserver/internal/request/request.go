@@ -61,6 +61,8 @@ type Request struct {
 	AuditID   string
 	UserAgent string
 	Received  time.Time
+
+	notes notes
 }
 
 type key struct{}

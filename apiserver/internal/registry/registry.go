@@ -1,0 +1,170 @@
+// Package registry carries out what a request asks for: the verbs over stored
+// objects, the same for REST and gRPC. Per-kind behaviour is data in
+// xebec.dev/api; what needs the cluster's state sits here or in a Hook.
+//
+// Flow of a write: default (done by the decoder) → admission (mutate) →
+// prepare → validate → admission (validate) → storage.
+package registry
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/request"
+	"xebec.dev/apiserver/internal/storage"
+)
+
+// Target is what a request names.
+type Target struct {
+	scheme.Served
+	Namespace   string
+	Name        string
+	Subresource string
+}
+
+// Result is the answer of a write: a stored object, or another kind.
+type Result struct {
+	// Stored is set for an object of the target's resource.
+	Stored *storage.Object
+	// Other is set when the answer is of another kind (Status, Scale, Binding).
+	Other runtime.Object
+	// Created is true when the write made the object (201).
+	Created bool
+	// Pending is true when a delete was accepted and goes on (202).
+	Pending bool
+}
+
+// FieldManager keeps metadata.managedFields of one served resource.
+type FieldManager interface {
+	Create(obj scheme.Object, manager string, now time.Time) error
+	Update(live, obj scheme.Object, manager, subresource string, now time.Time) error
+	Apply(live scheme.Object, patch []byte, manager string, force bool, subresource string, now time.Time) (scheme.Object, error)
+}
+
+// Patcher applies a JSON, merge or strategic merge patch to the live object
+// and gives the decoded, defaulted result in the storage type.
+type Patcher func(t types.PatchType, served scheme.Served, live scheme.Object, body []byte, fieldValidation string) (scheme.Object, []string, error)
+
+// Hook adds behaviour that needs the cluster to one resource.
+type Hook struct {
+	// BeforeCreate runs before validation and may allocate; finish is called
+	// once with the outcome.
+	BeforeCreate func(ctx context.Context, obj scheme.Object, dryRun bool) (finish func(ok bool), err error)
+	BeforeUpdate func(ctx context.Context, obj, old scheme.Object, dryRun bool) (finish func(ok bool), err error)
+	// AfterDelete runs once the object is gone.
+	AfterDelete func(ctx context.Context, obj scheme.Object)
+	// Removable reports whether an object marked for deletion, without
+	// finalizers, may go now (namespaces wait for spec.finalizers).
+	Removable func(obj scheme.Object) bool
+	// BeforeDelete may mark the object instead of removing it (namespaces);
+	// marked is true when it changed obj, which is then stored.
+	BeforeDelete func(ctx context.Context, obj scheme.Object, o *metav1.DeleteOptions, now metav1.Time) (marked bool, err error)
+}
+
+// Options are the registry's surroundings. All are required but Hooks.
+type Options struct {
+	Store     storage.Store
+	Admission *admission.Chain
+	Managers  func(served scheme.Served, subresource string) FieldManager
+	Patch     Patcher
+	// Hooks by resource.
+	Hooks map[*scheme.Resource]*Hook
+	// CanCreate says whether the request's user may create the target, asked
+	// when an update would create.
+	CanCreate func(ctx context.Context, t Target) error
+	// EventTTL replaces Resource.TTLSeconds where that is set.
+	EventTTL time.Duration
+}
+
+// Registry serves the verbs.
+type Registry struct {
+	Options
+}
+
+// New makes a registry.
+func New(o Options) *Registry { return &Registry{o} }
+
+func (r *Registry) hook(res *scheme.Resource) *Hook {
+	if h := r.Hooks[res]; h != nil {
+		return h
+	}
+	return &noHook
+}
+
+var noHook Hook
+
+func (r *Registry) ttl(res *scheme.Resource) time.Duration {
+	if res.TTLSeconds == 0 {
+		return 0
+	}
+	if r.EventTTL > 0 {
+		return r.EventTTL
+	}
+	return time.Duration(res.TTLSeconds) * time.Second
+}
+
+// Decode makes the struct of a stored object, with its resourceVersion and
+// kind set.
+func Decode(res *scheme.Resource, o *storage.Object) (scheme.Object, error) {
+	obj := res.New().(scheme.Object)
+	if err := obj.Unmarshal(o.Raw); err != nil {
+		return nil, apierrors.NewInternalError(&corruptError{res, o, err})
+	}
+	obj.SetResourceVersion(strconv.FormatInt(o.Revision, 10))
+	obj.GetObjectKind().SetGroupVersionKind(res.GroupVersionKind())
+	if res.Strategy.Default != nil {
+		res.Strategy.Default(obj)
+	}
+	return obj, nil
+}
+
+// Encode makes the bytes to store: without resourceVersion.
+func Encode(obj scheme.Object) ([]byte, error) {
+	rv := obj.GetResourceVersion()
+	obj.SetResourceVersion("")
+	raw, err := obj.Marshal()
+	obj.SetResourceVersion(rv)
+	if err != nil {
+		return nil, apierrors.NewInternalError(err)
+	}
+	return raw, nil
+}
+
+func (r *Registry) context(ctx context.Context, t Target, dryRun bool) scheme.Context {
+	c := scheme.Context{Now: metav1.NewTime(time.Now().Truncate(time.Second)), Subresource: t.Subresource, DryRun: dryRun}
+	if q := request.From(ctx); q != nil {
+		c.User = q.User
+	}
+	return c
+}
+
+func (r *Registry) attributes(ctx context.Context, op admission.Operation, t Target, obj, old, options runtime.Object, dryRun bool) *admission.Attributes {
+	a := &admission.Attributes{
+		Operation: op, Resource: t.Resource, Subresource: t.Subresource, Namespace: t.Namespace, Name: t.Name,
+		Object: obj, Old: old, Options: options, DryRun: dryRun,
+		Warn:     func(text string) { request.Warn(ctx, text) },
+		Annotate: func(key, value string) { request.Annotate(ctx, key, value) },
+	}
+	if q := request.From(ctx); q != nil {
+		a.User = &q.User
+	} else {
+		a.User = &request.User{}
+	}
+	return a
+}
+
+func warn(ctx context.Context, texts []string) {
+	for _, t := range texts {
+		request.Warn(ctx, t)
+	}
+}
+
+func isDryRun(values []string) bool { return len(values) > 0 }
