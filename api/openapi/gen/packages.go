@@ -1,0 +1,7 @@
+package main
+
+// The modules whose packages are read must stay in go.mod.
+import (
+	_ "k8s.io/api/core/v1"
+	_ "xebec.dev/api/scheme"
+)
