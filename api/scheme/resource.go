@@ -57,6 +57,8 @@ type Resource struct {
 	// ("Created At"). Row yields one cell per column.
 	Columns []metav1.TableColumnDefinition
 	Row     func(obj runtime.Object, now metav1.Time) []any
+	// RowConditions marks rows (a pod that has completed); nil marks none.
+	RowConditions func(obj runtime.Object) []metav1.TableRowCondition
 
 	// Strategy is the behaviour of the main resource.
 	Strategy Strategy

@@ -1,0 +1,52 @@
+package codec
+
+import (
+	"strings"
+
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// DecodeJSON reads one JSON document into a struct as Kubernetes does: names
+// match by case, integers stay integers. With strict it also returns what was
+// unknown or given twice, in the order of the document; the struct is filled
+// all the same.
+func DecodeJSON(data []byte, into any, strict bool) (problems []error, err error) {
+	if strict {
+		return kjson.UnmarshalStrict(data, into)
+	}
+	return nil, kjson.UnmarshalCaseSensitivePreserveInts(data, into)
+}
+
+// JSONFromYAML turns a YAML document into JSON. With strict a key given twice
+// in one map is a problem.
+func JSONFromYAML(data []byte, strict bool) (json []byte, problem error, err error) {
+	json, err = yaml.YAMLToJSON(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if strict {
+		_, problem = yaml.YAMLToJSONStrict(data)
+	}
+	return json, problem, nil
+}
+
+// YAMLFromJSON is the YAML form that Kubernetes answers: keys in order.
+func YAMLFromJSON(data []byte) ([]byte, error) { return yaml.JSONToYAML(data) }
+
+// Warnings are strict problems as the texts of Warning headers: one a line,
+// without YAML's preamble.
+func Warnings(problems []error) []string {
+	var out []string
+	for _, p := range problems {
+		text, isYAML := strings.CutPrefix(p.Error(), "yaml: unmarshal errors:\n")
+		if !isYAML {
+			out = append(out, text)
+			continue
+		}
+		for _, line := range strings.Split(text, "\n") {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
+}

@@ -1,0 +1,185 @@
+// Package encode turns stored bytes into answers. What a client reads most,
+// whole objects in protobuf or JSON, is made from the bytes alone: protobuf by
+// copying, JSON by transcoding. Structs are built for tables and for versions
+// other than the stored one.
+package encode
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"xebec.dev/api/codec"
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/storage"
+)
+
+// Encoder encodes the objects of one resource at one version. It is immutable
+// and safe for concurrent use; make one per served version and keep it.
+type Encoder struct {
+	res        scheme.Served
+	apiVersion string
+	kind       string
+	listKind   string
+	// version is the index among the served versions, for Memo keys.
+	version int
+	// custom objects are stored as JSON.
+	custom bool
+}
+
+// New makes the Encoder of a resource at a version.
+func New(res scheme.Served) *Encoder {
+	e := &Encoder{res: res}
+	gv := schema.GroupVersion{Group: res.At.Group, Version: res.At.Version}
+	e.apiVersion, e.kind, e.listKind = gv.String(), res.At.Kind, res.Lists()
+	if e.kind == "" {
+		e.kind = res.Kind
+	}
+	if res.At.Kind != "" && res.At.Kind != res.Kind {
+		e.listKind = res.At.Kind + "List"
+	}
+	e.version = slices.IndexFunc(res.ServedVersions(), func(v scheme.Version) bool {
+		return v.Group == res.At.Group && v.Version == res.At.Version
+	})
+	_, isMessage := res.New().(scheme.Message)
+	e.custom = !isMessage
+	return e
+}
+
+// Custom reports whether the objects are custom resources, stored as JSON and
+// without a protobuf form.
+func (e *Encoder) Custom() bool { return e.custom }
+
+// Decode makes the stored object's struct, with its resourceVersion.
+func (e *Encoder) Decode(o *storage.Object) (runtime.Object, error) {
+	obj := e.res.New()
+	if m, ok := obj.(scheme.Message); ok {
+		if err := m.Unmarshal(o.Raw); err != nil {
+			return nil, fmt.Errorf("decode stored %s %s/%s: %w", e.kind, o.Namespace, o.Name, err)
+		}
+	} else if err := json.Unmarshal(o.Raw, obj); err != nil {
+		return nil, fmt.Errorf("decode stored %s %s/%s: %w", e.kind, o.Namespace, o.Name, err)
+	}
+	setRevision(obj, o.Revision)
+	return obj, nil
+}
+
+func setRevision(obj runtime.Object, revision int64) {
+	if m, ok := obj.(metav1.Object); ok && revision != 0 {
+		m.SetResourceVersion(strconv.FormatInt(revision, 10))
+	}
+}
+
+// AppendObject appends the answer that carries one object.
+func (e *Encoder) AppendObject(dst []byte, f Format, o *storage.Object) ([]byte, error) {
+	obj, err := e.Decode(o)
+	if err != nil {
+		return dst, err
+	}
+	return e.AppendStruct(dst, f, obj)
+}
+
+// AppendStruct appends the answer that carries an object of the storage type.
+// The struct is shown as it is, resourceVersion included; its kind is not
+// looked at. It is not changed.
+func (e *Encoder) AppendStruct(dst []byte, f Format, obj runtime.Object) ([]byte, error) {
+	switch f.Shape {
+	case Table:
+		t, err := e.table(f, []runtime.Object{obj}, metav1.ListMeta{})
+		if err != nil {
+			return dst, err
+		}
+		if m, ok := obj.(metav1.Object); ok {
+			t.ResourceVersion = m.GetResourceVersion()
+		}
+		return appendAny(dst, f, t)
+	case Partial:
+		p, err := partial(f, obj)
+		if err != nil {
+			return dst, err
+		}
+		return appendAny(dst, f, p)
+	case PartialList:
+		return dst, NotAcceptable(fmt.Sprintf("you requested PartialObjectMetadataList, but the requested object is not a list (%s)", e.goType(e.res.Kind)))
+	}
+	out, err := e.convert(obj)
+	if err != nil {
+		return dst, err
+	}
+	return appendAny(dst, f, out)
+}
+
+// convert gives an object of the served version with its kind set, sharing
+// with obj what it can.
+func (e *Encoder) convert(obj runtime.Object) (runtime.Object, error) {
+	out := obj
+	if e.res.At.Encode != nil {
+		in, ok := obj.(scheme.Object)
+		if !ok {
+			return nil, fmt.Errorf("encode %s: %T is not an object", e.kind, obj)
+		}
+		var err error
+		if out, err = e.res.At.Encode(in); err != nil {
+			return nil, err
+		}
+	} else {
+		out = obj.DeepCopyObject()
+	}
+	out.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(e.apiVersion, e.kind))
+	return out, nil
+}
+
+// goType is how Kubernetes prints the Go type of one of its internal kinds.
+func (e *Encoder) goType(kind string) string {
+	return "*" + codec.InternalPackage(e.res.Group) + "." + kind
+}
+
+// appendAny serializes a struct whose kind is set.
+func appendAny(dst []byte, f Format, obj runtime.Object) ([]byte, error) {
+	if f.Media == Protobuf {
+		return appendProtobuf(dst, obj)
+	}
+	b, err := json.Marshal(obj)
+	if err != nil {
+		return dst, err
+	}
+	return appendJSON(dst, f, b)
+}
+
+// appendJSON finishes JSON as the format asks: indented, as YAML, or with the
+// newline that ends plain JSON answers.
+func appendJSON(dst []byte, f Format, b []byte) ([]byte, error) {
+	switch {
+	case f.Media == YAML:
+		y, err := codec.YAMLFromJSON(b)
+		return append(dst, y...), err
+	case f.Pretty:
+		buf := bytes.NewBuffer(dst)
+		err := json.Indent(buf, b, "", "  ")
+		return buf.Bytes(), err
+	}
+	return append(append(dst, b...), '\n'), nil
+}
+
+func appendProtobuf(dst []byte, obj runtime.Object) ([]byte, error) {
+	gvk := obj.GetObjectKind().GroupVersionKind()
+	m, ok := obj.(scheme.Message)
+	if !ok {
+		return dst, NotAcceptable(fmt.Sprintf("object %T does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message", obj))
+	}
+	apiVersion, kind := gvk.ToAPIVersionAndKind()
+	n := m.Size()
+	dst = codec.AppendEnvelopeHeader(dst, apiVersion, kind, n)
+	start := len(dst)
+	dst = append(dst, make([]byte, n)...)
+	if _, err := m.MarshalToSizedBuffer(dst[start:]); err != nil {
+		return dst, err
+	}
+	return codec.AppendEnvelopeTail(dst), nil
+}
