@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Resource describes one resource. Group, Version and Kind are those of the
@@ -92,6 +93,12 @@ type Version struct {
 	// Default sets this version's own defaults before Decode. Nil when the
 	// storage type's defaults are enough.
 	Default func(in runtime.Object)
+	// ValidateCreate and ValidateUpdate replace those of the strategy for
+	// requests at this version. Nil means the same.
+	ValidateCreate func(obj runtime.Object) field.ErrorList
+	ValidateUpdate func(obj, old runtime.Object) field.ErrorList
+	// Deprecated is a warning that goes with every answer at this version.
+	Deprecated string
 }
 
 // SelectableField is a field selector label and where its value is found.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
 // Scheme is the table: an immutable set of resources.
@@ -19,6 +21,23 @@ type Scheme struct {
 type Served struct {
 	*Resource
 	At Version
+}
+
+// CreateRule is how a create at this version is validated; nil when nothing is.
+func (s Served) CreateRule() func(obj runtime.Object) field.ErrorList {
+	if s.At.ValidateCreate != nil {
+		return s.At.ValidateCreate
+	}
+	return s.Strategy.ValidateCreate
+}
+
+// UpdateRule is how an update of the main resource at this version is
+// validated; nil when nothing is.
+func (s Served) UpdateRule() func(obj, old runtime.Object) field.ErrorList {
+	if s.At.ValidateUpdate != nil {
+		return s.At.ValidateUpdate
+	}
+	return s.Strategy.ValidateUpdate
 }
 
 // New builds a table. It panics when two resources claim one name, which is a
