@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -139,8 +138,8 @@ func (r *Registry) prepareCreate(ctx context.Context, t Target, obj scheme.Objec
 	if !s.OwnMetadata {
 		errs = validation.ValidateObjectMetaAccessor(obj, t.Namespaced, s.NameRule(), field.NewPath("metadata"))
 	}
-	if s.ValidateCreate != nil {
-		errs = append(errs, s.ValidateCreate(obj)...)
+	if validate := t.CreateRule(); validate != nil {
+		errs = append(errs, validate(obj)...)
 	}
 	if len(errs) > 0 {
 		return apierrors.NewInvalid(t.kind(), obj.GetName(), errs)
@@ -170,17 +169,4 @@ func generateName(prefix string) string {
 		prefix = prefix[:maxGeneratedPrefix]
 	}
 	return prefix + rand.String(suffixLength)
-}
-
-func matchNamespace(t *Target, obj scheme.Object) error {
-	switch ns := obj.GetNamespace(); {
-	case ns == t.Namespace:
-		return nil
-	case ns == "":
-		obj.SetNamespace(t.Namespace)
-		return nil
-	case t.Namespace == "":
-		return apierrors.NewBadRequest("namespace must not be provided on cluster-scoped objects")
-	}
-	return apierrors.NewBadRequest(fmt.Sprintf("the namespace of the provided object does not match the namespace sent on the request"))
 }

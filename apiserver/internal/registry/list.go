@@ -165,6 +165,7 @@ func validateWatchVersion(o *metav1.ListOptions) field.ErrorList {
 	}
 	return errs
 }
+
 // selection turns the selectors of a list or watch into requirements on the
 // index entry of each object.
 func (t *Target) selection(o *metav1.ListOptions) (storage.Selection, error) {

@@ -71,6 +71,7 @@ type Hook struct {
 
 // Options are the registry's surroundings. All are required but Hooks.
 type Options struct {
+	Scheme    *scheme.Scheme
 	Store     storage.Store
 	Admission *admission.Chain
 	Managers  func(served scheme.Served, subresource string) FieldManager
@@ -80,6 +81,8 @@ type Options struct {
 	// CanCreate says whether the request's user may create the target, asked
 	// when an update would create.
 	CanCreate func(ctx context.Context, t Target) error
+	Reviewer  Reviewer
+	Tokens    Tokens
 	// EventTTL replaces Resource.TTLSeconds where that is set.
 	EventTTL time.Duration
 }

@@ -82,7 +82,7 @@ func (r *Registry) Update(ctx context.Context, t Target, obj scheme.Object, o *m
 	return r.update(ctx, u)
 }
 
-func matchName(t *Target, obj scheme.Object) error {
+func matchName(t *Target, obj metav1.Object) error {
 	switch obj.GetName() {
 	case t.Name:
 		return nil
@@ -151,7 +151,7 @@ func (r *Registry) updateMissing(ctx context.Context, u *updating) (*Result, err
 	}
 	if !u.apply && obj.GetUID() != "" {
 		return nil, apierrors.NewConflict(u.groupResource(), u.Name,
-			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: ", obj.GetUID()))
+			errPreconditionUID(obj.GetUID(), ""))
 	}
 	obj.SetResourceVersion("")
 	options := &metav1.CreateOptions{FieldManager: u.manager}
@@ -254,7 +254,7 @@ func (u *updating) writeError(err error) error {
 func (r *Registry) checkPreconditions(u *updating, obj, old scheme.Object, revision int64) error {
 	if uid := obj.GetUID(); u.given && uid != "" && uid != old.GetUID() {
 		return apierrors.NewConflict(u.groupResource(), u.Name,
-			fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", uid, old.GetUID()))
+			errPreconditionUID(uid, old.GetUID()))
 	}
 	rv := obj.GetResourceVersion()
 	if rv == "" || rv == "0" && u.given {
@@ -294,8 +294,12 @@ func (r *Registry) prepareUpdate(ctx context.Context, u *updating, obj, old sche
 	if !u.Strategy.OwnMetadata {
 		errs = validation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
 	}
-	if u.strategy.ValidateUpdate != nil {
-		errs = append(errs, u.strategy.ValidateUpdate(obj, old)...)
+	validate := u.strategy.ValidateUpdate
+	if u.Subresource == "" {
+		validate = u.UpdateRule()
+	}
+	if validate != nil {
+		errs = append(errs, validate(obj, old)...)
 	}
 	if len(errs) > 0 {
 		return apierrors.NewInvalid(u.kind(), u.Name, errs)

@@ -1,0 +1,125 @@
+// Package pipeline is the part of a request that REST and gRPC share before
+// the registry: authentication, impersonation, flow control, authorization.
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"xebec.dev/apiserver/internal/authn"
+	"xebec.dev/apiserver/internal/authz"
+	"xebec.dev/apiserver/internal/request"
+)
+
+// Impersonator replaces the user of a request that asks for it, if it may.
+type Impersonator interface {
+	Impersonate(ctx context.Context, r *request.Request, c *request.Credentials) error
+}
+
+// Flow admits a request to a place among those in flight.
+type Flow interface {
+	// Enter waits for a place; leave gives it back.
+	Enter(ctx context.Context, r *request.Request) (leave func(), err error)
+}
+
+// Options are the stages.
+type Options struct {
+	Authenticator authn.Authenticator
+	Authorizer    authz.Authorizer
+	Impersonator  Impersonator
+	Flow          Flow
+	// Observe is told of each request's end.
+	Observe func(r *request.Request, code int)
+}
+
+// Pipeline runs the stages.
+type Pipeline struct{ o Options }
+
+// New makes a pipeline.
+func New(o Options) *Pipeline { return &Pipeline{o} }
+
+// Begin takes a request through all stages. done must be called with the
+// status code once it is answered, also after an error of a later stage.
+func (p *Pipeline) Begin(ctx context.Context, r *request.Request, c *request.Credentials) (_ context.Context, done func(code int), err error) {
+	done = func(int) {}
+	if p.o.Observe != nil {
+		done = func(code int) { p.o.Observe(r, code) }
+	}
+	defer func() {
+		if err != nil {
+			done(codeOf(err))
+		}
+	}()
+	id, err := p.o.Authenticator.Authenticate(ctx, c)
+	if err != nil || id == nil {
+		return ctx, done, apierrors.NewUnauthorized("Unauthorized")
+	}
+	r.User, r.AuthMethod, r.CredentialID = id.User, id.Method, id.CredentialID
+	if p.o.Impersonator != nil {
+		if err := p.o.Impersonator.Impersonate(ctx, r, c); err != nil {
+			return ctx, done, err
+		}
+	}
+	if p.o.Flow != nil {
+		leave, err := p.o.Flow.Enter(ctx, r)
+		if err != nil {
+			return ctx, done, err
+		}
+		end := done
+		done = func(code int) { leave(); end(code) }
+	}
+	return ctx, done, p.Authorize(ctx, &r.User, &r.Info)
+}
+
+func codeOf(err error) int {
+	if s, ok := err.(apierrors.APIStatus); ok {
+		return int(s.Status().Code)
+	}
+	return 500
+}
+
+// Authorize asks the authorizer; nil when allowed.
+func (p *Pipeline) Authorize(ctx context.Context, u *request.User, i *request.Info) error {
+	decision, reason, err := p.o.Authorizer.Authorize(ctx, u, i)
+	if decision == authz.Allow {
+		return nil
+	}
+	if err != nil && reason == "" {
+		reason = err.Error()
+	}
+	return Forbidden(u, i, reason)
+}
+
+// Forbidden is the 403 for a user and what it asked.
+func Forbidden(u *request.User, i *request.Info, reason string) error {
+	var message string
+	gr := schema.GroupResource{Group: i.Group, Resource: i.Resource}
+	switch {
+	case !i.IsResource:
+		message = fmt.Sprintf("User %q cannot %s path %q", u.Name, i.Verb, i.Path)
+	default:
+		resource := i.Resource
+		if i.Subresource != "" {
+			resource += "/" + i.Subresource
+		}
+		message = fmt.Sprintf("User %q cannot %s resource %q in API group %q", u.Name, i.Verb, resource, i.Group)
+		if i.Namespace != "" {
+			message += fmt.Sprintf(" in the namespace %q", i.Namespace)
+		} else {
+			message += " at the cluster scope"
+		}
+	}
+	if reason != "" {
+		message += ": " + reason
+	}
+	e := apierrors.NewForbidden(gr, i.Name, fmt.Errorf("%s", message))
+	if !i.IsResource {
+		e.ErrStatus.Message = "forbidden: " + message
+		e.ErrStatus.Details = &metav1.StatusDetails{}
+	}
+	return e
+}

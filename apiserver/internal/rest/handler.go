@@ -1,0 +1,252 @@
+// Package rest is the HTTP front door: the Kubernetes REST API.
+//
+// A request goes authn → flow → authz → registry; bodies and answers pass
+// through decode and encode.
+package rest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/decode"
+	"xebec.dev/apiserver/internal/encode"
+	"xebec.dev/apiserver/internal/pipeline"
+	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/request"
+)
+
+// Options are the handler's surroundings.
+type Options struct {
+	Scheme   *scheme.Scheme
+	Registry *registry.Registry
+	Pipeline *pipeline.Pipeline
+	// Paths serves everything that is not a resource: discovery, OpenAPI,
+	// health, version, metrics. It is asked after authorization.
+	Paths http.Handler
+	// Connect serves the subresources that reach a kubelet or a proxied
+	// object: log, exec, attach, portforward, proxy.
+	Connect func(w http.ResponseWriter, r *http.Request, t registry.Target, info *request.Info)
+	// Served reports whether --runtime-config leaves a version on.
+	Served func(gv schema.GroupVersion, resource string) bool
+	// RequestTimeout bounds everything but watches and streams; 0 is 60 s.
+	RequestTimeout time.Duration
+	// MinWatch is the shortest time a watch without timeoutSeconds lives,
+	// doubled at random; 0 is 30 minutes.
+	MinWatch time.Duration
+	// Draining is closed when the server begins to shut down; watches end.
+	Draining <-chan struct{}
+	Log      *zap.Logger
+}
+
+// Handler serves REST.
+type Handler struct {
+	Options
+	encoders map[schema.GroupVersionResource]*encode.Encoder
+}
+
+// New makes a handler.
+func New(o Options) *Handler {
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = 60 * time.Second
+	}
+	if o.MinWatch == 0 {
+		o.MinWatch = 30 * time.Minute
+	}
+	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}}
+	for _, r := range o.Scheme.Resources() {
+		for _, v := range r.ServedVersions() {
+			gvr := schema.GroupVersionResource{Group: v.Group, Version: v.Version, Resource: r.Plural}
+			if served, ok := o.Scheme.At(gvr); ok {
+				h.encoders[gvr] = encode.New(served)
+			}
+		}
+	}
+	return h
+}
+
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req := &request.Request{
+		Info: ParseInfo(r), UserAgent: r.UserAgent(), Received: time.Now(),
+		AuditID: auditID(r.Header.Get("Audit-Id")),
+	}
+	header := w.Header()
+	header.Set("Audit-Id", req.AuditID)
+	header.Set("Cache-Control", "no-cache, private")
+	ctx := request.With(r.Context(), req)
+	defer h.recover(w, r, req)
+	ctx, done, err := h.Pipeline.Begin(ctx, req, credentials(r))
+	if err != nil {
+		h.fail(w, r.WithContext(ctx), err)
+		return
+	}
+	rec := &recorder{ResponseWriter: w}
+	defer func() { done(rec.code()) }()
+	h.serve(rec, r.WithContext(ctx), req)
+}
+
+func (h *Handler) recover(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	h.Log.Error("a request panicked", zap.String("verb", req.Verb), zap.String("path", req.Path), zap.Any("panic", p), zap.Stack("stack"))
+	http.Error(w, "This request caused apiserver to panic. Look in the logs for details.", http.StatusInternalServerError)
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Request) {
+	if !req.IsResource {
+		h.Paths.ServeHTTP(w, r)
+		return
+	}
+	t, err := h.target(&req.Info)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	if connects(&req.Info) {
+		h.Connect(w, r, t, &req.Info)
+		return
+	}
+	if req.Verb != "watch" {
+		ctx, cancel := context.WithTimeout(r.Context(), h.timeout(r))
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	if err := h.resource(w, r, t, req); err != nil {
+		h.fail(w, r, err)
+	}
+}
+
+// timeout is the client's ?timeout=, never more than ours.
+func (h *Handler) timeout(r *http.Request) time.Duration {
+	if v := r.URL.Query().Get("timeout"); v != "" {
+		if d, err := time.ParseDuration(v); err == nil && d > 0 && d < h.RequestTimeout {
+			return d
+		}
+	}
+	return h.RequestTimeout
+}
+
+var connectSubresources = map[string]bool{"log": true, "exec": true, "attach": true, "portforward": true, "proxy": true}
+
+func connects(i *request.Info) bool {
+	return i.Group == "" && connectSubresources[i.Subresource] &&
+		(i.Resource == "pods" || i.Subresource == "proxy" && (i.Resource == "nodes" || i.Resource == "services"))
+}
+
+// target finds the resource; 404 when there is none at this path.
+func (h *Handler) target(i *request.Info) (registry.Target, error) {
+	gvr := schema.GroupVersionResource{Group: i.Group, Version: i.Version, Resource: i.Resource}
+	served, ok := h.Scheme.At(gvr)
+	if !ok || !h.Served(gvr.GroupVersion(), i.Resource) {
+		return registry.Target{}, errNoSuchResource
+	}
+	t := registry.Target{Served: served, Namespace: i.Namespace, Name: i.Name, Subresource: i.Subresource}
+	if i.Resource == "namespaces" && i.Group == "" {
+		t.Namespace = ""
+	}
+	if err := checkScope(&t, i); err != nil {
+		return t, err
+	}
+	if i.Subresource != "" && (served.Subresource(i.Subresource) == nil || len(i.Parts) > 0 && i.Subresource != "proxy") {
+		return t, errNoSuchResource
+	}
+	return t, nil
+}
+
+// checkScope refuses a cluster path of a namespaced object and the reverse.
+func checkScope(t *registry.Target, i *request.Info) error {
+	if !t.Namespaced {
+		if t.Namespace != "" {
+			return errNoSuchResource
+		}
+		return nil
+	}
+	switch {
+	case t.Namespace != "":
+		return nil
+	case i.Verb == "list" || i.Verb == "watch":
+		return nil
+	case t.Resource.NewList == nil && i.Name == "":
+		return errNoMethod // create-only kinds want a namespace
+	case i.Name != "":
+		return errNoSuchResource
+	}
+	return errNoMethod
+}
+
+var (
+	errNoSuchResource = &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound,
+		Message: "the server could not find the requested resource", Details: &metav1.StatusDetails{},
+	}}
+	errNoMethod = &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusMethodNotAllowed, Reason: metav1.StatusReasonMethodNotAllowed,
+		Message: "the server does not allow this method on the requested resource", Details: &metav1.StatusDetails{},
+	}}
+)
+
+func readBody(r *http.Request) ([]byte, error) {
+	return decode.Read(r.Body, r.ContentLength, decode.MaxBody)
+}
+
+func auditID(given string) string {
+	if given != "" && len(given) <= 64 {
+		return given
+	}
+	return uuid.NewString()
+}
+
+func credentials(r *http.Request) *request.Credentials {
+	c := &request.Credentials{Header: func(name string) []string { return r.Header.Values(name) }}
+	c.Headers = func(prefix string) []string {
+		var names []string
+		for name := range r.Header {
+			if len(name) > len(prefix) && strings.EqualFold(name[:len(prefix)], prefix) {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	if r.TLS != nil {
+		c.Certificates = r.TLS.PeerCertificates
+	}
+	if host, port, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		n, _ := strconv.Atoi(port)
+		c.Remote = &net.TCPAddr{IP: net.ParseIP(host), Port: n}
+	}
+	return c
+}
+
+// fail writes an error as a Status.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		if errors.Is(err, context.Canceled) {
+			return
+		}
+		status = apierrors.NewInternalError(err)
+	}
+	s := status.Status()
+	s.Kind, s.APIVersion = "Status", "v1"
+	if s.Details != nil && s.Details.RetryAfterSeconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
+	}
+	format := encode.NegotiateError(r.Header.Get("Accept"))
+	h.writeAny(w, r, format, int(s.Code), &s)
+}

@@ -1,0 +1,160 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"xebec.dev/apiserver/internal/encode"
+	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/storage"
+)
+
+// watch streams events until the client goes, the time is up, the server
+// drains or the cursor is overwritten.
+func (x *exchange) watch() error {
+	f, err := x.negotiate(encode.Endpoint{Collection: true, Watch: true})
+	if err != nil {
+		return err
+	}
+	o, err := listOptions(x.query)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(x.r.Context(), x.watchTime(o.TimeoutSeconds))
+	defer cancel()
+	watcher, err := x.Registry.Watch(ctx, x.t, o)
+	if err != nil {
+		return x.watchError(f, err)
+	}
+	defer watcher.Close()
+	x.head(f)
+	x.stream(ctx, cancel, f, watcher)
+	return nil
+}
+
+// watchTime is timeoutSeconds, or between one and two times MinWatch, so that
+// many watches do not end together.
+func (x *exchange) watchTime(seconds *int64) time.Duration {
+	if seconds != nil && *seconds > 0 {
+		return time.Duration(min(*seconds, int64(24*time.Hour/time.Second))) * time.Second
+	}
+	return x.MinWatch + rand.N(x.MinWatch)
+}
+
+func (x *exchange) head(f encode.Format) {
+	head(x.w, x.r, f.ContentType(), http.StatusOK)
+	_ = http.NewResponseController(x.w).Flush() // errors show at the next write
+}
+
+// watchError answers a watch that can't start: an expired revision is told
+// inside the stream, as clients expect, everything else as a Status.
+func (x *exchange) watchError(f encode.Format, err error) error {
+	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+		return err
+	}
+	x.head(f)
+	x.writeError(f, err)
+	return nil
+}
+
+func (x *exchange) writeError(f encode.Format, err error) {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return
+	}
+	s := status.Status()
+	if frame, err := encode.ErrorEvent(f, &s); err == nil {
+		_, _ = x.w.Write(frame)
+	}
+}
+
+// streams counts the watches being served, to set their pace.
+var streams atomic.Int64
+
+// gatherPerStream, times the number of streams, is how long a busy cursor
+// rests between two deliveries: events that come close together share a write
+// and a flush. A delivery costs about half of it in CPU, so that all streams
+// together can't take more than about half a core in system calls; a lone
+// watcher does not wait at all.
+const (
+	gatherPerStream = 50 * time.Microsecond
+	gatherMost      = 100 * time.Millisecond
+)
+
+func rest(ctx context.Context, last time.Time) {
+	pause := min(time.Duration(streams.Load())*gatherPerStream, gatherMost) - time.Since(last)
+	if pause < time.Millisecond {
+		return
+	}
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher) {
+	flush := http.NewResponseController(x.w)
+	if x.Draining != nil {
+		go endOnDrain(ctx, cancel, x.Draining)
+	}
+	streams.Add(1)
+	defer streams.Add(-1)
+	enc := x.encoder(&x.t)
+	var buf []byte
+	var last time.Time
+	for {
+		rest(ctx, last)
+		events, err := watcher.Next(ctx)
+		if err != nil {
+			x.end(f, err)
+			return
+		}
+		buf = buf[:0]
+		for i := range events {
+			frame, err := enc.Event(f, &events[i])
+			if err != nil {
+				x.writeError(f, registry.Status(err, x.t.GroupResource(), ""))
+				return
+			}
+			buf = append(buf, frame...)
+			if f.Shape == encode.Table {
+				f.NoColumns = true
+			}
+		}
+		if _, err := x.w.Write(buf); err != nil {
+			return
+		}
+		if flush.Flush() != nil {
+			return
+		}
+		last = time.Now()
+		if cap(buf) > keepBuffer {
+			buf = nil
+		}
+	}
+}
+
+// endOnDrain spreads the ends of watches over a second when the server shuts
+// down.
+func endOnDrain(ctx context.Context, cancel context.CancelFunc, draining <-chan struct{}) {
+	select {
+	case <-ctx.Done():
+	case <-draining:
+		time.Sleep(rand.N(time.Second))
+		cancel()
+	}
+}
+
+func (x *exchange) end(f encode.Format, err error) {
+	if errors.Is(err, storage.ErrExpired) {
+		x.writeError(f, apierrors.NewResourceExpired("too old resource version: the watch did not keep up"))
+	}
+}
