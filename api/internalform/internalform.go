@@ -27,6 +27,10 @@ func (f form) MarshalJSON() ([]byte, error) {
 
 var marshaler = reflect.TypeFor[json.Marshaler]()
 
+// sharedPackage has types that Kubernetes uses with their JSON names in its
+// own types too: label selectors, conditions, object metadata.
+const sharedPackage = "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 func write(b *bytes.Buffer, v reflect.Value) error {
 	if !v.IsValid() || (v.Kind() == reflect.Pointer || v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.IsNil() {
 		b.WriteString("null")
@@ -39,6 +43,9 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 	case reflect.Pointer, reflect.Interface:
 		return write(b, v.Elem())
 	case reflect.Struct:
+		if v.Type().PkgPath() == sharedPackage {
+			return plain(b, v)
+		}
 		if reflect.PointerTo(v.Type()).Implements(marshaler) {
 			p := reflect.New(v.Type())
 			p.Elem().Set(v)
@@ -77,6 +84,12 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 func fields(b *bytes.Buffer, v reflect.Value, first *bool) error {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
+		if f.Anonymous && f.Type.PkgPath() == sharedPackage {
+			if err := embedded(b, v.Field(i), first); err != nil {
+				return err
+			}
+			continue
+		}
 		if f.Anonymous && f.Type.Kind() == reflect.Struct {
 			if err := fields(b, v.Field(i), first); err != nil {
 				return err
@@ -97,6 +110,20 @@ func fields(b *bytes.Buffer, v reflect.Value, first *bool) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// embedded writes the members of a struct that is printed by its JSON names.
+func embedded(b *bytes.Buffer, v reflect.Value, first *bool) error {
+	text, err := json.Marshal(v.Interface())
+	if err != nil || len(text) <= 2 {
+		return err
+	}
+	if !*first {
+		b.WriteByte(',')
+	}
+	*first = false
+	b.Write(text[1 : len(text)-1])
 	return nil
 }
 

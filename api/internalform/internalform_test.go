@@ -4,8 +4,10 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -22,6 +24,12 @@ func TestOf(t *testing.T) {
 		{[]storagev1.CSINodeDriver{{TopologyKeys: []string{"a"}}}, `[{"Name":"","NodeID":"","TopologyKeys":["a"],"Allocatable":null}]`},
 		{corev1.ResourceList{"memory": quantity}, `{"memory":"1Gi"}`},
 		{(*corev1.Pod)(nil), `null`},
+		{policyv1.PodDisruptionBudgetSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}},
+			`{"MinAvailable":null,"Selector":{"matchLabels":{"a":"b"}},"MaxUnavailable":null,"UnhealthyPodEvictionPolicy":null}`},
+		{struct {
+			metav1.ObjectMeta
+			Spec int
+		}{metav1.ObjectMeta{Name: "x"}, 1}, `{"name":"x","Spec":1}`},
 	} {
 		err := field.Invalid(field.NewPath("p"), Of(c.value), "")
 		if got, want := err.ErrorBody(), "Invalid value: "+c.want; got != want {
