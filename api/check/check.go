@@ -77,13 +77,9 @@ func QualifiedName(p *field.Path, value string) field.ErrorList {
 	return Messages(p, value, utilvalidation.IsQualifiedName(value))
 }
 
-// PathSegment requires a name that can stand in a URL path. The messages are
-// joined to one error.
+// PathSegment requires a name that can stand in a URL path.
 func PathSegment(p *field.Path, value string) field.ErrorList {
-	if messages := path.IsValidPathSegmentName(value); len(messages) > 0 {
-		return field.ErrorList{field.Invalid(p, value, strings.Join(messages, ","))}
-	}
-	return nil
+	return Messages(p, value, path.IsValidPathSegmentName(value))
 }
 
 // Required requires a text that is not empty.

@@ -1,0 +1,57 @@
+// Package version makes served versions whose Go type differs from the storage
+// type only in name: their protobuf encodings are the same bytes.
+package version
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"xebec.dev/api/scheme"
+)
+
+type object[T any] interface {
+	*T
+	scheme.Object
+}
+
+type list[T any] interface {
+	*T
+	runtime.Object
+}
+
+// WireEqual is a version with the type V and list type L of a resource stored
+// as S, converted by way of the protobuf encoding, which they share.
+func WireEqual[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name string) scheme.Version {
+	return scheme.Version{
+		Group: group, Version: name,
+		New:     func() runtime.Object { return PV(new(V)) },
+		NewList: func() runtime.Object { return PL(new(L)) },
+		Decode: func(in runtime.Object) (scheme.Object, error) {
+			v, ok := in.(PV)
+			if !ok {
+				return nil, fmt.Errorf("convert %T: not a %s/%s object", in, group, name)
+			}
+			out := PS(new(S))
+			return out, recode(v, out)
+		},
+		Encode: func(in scheme.Object) (runtime.Object, error) {
+			out := PV(new(V))
+			return out, recode(in, out)
+		},
+	}
+}
+
+// Off makes a version one that is served only on request (--runtime-config).
+func Off(v scheme.Version) scheme.Version {
+	v.OffByDefault = true
+	return v
+}
+
+func recode(from, to scheme.Message) error {
+	b, err := from.Marshal()
+	if err != nil {
+		return err
+	}
+	return to.Unmarshal(b)
+}
