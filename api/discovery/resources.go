@@ -19,6 +19,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(discoveryv1.EndpointSlice) },
 			NewList:       func() runtime.Object { return new(discoveryv1.EndpointSliceList) },
 			StoragePrefix: "endpointslices",
+			Strategy:      endpointSliceHooks.Erase(),
+			Columns:       endpointSliceColumns(),
+			Row:           scheme.Rows(endpointSliceRow),
 		},
 	}
 }
