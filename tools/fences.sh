@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Which module may depend on what (docs/architecture.md, "Fences").
+set -eu
+cd "$(dirname "$0")/.."
+bad=0
+say() { echo "fence: $1"; bad=1; }
+for f in $(git ls-files '*go.mod'); do
+  m=$(dirname "$f")
+  case "$m" in apiserver | test | test/*) ;; *)
+    ! grep -q 'go\.etcd\.io' "$f" || say "$f names etcd: only the apiserver may" ;;
+  esac
+  case "$m" in test | test/*) ;; *)
+    ! grep -qE 'k8s\.io/(kubernetes|apiserver|component-base|controller-manager|kube-aggregator|client-go)( |$)' "$f" ||
+      say "$f requires a module that this project replaces" ;;
+  esac
+done
+! grep -rnE '"xebec\.dev/(apiserver|client|test)' --include='*.go' api proto || say "api and proto import upwards"
+! grep -rnE '"xebec\.dev/(apiserver|test)' --include='*.go' client || say "client imports upwards"
+! git ls-files | grep -E '(^|/)(util|utils|common|helper|helpers|misc)/' || say "a package named for nothing"
+exit $bad
