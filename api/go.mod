@@ -7,7 +7,7 @@ require (
 	k8s.io/apimachinery v0.37.2
 )
 
-require github.com/robfig/cron/v3 v3.0.1 // indirect
+require github.com/robfig/cron/v3 v3.0.1
 
 require (
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect

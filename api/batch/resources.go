@@ -21,8 +21,11 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(batchv1.CronJob) },
 			NewList:       func() runtime.Object { return new(batchv1.CronJobList) },
 			StoragePrefix: "cronjobs",
+			Columns:       cronJobColumns(),
+			Row:           scheme.Rows(cronJobRow),
+			Strategy:      cronJobHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: cronJobStatusHooks().Pointer()},
 			},
 		},
 		{
@@ -33,8 +36,12 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(batchv1.Job) },
 			NewList:       func() runtime.Object { return new(batchv1.JobList) },
 			StoragePrefix: "jobs",
+			Fields:        []scheme.SelectableField{{Label: "status.successful", Path: []string{"status.succeeded"}, IfEmpty: "0"}},
+			Columns:       jobColumns(),
+			Row:           scheme.Rows(jobRow),
+			Strategy:      jobHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: jobStatusHooks().Pointer()},
 			},
 		},
 	}
