@@ -1,0 +1,93 @@
+package codec
+
+import (
+	"encoding/binary"
+	"unicode/utf8"
+)
+
+const hexDigits = "0123456789abcdef"
+
+// plain tells which ASCII bytes stand for themselves in a JSON string as
+// encoding/json writes it, which also escapes what is special in HTML.
+var plain = func() (t [256]bool) {
+	for c := 0x20; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return t
+}()
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainRun is the length of the longest known prefix of plain bytes, found
+// eight at a time; the byte after it may still be plain.
+func plainRun(s []byte) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		w := binary.LittleEndian.Uint64(s[i:])
+		// Below 0x20, or one of the five, or not ASCII: a high bit stays. '<' and
+		// '>' differ in one bit.
+		special := (w - ones*0x20) | zeroBytes(w^ones*'"') | zeroBytes(w^ones*'\\') | zeroBytes(w^ones*'&') | zeroBytes((w|ones*2)^ones*'>') | w
+		if special&highs != 0 {
+			return i
+		}
+	}
+	return i
+}
+
+// zeroBytes has the high bit of (at least) each zero byte set.
+func zeroBytes(w uint64) uint64 { return (w - ones) &^ w }
+
+// AppendQuoted appends a JSON string as encoding/json would: HTML characters
+// escaped, invalid UTF-8 replaced.
+func AppendQuoted(dst, s []byte) []byte {
+	dst = append(dst, '"')
+	for {
+		n := plainRun(s)
+		for n < len(s) && plain[s[n]] {
+			n++
+			if n&7 == 0 {
+				n += plainRun(s[n:])
+			}
+		}
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			return append(dst, '"')
+		}
+		s = s[n:]
+		dst, n = appendEscaped(dst, s)
+		s = s[n:]
+	}
+}
+
+// appendEscaped appends the first character of s, which is not plain.
+func appendEscaped(dst, s []byte) ([]byte, int) {
+	c := s[0]
+	if c < utf8.RuneSelf {
+		switch c {
+		case '"', '\\':
+			return append(dst, '\\', c), 1
+		case '\b':
+			return append(dst, '\\', 'b'), 1
+		case '\f':
+			return append(dst, '\\', 'f'), 1
+		case '\n':
+			return append(dst, '\\', 'n'), 1
+		case '\r':
+			return append(dst, '\\', 'r'), 1
+		case '\t':
+			return append(dst, '\\', 't'), 1
+		}
+		return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15]), 1
+	}
+	r, n := utf8.DecodeRune(s)
+	switch {
+	case r == utf8.RuneError && n == 1:
+		return append(dst, `\ufffd`...), 1
+	case r == '\u2028' || r == '\u2029':
+		return append(dst, '\\', 'u', '2', '0', '2', hexDigits[r&15]), n
+	}
+	return append(dst, s[:n]...), n
+}
