@@ -119,3 +119,16 @@ func Unchanged[T any](p *field.Path, now, old T, show func(any) json.Marshaler) 
 	}
 	return field.ErrorList{field.Invalid(p, now, Immutable)}
 }
+
+// CSIDriverName requires the name of a CSI driver: at most 63 bytes, a DNS
+// subdomain in any case.
+func CSIDriverName(p *field.Path, name string) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(p, "")}
+	}
+	var errs field.ErrorList
+	if len(name) > 63 {
+		errs = append(errs, field.TooLong(p, "", 63))
+	}
+	return append(errs, Messages(p, name, utilvalidation.IsDNS1123Subdomain(strings.ToLower(name)))...)
+}
