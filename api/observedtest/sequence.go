@@ -95,6 +95,9 @@ func (m *memory) replay(t *testing.T, c *Case) (steps int) {
 		}
 		if mine && (step.Accept == "" || step.Accept == "application/json" || strings.Contains(step.Accept, "as=Table")) {
 			steps++
+			if r.At.Deprecated != "" {
+				a.warnings = append([]string{r.At.Deprecated}, a.warnings...)
+			}
 			m.compare(t, step, a, want)
 		}
 	}
@@ -126,7 +129,7 @@ func (m *memory) locate(path string) (r scheme.Served, sub, name string, ok bool
 		sub = p[2]
 	}
 	r, ok = m.scheme.At(gvr)
-	return r, sub, name, ok && r.At.New == nil && r.StoragePrefix != ""
+	return r, sub, name, ok && (r.At.New == nil || r.At.Decode != nil) && r.StoragePrefix != ""
 }
 
 func (m *memory) key(r scheme.Served, name string) string { return r.StoragePrefix + "/" + name }
@@ -158,7 +161,7 @@ func (m *memory) step(r scheme.Served, sub, name string, step *Step) *answer {
 		if old == nil {
 			return nil
 		}
-		obj, err := decode(r, mergePatch(toJSON(old), step.Body))
+		obj, err := decode(r, mergePatch(toJSON(shown(r, old)), step.Body))
 		if err != nil {
 			return nil
 		}
@@ -170,14 +173,38 @@ func (m *memory) step(r scheme.Served, sub, name string, step *Step) *answer {
 func decode(r scheme.Served, body any) (runtime.Object, error) {
 	text, _ := json.Marshal(body)
 	obj := r.New()
+	if r.At.New != nil {
+		obj = r.At.New()
+	}
 	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "$NS", replayNamespace)), obj); err != nil {
 		return nil, err
+	}
+	if r.At.New != nil {
+		if r.At.Default != nil {
+			r.At.Default(obj)
+		}
+		var err error
+		if obj, err = r.At.Decode(obj); err != nil {
+			return nil, err
+		}
 	}
 	if r.Strategy.Default != nil {
 		r.Strategy.Default(obj)
 	}
 	obj.GetObjectKind().SetGroupVersionKind(r.GroupVersionKind())
 	return obj, nil
+}
+
+// shown is obj at the version of the request.
+func shown(r scheme.Served, obj runtime.Object) runtime.Object {
+	if r.At.Encode == nil {
+		return obj
+	}
+	out, err := r.At.Encode(obj.(scheme.Object))
+	if err != nil {
+		return obj
+	}
+	return out
 }
 
 // stored is obj as it comes back from storage, where empty lists are gone.
@@ -231,8 +258,8 @@ func (m *memory) create(r scheme.Served, obj runtime.Object, step *Step) *answer
 		}
 		errs = validation.ValidateObjectMetaAccessor(meta, r.Namespaced, name, field.NewPath("metadata"))
 	}
-	if st.ValidateCreate != nil {
-		errs = append(errs, st.ValidateCreate(obj)...)
+	if validate := r.CreateRule(); validate != nil {
+		errs = append(errs, validate(obj)...)
 	}
 	if len(errs) > 0 {
 		return refused(r, meta, errs)
@@ -243,7 +270,7 @@ func (m *memory) create(r scheme.Served, obj runtime.Object, step *Step) *answer
 	}
 	obj = stored(r, obj)
 	m.objects[m.key(r, meta.GetName())] = obj
-	a.body = obj
+	a.body = shown(r, obj)
 	return a
 }
 
@@ -278,8 +305,12 @@ func (m *memory) update(r scheme.Served, sub string, obj, old runtime.Object, st
 	if !r.Strategy.OwnMetadata {
 		errs = validation.ValidateObjectMetaAccessorUpdate(meta, pristine.(metav1.Object), field.NewPath("metadata"))
 	}
-	if st.ValidateUpdate != nil {
-		errs = append(errs, st.ValidateUpdate(obj, pristine)...)
+	validate := st.ValidateUpdate
+	if sub == "" {
+		validate = r.UpdateRule()
+	}
+	if validate != nil {
+		errs = append(errs, validate(obj, pristine)...)
 	}
 	if len(errs) > 0 {
 		return refused(r, meta, errs)
@@ -291,7 +322,7 @@ func (m *memory) update(r scheme.Served, sub string, obj, old runtime.Object, st
 	meta.SetResourceVersion("")
 	obj = stored(r, obj)
 	m.objects[m.key(r, meta.GetName())] = obj
-	a.body = obj
+	a.body = shown(r, obj)
 	return a
 }
 
@@ -312,7 +343,7 @@ func (m *memory) get(r scheme.Served, sub, name string, step *Step) *answer {
 	if sub != "" && r.Subresource(sub).Scale != nil {
 		return &answer{code: 200, body: scaleOf(r.Subresource(sub).Scale, obj)}
 	}
-	return &answer{code: 200, body: obj}
+	return &answer{code: 200, body: shown(r, obj)}
 }
 
 func scaleOf(s *scheme.Scale, obj runtime.Object) *autoscalingv1.Scale {
