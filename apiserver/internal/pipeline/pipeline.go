@@ -4,11 +4,8 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/apiserver/internal/authn"
 	"xebec.dev/apiserver/internal/authz"
@@ -91,35 +88,5 @@ func (p *Pipeline) Authorize(ctx context.Context, u *request.User, i *request.In
 	if err != nil && reason == "" {
 		reason = err.Error()
 	}
-	return Forbidden(u, i, reason)
-}
-
-// Forbidden is the 403 for a user and what it asked.
-func Forbidden(u *request.User, i *request.Info, reason string) error {
-	var message string
-	gr := schema.GroupResource{Group: i.Group, Resource: i.Resource}
-	switch {
-	case !i.IsResource:
-		message = fmt.Sprintf("User %q cannot %s path %q", u.Name, i.Verb, i.Path)
-	default:
-		resource := i.Resource
-		if i.Subresource != "" {
-			resource += "/" + i.Subresource
-		}
-		message = fmt.Sprintf("User %q cannot %s resource %q in API group %q", u.Name, i.Verb, resource, i.Group)
-		if i.Namespace != "" {
-			message += fmt.Sprintf(" in the namespace %q", i.Namespace)
-		} else {
-			message += " at the cluster scope"
-		}
-	}
-	if reason != "" {
-		message += ": " + reason
-	}
-	e := apierrors.NewForbidden(gr, i.Name, fmt.Errorf("%s", message))
-	if !i.IsResource {
-		e.ErrStatus.Message = "forbidden: " + message
-		e.ErrStatus.Details = &metav1.StatusDetails{}
-	}
-	return e
+	return authz.Forbidden(u, i, reason)
 }
