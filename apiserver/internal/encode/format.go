@@ -30,6 +30,8 @@ const (
 	Partial
 	// PartialList is the metadata of a list's objects.
 	PartialList
+	// Discovery is aggregated discovery (as=APIGroupDiscoveryList).
+	Discovery
 )
 
 // Include is what a Table's rows carry beside the cells.
@@ -67,6 +69,13 @@ const (
 
 // ContentType is the Content-Type header of an answer in this format.
 func (f Format) ContentType() string {
+	if f.Shape == Discovery {
+		media := TypeJSON
+		if f.Media == Protobuf {
+			media = TypeProtobuf
+		}
+		return media + ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+	}
 	switch f.Media {
 	case YAML:
 		return TypeYAML

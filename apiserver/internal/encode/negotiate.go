@@ -21,6 +21,11 @@ type Endpoint struct {
 	Transforms bool
 	// NoProtobuf is for custom resources: only their metadata has a protobuf form.
 	NoProtobuf bool
+	// Discovery allows the aggregated discovery document.
+	Discovery bool
+	// Unrouted endpoints are not behind Kubernetes' router (/apis), which has
+	// a text of its own for what it refuses.
+	Unrouted bool
 }
 
 // offer is a media type an endpoint has.
@@ -39,7 +44,7 @@ var offers = []offer{{JSON, "json", true}, {YAML, "yaml", false}, {Protobuf, "vn
 // media types to the letter, without parameters and without type/*; then the
 // serializers are chosen by quality and parameters.
 func Negotiate(accept string, e Endpoint) (Format, error) {
-	if !routed(accept, e) {
+	if !e.Unrouted && !routed(accept, e) {
 		return Format{}, notRouted(e)
 	}
 	f, ok := choose(accept, e)
@@ -173,6 +178,10 @@ func (c clause) format(o offer, e Endpoint) (Format, bool) {
 	}
 	if as == "" && group == "" && version == "" {
 		return f, !(o.media == Protobuf && e.NoProtobuf)
+	}
+	if e.Discovery && as == "APIGroupDiscoveryList" && group == "apidiscovery.k8s.io" && version == "v2" {
+		f.Shape = Discovery
+		return f, o.media != YAML
 	}
 	if !e.Transforms || group != "meta.k8s.io" || (version != "v1" && version != "v1beta1") {
 		return f, false
