@@ -104,7 +104,7 @@ func networkPolicyRow(p *networkingv1.NetworkPolicy, now metav1.Time) []any {
 func serviceCIDRColumns() []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
 		table.Name(),
-		table.String("CIDRs", capital(networkingv1.ServiceCIDRSpec{}.SwaggerDoc()["cidrs"], "CIDRs")),
+		table.String("CIDRs", table.Spelled(networkingv1.ServiceCIDRSpec{}.SwaggerDoc()["cidrs"], "CIDRs")),
 		table.Age(),
 	}
 }
@@ -116,7 +116,7 @@ func serviceCIDRRow(c *networkingv1.ServiceCIDR, now metav1.Time) []any {
 func ipAddressColumns() []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{
 		table.Name(),
-		table.String("ParentRef", capital(networkingv1.IPAddressSpec{}.SwaggerDoc()["parentRef"], "ParentRef")),
+		table.String("ParentRef", table.Spelled(networkingv1.IPAddressSpec{}.SwaggerDoc()["parentRef"], "ParentRef")),
 	}
 }
 
@@ -136,13 +136,4 @@ func parentText(p *networkingv1.ParentReference) string {
 		return resource + "/" + p.Namespace + "/" + p.Name
 	}
 	return resource + "/" + p.Name
-}
-
-// capital puts the Go name of a field in front of its description: that is how
-// Kubernetes 1.36 worded columns, and 1.37 only respelled the name.
-func capital(description, name string) string {
-	if len(description) < len(name) || !strings.EqualFold(description[:len(name)], name) {
-		return description
-	}
-	return name + description[len(name):]
 }

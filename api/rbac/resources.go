@@ -4,6 +4,7 @@ package rbac
 
 import (
 	rbacv1 "k8s.io/api/rbac/v1"
+	rbacv1beta1 "k8s.io/api/rbac/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"xebec.dev/api/scheme"
@@ -18,6 +19,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(rbacv1.ClusterRoleBinding) },
 			NewList:       func() runtime.Object { return new(rbacv1.ClusterRoleBindingList) },
 			StoragePrefix: "clusterrolebindings",
+			Strategy:      clusterRoleBindingHooks.Erase(),
+			Columns:       bindingColumns(rbacv1beta1.ClusterRoleBinding{}, "clusterRoleBinding"),
+			Row:           scheme.Rows(clusterRoleBindingRow),
 		},
 		{
 			Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole",
@@ -25,6 +29,7 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(rbacv1.ClusterRole) },
 			NewList:       func() runtime.Object { return new(rbacv1.ClusterRoleList) },
 			StoragePrefix: "clusterroles",
+			Strategy:      clusterRoleHooks.Erase(),
 		},
 		{
 			Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "RoleBinding",
@@ -33,6 +38,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(rbacv1.RoleBinding) },
 			NewList:       func() runtime.Object { return new(rbacv1.RoleBindingList) },
 			StoragePrefix: "rolebindings",
+			Strategy:      roleBindingHooks.Erase(),
+			Columns:       bindingColumns(rbacv1beta1.RoleBinding{}, "roleBinding"),
+			Row:           scheme.Rows(roleBindingRow),
 		},
 		{
 			Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "Role",
@@ -41,6 +49,7 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(rbacv1.Role) },
 			NewList:       func() runtime.Object { return new(rbacv1.RoleList) },
 			StoragePrefix: "roles",
+			Strategy:      roleHooks.Erase(),
 		},
 	}
 }

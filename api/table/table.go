@@ -45,6 +45,15 @@ func TypedField(name, kind string, of Documented, field string) metav1.TableColu
 	return Typed(name, kind, of.SwaggerDoc()[field])
 }
 
+// Spelled begins a description with the Go name of the field: that is how
+// Kubernetes 1.36 worded columns, and 1.37 only respelled the name.
+func Spelled(description, name string) string {
+	if len(description) < len(name) || !strings.EqualFold(description[:len(name)], name) {
+		return description
+	}
+	return name + description[len(name):]
+}
+
 // Wide makes a column that is shown only on demand (kubectl -o wide).
 func Wide(c metav1.TableColumnDefinition) metav1.TableColumnDefinition {
 	c.Priority = 1
