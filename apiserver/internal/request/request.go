@@ -36,6 +36,14 @@ type Info struct {
 	LabelSelector string
 }
 
+// CombinedResource is the resource with its subresource, as rules name it.
+func (i *Info) CombinedResource() string {
+	if i.Subresource == "" {
+		return i.Resource
+	}
+	return i.Resource + "/" + i.Subresource
+}
+
 // Credentials are what authentication may look at, whichever door was used.
 type Credentials struct {
 	// Certificates of the TLS peer as sent, leaf first; not yet verified.
