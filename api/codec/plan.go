@@ -66,6 +66,8 @@ type value struct {
 type fieldPlan struct {
 	value
 	num int
+	// wire is the wire type of the field's entries, and of its values.
+	wire, valueWire uint8
 	// name is `"name":`.
 	name []byte
 	// missing is what to write when the field is absent: `"name":null`. Empty
@@ -90,6 +92,8 @@ type message struct {
 	fields []fieldPlan
 	// index of a field by number, -1 for unknown ones.
 	index []int16
+	// shown are the indexes of the fields that JSON has even when they are absent.
+	shown []int16
 	// always is written first: fields without a protobuf form that JSON shows.
 	always []byte
 	// revision is the index of the resourceVersion field in ObjectMeta, else -1.
@@ -128,6 +132,9 @@ func (c *compiler) message(t reflect.Type) (*message, error) {
 		m.index[f.num] = int16(i)
 		if t == reflect.TypeFor[metav1.ObjectMeta]() && string(f.name) == `"resourceVersion":` {
 			m.revision = i
+		}
+		if len(f.missing) > 0 || m.revision == i {
+			m.shown = append(m.shown, int16(i))
 		}
 	}
 	return m, nil
@@ -232,6 +239,10 @@ func (c *compiler) wire(m *message, f fieldPlan, sf reflect.StructField) error {
 	}
 	if f.omitZero && f.kind != kindTime && f.kind != kindMicroTime {
 		return fmt.Errorf("omitzero of %s", sf.Type)
+	}
+	f.valueWire = uint8(f.kind.wireType())
+	if f.wire = f.valueWire; f.isMap {
+		f.wire = wireBytes
 	}
 	f.objectMeta = sf.Type == reflect.TypeFor[metav1.ObjectMeta]()
 	m.fields = append(m.fields, f)

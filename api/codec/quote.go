@@ -2,6 +2,7 @@ package codec
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -21,20 +22,36 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plainRun is the length of the longest known prefix of plain bytes, found
-// eight at a time; the byte after it may still be plain.
-func plainRun(s []byte) int {
+// plainLength is the length of the longest prefix of plain bytes.
+func plainLength(s []byte) int {
+	if len(s) < 8 {
+		n := 0
+		for n < len(s) && plain[s[n]] {
+			n++
+		}
+		return n
+	}
 	i := 0
-	for ; i+8 <= len(s); i += 8 {
-		w := binary.LittleEndian.Uint64(s[i:])
-		// Below 0x20, or one of the five, or not ASCII: a high bit stays. '<' and
-		// '>' differ in one bit.
-		special := (w - ones*0x20) | zeroBytes(w^ones*'"') | zeroBytes(w^ones*'\\') | zeroBytes(w^ones*'&') | zeroBytes((w|ones*2)^ones*'>') | w
-		if special&highs != 0 {
-			return i
+	for {
+		if special := specialBytes(binary.LittleEndian.Uint64(s[i:])); special != 0 {
+			return i + bits.TrailingZeros64(special)/8
+		}
+		if i += 8; i+8 > len(s) {
+			if i == len(s) {
+				return i
+			}
+			// The last eight, some of them for the second time.
+			i = len(s) - 8
 		}
 	}
-	return i
+}
+
+// specialBytes has the high bit of each byte set that is not plain. Only the
+// lowest one is certain: borrows may mark bytes above it.
+func specialBytes(w uint64) uint64 {
+	// '<' and '>' differ in one bit.
+	return ((w - ones*0x20) | zeroBytes(w^ones*'"') | zeroBytes(w^ones*'\\') | zeroBytes(w^ones*'&') |
+		zeroBytes((w|ones*2)^ones*'>') | w) & highs
 }
 
 // zeroBytes has the high bit of (at least) each zero byte set.
@@ -45,13 +62,7 @@ func zeroBytes(w uint64) uint64 { return (w - ones) &^ w }
 func AppendQuoted(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	for {
-		n := plainRun(s)
-		for n < len(s) && plain[s[n]] {
-			n++
-			if n&7 == 0 {
-				n += plainRun(s[n:])
-			}
-		}
+		n := plainLength(s)
 		dst = append(dst, s[:n]...)
 		if n == len(s) {
 			return append(dst, '"')

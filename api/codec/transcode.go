@@ -85,13 +85,13 @@ func (t *Transcoder) appendStruct(dst, raw []byte, head string, revision int64) 
 // the caller's. It gives up, false, on what generated code does not write.
 func (m *message) append(dst, b []byte, revision int64) ([]byte, bool) {
 	dst = appendMember(dst, m.always)
-	last, next := 0, 0
+	last, shown := 0, m.shown
 	for len(b) > 0 {
-		tag, n := binary.Uvarint(b)
-		if n <= 0 || tag>>3 == 0 || tag > math.MaxUint32 {
+		tag, n := uvarint(b)
+		num := int(tag >> 3)
+		if n <= 0 || num == 0 || tag > math.MaxUint32 {
 			return dst, false
 		}
-		num := int(tag >> 3)
 		if num >= len(m.index) || m.index[num] < 0 {
 			r := reader{b[n:]}
 			if r.skip(int(tag&7)) != nil {
@@ -100,17 +100,19 @@ func (m *message) append(dst, b []byte, revision int64) ([]byte, bool) {
 			b = r.b
 			continue
 		}
-		at := int(m.index[num])
+		at := m.index[num]
 		f := &m.fields[at]
-		if num <= last || int(tag&7) != f.wireOf() {
+		if num <= last || uint8(tag&7) != f.wire {
 			return dst, false
 		}
 		last = num
-		for ; next < at; next++ {
-			dst = m.absent(dst, next, revision)
+		for len(shown) > 0 && shown[0] <= at {
+			if shown[0] < at {
+				dst = m.absent(dst, shown[0], revision)
+			}
+			shown = shown[1:]
 		}
-		next = at + 1
-		if at == m.revision && revision != 0 {
+		if int(at) == m.revision && revision != 0 {
 			dst = appendRevision(dst, f.name, revision)
 			r := reader{b[n:]}
 			if r.skip(int(tag&7)) != nil {
@@ -124,25 +126,25 @@ func (m *message) append(dst, b []byte, revision int64) ([]byte, bool) {
 			return dst, false
 		}
 	}
-	for ; next < len(m.fields); next++ {
-		dst = m.absent(dst, next, revision)
+	for _, at := range shown {
+		dst = m.absent(dst, at, revision)
 	}
 	return dst, true
 }
 
-// wireOf is the wire type of the field's entries.
-func (f *fieldPlan) wireOf() int {
-	if f.isMap {
-		return wireBytes
+// uvarint is binary.Uvarint with the short way first.
+func uvarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
 	}
-	return f.kind.wireType()
+	return binary.Uvarint(b)
 }
 
 // absent writes what JSON shows of a field that is not there.
-func (m *message) absent(dst []byte, at int, revision int64) []byte {
+func (m *message) absent(dst []byte, at int16, revision int64) []byte {
 	f := &m.fields[at]
 	if revision != 0 {
-		if at == m.revision {
+		if int(at) == m.revision {
 			return appendRevision(dst, f.name, revision)
 		}
 		if f.objectMeta {
@@ -179,10 +181,10 @@ func (f *fieldPlan) append(dst, b []byte, n int, revision int64) ([]byte, []byte
 	case f.repeated:
 		return f.appendList(dst, b, n)
 	}
-	if f.kind.wireType() != wireBytes {
+	if f.valueWire != wireBytes {
 		return f.appendNumber(dst, b[n:])
 	}
-	size, k := binary.Uvarint(b[n:])
+	size, k := uvarint(b[n:])
 	if k <= 0 || size > uint64(len(b)-n-k) {
 		return dst, b, false
 	}
@@ -248,7 +250,7 @@ func (f *fieldPlan) appendList(dst, b []byte, n int) ([]byte, []byte, bool) {
 		first = false
 		b = b[n:]
 		var ok bool
-		if f.kind.wireType() != wireBytes {
+		if f.valueWire != wireBytes {
 			var bits uint64
 			if bits, b, ok = number(f.kind, b); !ok {
 				return dst, b, false
@@ -258,7 +260,7 @@ func (f *fieldPlan) appendList(dst, b []byte, n int) ([]byte, []byte, bool) {
 			}
 			continue
 		}
-		size, k := binary.Uvarint(b)
+		size, k := uvarint(b)
 		if k <= 0 || size > uint64(len(b)-k) {
 			return dst, b, false
 		}
@@ -277,11 +279,11 @@ func (f *fieldPlan) appendMap(dst, b []byte, n int) ([]byte, []byte, bool) {
 	dst = append(appendMember(dst, f.name), '{')
 	var last []byte
 	for first := true; bytes.HasPrefix(b, tag); first = false {
-		size, k := binary.Uvarint(b[n:])
+		size, k := uvarint(b[n:])
 		if k <= 0 || size > uint64(len(b)-n-k) {
 			return dst, b, false
 		}
-		e, ok := parseEntry(b[n+k:n+k+int(size)], f.kind.wireType())
+		e, ok := parseEntry(b[n+k:n+k+int(size)], int(f.valueWire))
 		if !ok || !first && bytes.Compare(last, e.key) >= 0 {
 			return dst, b, false
 		}
@@ -343,7 +345,7 @@ func (f *fieldPlan) appendEntry(dst []byte, e entry) ([]byte, bool) {
 		return f.value.append(dst, nil)
 	case !e.has:
 		return append(dst, f.zero...), true
-	case f.kind.wireType() == wireBytes:
+	case f.valueWire == wireBytes:
 		return f.value.append(dst, e.data)
 	}
 	bits, _, ok := number(f.kind, e.data)

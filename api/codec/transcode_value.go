@@ -25,7 +25,7 @@ func number(k kind, b []byte) (bits uint64, rest []byte, ok bool) {
 		}
 		return uint64(binary.LittleEndian.Uint32(b)), b[4:], true
 	}
-	bits, n := binary.Uvarint(b)
+	bits, n := uvarint(b)
 	if n <= 0 {
 		return 0, b, false
 	}
@@ -143,7 +143,7 @@ func onlyBytes(data []byte) ([]byte, bool) {
 	if data[0] != 1<<3|wireBytes {
 		return nil, false
 	}
-	size, n := binary.Uvarint(data[1:])
+	size, n := uvarint(data[1:])
 	if n <= 0 || size != uint64(len(data)-1-n) {
 		return nil, false
 	}
