@@ -28,10 +28,19 @@ func Resources() []scheme.Resource {
 					Group: "autoscaling", Version: "v1",
 					New:     func() runtime.Object { return new(autoscalingv1.HorizontalPodAutoscaler) },
 					NewList: func() runtime.Object { return new(autoscalingv1.HorizontalPodAutoscalerList) },
+					Decode: func(in runtime.Object) (scheme.Object, error) {
+						return fromV1(in.(*autoscalingv1.HorizontalPodAutoscaler)), nil
+					},
+					Encode: func(in scheme.Object) (runtime.Object, error) {
+						return toV1(in.(*autoscalingv2.HorizontalPodAutoscaler))
+					},
 				},
 			},
+			Columns:  columns(),
+			Row:      scheme.Rows(row),
+			Strategy: hooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: statusHooks().Pointer()},
 			},
 		},
 	}
