@@ -84,6 +84,21 @@ func (r *Registry) Watch(ctx context.Context, t Target, o *metav1.ListOptions) (
 	return w, Status(err, t.groupResource(), "")
 }
 
+// Subscribe starts a cursor for a component: after a revision, or with the
+// current objects first, then a bookmark marked InitialEventsEnd.
+func (r *Registry) Subscribe(ctx context.Context, t Target, o *metav1.ListOptions, after int64) (storage.Watcher, error) {
+	opts := storage.WatchOptions{Bookmarks: true, Revision: after, Match: storage.NotOlderThan}
+	var err error
+	if opts.Selection, err = t.selection(o); err != nil {
+		return nil, err
+	}
+	if after == 0 {
+		opts.InitialEvents, opts.Match = true, storage.Fresh
+	}
+	w, err := r.Store.Collection(t.Resource).Watch(ctx, opts)
+	return w, Status(err, t.groupResource(), "")
+}
+
 var listOptionsKind = metav1.SchemeGroupVersion.WithKind("ListOptions").GroupKind()
 
 func (t *Target) groupResource() (gr gr) {

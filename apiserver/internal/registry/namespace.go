@@ -18,12 +18,8 @@ func NamespaceHook() *Hook {
 			if ns.DeletionTimestamp == nil {
 				ns.DeletionTimestamp = &now
 				ns.Status.Phase = corev1.NamespaceTerminating
-				return true, nil
 			}
-			if len(ns.Spec.Finalizers) > 0 || len(ns.Finalizers) > 0 {
-				return true, nil
-			}
-			return false, nil
+			return len(ns.Spec.Finalizers) > 0 || len(ns.Finalizers) > 0, nil
 		},
 		Removable: func(obj scheme.Object) bool { return len(obj.(*corev1.Namespace).Spec.Finalizers) == 0 },
 	}

@@ -141,9 +141,9 @@ func (x *exchange) create() error {
 	}
 	ctx := x.r.Context()
 	contentType := x.r.Header.Get("Content-Type")
-	if kind := subresourceKind(&x.t); kind != nil {
+	if kind := registry.BodyKind(x.t.Subresource); kind != nil {
 		obj := kind.New()
-		warnings, err := decode.Into(obj, kind.target(), contentType, body, o.FieldValidation)
+		warnings, err := decode.Into(obj, bodyTarget(kind), contentType, body, o.FieldValidation)
 		if err != nil {
 			return err
 		}
@@ -190,9 +190,9 @@ func (x *exchange) update() error {
 	ctx := x.r.Context()
 	contentType := x.r.Header.Get("Content-Type")
 	if x.t.Subresource == "scale" {
-		kind := subresourceKind(&x.t)
+		kind := registry.BodyKind(x.t.Subresource)
 		obj := kind.New()
-		warnings, err := decode.Into(obj, kind.target(), contentType, body, o.FieldValidation)
+		warnings, err := decode.Into(obj, bodyTarget(kind), contentType, body, o.FieldValidation)
 		if err != nil {
 			return err
 		}

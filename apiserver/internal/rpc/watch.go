@@ -1,0 +1,195 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/storage"
+	pb "xebec.dev/proto/gen/control/v1"
+)
+
+// maxSubscriptions of one stream.
+const maxSubscriptions = 1000
+
+// Watch implements pb.ObjectsServer: one goroutine a subscription reads its
+// cursor and sends; a lock keeps their batches apart.
+func (s *Server) Watch(stream pb.Objects_WatchServer) error {
+	w := &watchStream{Server: s, stream: stream, open: map[int64]context.CancelFunc{}}
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer w.running.Wait()
+	defer cancel()
+	if s.Draining != nil {
+		go func() {
+			select {
+			case <-ctx.Done():
+			case <-s.Draining:
+				cancel()
+			}
+		}()
+	}
+	requests := make(chan *pb.WatchRequest)
+	failed := make(chan error, 1)
+	go func() {
+		for {
+			q, err := stream.Recv()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case requests <- q:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return statusError(apierrors.NewServiceUnavailable("the API server is shutting down"))
+		case err := <-failed:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		case q := <-requests:
+			w.handle(ctx, q)
+		}
+	}
+}
+
+type watchStream struct {
+	*Server
+	stream  pb.Objects_WatchServer
+	running sync.WaitGroup
+
+	mu   sync.Mutex
+	open map[int64]context.CancelFunc // guarded by mu
+	send sync.Mutex                   // held while sending
+}
+
+func (w *watchStream) handle(ctx context.Context, q *pb.WatchRequest) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if q.GetUnsubscribe() != nil {
+		if cancel := w.open[q.Id]; cancel != nil {
+			cancel()
+			delete(w.open, q.Id)
+		}
+		return
+	}
+	sub := q.GetSubscribe()
+	switch {
+	case sub == nil:
+		w.ended(q.Id, apierrors.NewBadRequest("action: subscribe or unsubscribe is required"))
+		return
+	case w.open[q.Id] != nil:
+		w.ended(q.Id, apierrors.NewBadRequest("id: the stream has a subscription of this id"))
+		return
+	case len(w.open) >= maxSubscriptions:
+		w.ended(q.Id, apierrors.NewTooManyRequests("the stream has too many subscriptions", 1))
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w.open[q.Id] = cancel
+	w.running.Go(func() {
+		defer cancel()
+		err := w.subscription(ctx, q.Id, sub)
+		w.mu.Lock()
+		_, stillOpen := w.open[q.Id]
+		delete(w.open, q.Id)
+		w.mu.Unlock()
+		if stillOpen && ctx.Err() == nil {
+			w.ended(q.Id, err)
+		}
+	})
+}
+
+func (w *watchStream) ended(id int64, err error) {
+	if err == nil {
+		err = apierrors.NewInternalError(errors.New("the subscription ended"))
+	}
+	_ = w.deliver(&pb.WatchResponse{Id: id, Ended: packStatus(err)}) // the stream's end shows at Recv
+}
+
+func (w *watchStream) deliver(r *pb.WatchResponse) error {
+	w.send.Lock()
+	defer w.send.Unlock()
+	return w.stream.Send(r)
+}
+
+func (w *watchStream) subscription(ctx context.Context, id int64, q *pb.Subscribe) (err error) {
+	t, err := w.resource(q.Resource)
+	if err != nil {
+		return err
+	}
+	o := selection(&t, q.Selection)
+	ctx, done, err := w.begin(ctx, selected(&t, "watch", q.Selection))
+	if err != nil {
+		return err
+	}
+	defer func() { done(err) }()
+	p, err := w.projection(&t, q.Projection)
+	if err != nil {
+		return err
+	}
+	cursor, err := w.Registry.Subscribe(ctx, t, o, q.AfterRevision)
+	if err != nil {
+		return err
+	}
+	defer cursor.Close()
+	gather := time.Duration(q.GatherMilliseconds) * time.Millisecond
+	var last time.Time
+	for {
+		if err := rest(ctx, gather-time.Since(last)); err != nil {
+			return err
+		}
+		events, err := cursor.Next(ctx)
+		if err != nil {
+			return registry.Status(err, t.GroupResource(), "")
+		}
+		if err := w.deliver(batch(id, events, cursor.Revision(), p)); err != nil {
+			return err
+		}
+		last = time.Now()
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var eventTypes = [...]pb.Event_Type{storage.Added: pb.Event_ADDED, storage.Modified: pb.Event_MODIFIED, storage.Deleted: pb.Event_DELETED}
+
+func batch(id int64, events []storage.Event, revision int64, p *projection) *pb.WatchResponse {
+	r := &pb.WatchResponse{Id: id, Revision: revision}
+	if n := len(events); n > 0 {
+		r.Events = make([]*pb.Event, 0, n)
+	}
+	for i := range events {
+		e := &events[i]
+		if e.Type == storage.Bookmark {
+			r.InitialEnd = r.InitialEnd || e.InitialEventsEnd
+			r.Revision = max(r.Revision, e.Revision)
+			continue
+		}
+		r.Events = append(r.Events, &pb.Event{Type: eventTypes[e.Type], Object: &pb.Object{Raw: p.apply(e.Object.Raw), Revision: e.Revision}})
+	}
+	return r
+}
