@@ -18,12 +18,14 @@ func Resources() []scheme.Resource {
 			Namespaced: true,
 			Verbs:      []string{"create"},
 			New:        func() runtime.Object { return new(authorizationv1.LocalSubjectAccessReview) },
+			Strategy:   localHooks.Erase(),
 		},
 		{
 			Group: "authorization.k8s.io", Version: "v1", Kind: "SelfSubjectAccessReview",
 			Plural: "selfsubjectaccessreviews", Singular: "selfsubjectaccessreview",
-			Verbs: []string{"create"},
-			New:   func() runtime.Object { return new(authorizationv1.SelfSubjectAccessReview) },
+			Verbs:    []string{"create"},
+			New:      func() runtime.Object { return new(authorizationv1.SelfSubjectAccessReview) },
+			Strategy: selfHooks.Erase(),
 		},
 		{
 			Group: "authorization.k8s.io", Version: "v1", Kind: "SelfSubjectRulesReview",
@@ -34,8 +36,9 @@ func Resources() []scheme.Resource {
 		{
 			Group: "authorization.k8s.io", Version: "v1", Kind: "SubjectAccessReview",
 			Plural: "subjectaccessreviews", Singular: "subjectaccessreview",
-			Verbs: []string{"create"},
-			New:   func() runtime.Object { return new(authorizationv1.SubjectAccessReview) },
+			Verbs:    []string{"create"},
+			New:      func() runtime.Object { return new(authorizationv1.SubjectAccessReview) },
+			Strategy: reviewHooks.Erase(),
 		},
 	}
 }
