@@ -19,6 +19,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(coordinationv1.Lease) },
 			NewList:       func() runtime.Object { return new(coordinationv1.LeaseList) },
 			StoragePrefix: "leases",
+			Columns:       columns(),
+			Row:           scheme.Rows(row),
+			Strategy:      hooks().Erase(),
 		},
 	}
 }

@@ -20,8 +20,11 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(policyv1.PodDisruptionBudget) },
 			NewList:       func() runtime.Object { return new(policyv1.PodDisruptionBudgetList) },
 			StoragePrefix: "poddisruptionbudgets",
+			Columns:       columns(),
+			Row:           scheme.Rows(row),
+			Strategy:      hooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: statusHooks().Pointer()},
 			},
 		},
 	}

@@ -19,6 +19,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(schedulingv1.PriorityClass) },
 			NewList:       func() runtime.Object { return new(schedulingv1.PriorityClassList) },
 			StoragePrefix: "priorityclasses",
+			Columns:       columns(),
+			Row:           scheme.Rows(row),
+			Strategy:      hooks().Erase(),
 		},
 	}
 }
