@@ -19,6 +19,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(appsv1.ControllerRevision) },
 			NewList:       func() runtime.Object { return new(appsv1.ControllerRevisionList) },
 			StoragePrefix: "controllerrevisions",
+			Columns:       controllerRevisionColumns(),
+			Row:           scheme.Rows(controllerRevisionRow),
+			Strategy:      controllerRevisionHooks().Erase(),
 		},
 		{
 			Group: "apps", Version: "v1", Kind: "DaemonSet",
@@ -29,8 +32,12 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(appsv1.DaemonSet) },
 			NewList:       func() runtime.Object { return new(appsv1.DaemonSetList) },
 			StoragePrefix: "daemonsets",
+			Served:        []scheme.Version{{Group: "apps", Version: "v1", Decode: decodeDaemonSet}},
+			Columns:       daemonSetColumns(),
+			Row:           scheme.Rows(daemonSetRow),
+			Strategy:      daemonSetHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: statusVerbs, Update: daemonSetStatusHooks().Pointer()},
 			},
 		},
 		{
@@ -42,9 +49,12 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(appsv1.Deployment) },
 			NewList:       func() runtime.Object { return new(appsv1.DeploymentList) },
 			StoragePrefix: "deployments",
+			Columns:       deploymentColumns(),
+			Row:           scheme.Rows(deploymentRow),
+			Strategy:      deploymentHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				scaleSubresource(deploymentScale()),
+				{Name: "status", Verbs: statusVerbs, Update: deploymentStatusHooks().Pointer()},
 			},
 		},
 		{
@@ -56,9 +66,12 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(appsv1.ReplicaSet) },
 			NewList:       func() runtime.Object { return new(appsv1.ReplicaSetList) },
 			StoragePrefix: "replicasets",
+			Columns:       replicaSetColumns(),
+			Row:           scheme.Rows(replicaSetRow),
+			Strategy:      replicaSetHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				scaleSubresource(replicaSetScale()),
+				{Name: "status", Verbs: statusVerbs, Update: replicaSetStatusHooks().Pointer()},
 			},
 		},
 		{
@@ -70,10 +83,22 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(appsv1.StatefulSet) },
 			NewList:       func() runtime.Object { return new(appsv1.StatefulSetList) },
 			StoragePrefix: "statefulsets",
+			Columns:       statefulSetColumns(),
+			Row:           scheme.Rows(statefulSetRow),
+			Strategy:      statefulSetHooks().Erase(),
 			Subresources: []scheme.Subresource{
-				{Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale", Verbs: []string{"get", "patch", "update"}},
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				scaleSubresource(statefulSetScale()),
+				{Name: "status", Verbs: statusVerbs, Update: statefulSetStatusHooks().Pointer()},
 			},
 		},
+	}
+}
+
+var statusVerbs = []string{"get", "patch", "update"}
+
+func scaleSubresource(s *scheme.Scale) scheme.Subresource {
+	return scheme.Subresource{
+		Name: "scale", Group: "autoscaling", Version: "v1", Kind: "Scale",
+		Verbs: []string{"get", "patch", "update"}, Scale: s,
 	}
 }
