@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"sort"
+	"strings"
 )
 
 // Of wraps a value for field.Invalid and field.Duplicate. It costs nothing
@@ -79,10 +80,34 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 	return plain(b, v)
 }
 
+// otherOrder has the types whose fields come in another order than the API
+// type declares them.
+var otherOrder = map[string]string{
+	"v1.PersistentVolumeSource": `GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder
+		CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI`,
+}
+
+// order gives the fields' indexes.
+func order(t reflect.Type) []int {
+	indexes := make([]int, 0, t.NumField())
+	if names, ok := otherOrder[t.String()]; ok {
+		for name := range strings.FieldsSeq(names) {
+			if f, ok := t.FieldByName(name); ok {
+				indexes = append(indexes, f.Index[0])
+			}
+		}
+		return indexes
+	}
+	for i := range t.NumField() {
+		indexes = append(indexes, i)
+	}
+	return indexes
+}
+
 // fields writes a struct's fields; those of embedded structs are the outer
 // one's own, as in encoding/json.
 func fields(b *bytes.Buffer, v reflect.Value, first *bool) error {
-	for i := range v.NumField() {
+	for _, i := range order(v.Type()) {
 		f := v.Type().Field(i)
 		if f.Anonymous && f.Type.PkgPath() == sharedPackage {
 			if err := embedded(b, v.Field(i), first); err != nil {
