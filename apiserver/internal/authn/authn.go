@@ -14,6 +14,10 @@ type Identity struct {
 	// Method names the authenticator; CredentialID the credential, for audit.
 	Method       string
 	CredentialID string
+	// Audiences are those of the asked audiences that a token is meant for;
+	// nil when the authenticator knows of no audiences, which means the API
+	// server's own.
+	Audiences []string
 }
 
 // Authenticator recognises one kind of credential. It returns nil, nil when
@@ -21,3 +25,20 @@ type Identity struct {
 type Authenticator interface {
 	Authenticate(ctx context.Context, c *request.Credentials) (*Identity, error)
 }
+
+// TokenAuthenticator recognises one kind of bearer token, for one of some
+// audiences: nil is whatever the API server itself accepts. It returns nil,
+// nil when the token is not of its kind, an error when it is but is bad.
+type TokenAuthenticator interface {
+	AuthenticateToken(ctx context.Context, token string, audiences []string) (*Identity, error)
+}
+
+// Groups and users with a meaning of their own.
+const (
+	Anonymous       = "system:anonymous"
+	Authenticated   = "system:authenticated"
+	Unauthenticated = "system:unauthenticated"
+
+	// CredentialIDKey is the extra key with the id of the credential.
+	CredentialIDKey = "authentication.kubernetes.io/credential-id"
+)

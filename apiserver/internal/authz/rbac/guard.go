@@ -47,7 +47,7 @@ func (g *Guard) Admit(ctx context.Context, a *admission.Attributes) error {
 	if a.Resource == nil || a.Resource.Group != rbacv1.GroupName || a.Subresource != "" || a.User == nil {
 		return nil
 	}
-	if has(a.User.Groups, "system:masters") || a.Old != nil && onlyForCollector(a.Object, a.Old) {
+	if has(a.User.Groups, authz.MastersGroup) || a.Old != nil && onlyForCollector(a.Object, a.Old) {
 		return nil
 	}
 	switch o := a.Object.(type) {
