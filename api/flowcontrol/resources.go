@@ -18,8 +18,11 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(flowcontrolv1.FlowSchema) },
 			NewList:       func() runtime.Object { return new(flowcontrolv1.FlowSchemaList) },
 			StoragePrefix: "flowschemas",
+			Strategy:      schemaHooks.Erase(),
+			Columns:       schemaColumns(),
+			Row:           scheme.Rows(schemaRow),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: schemaStatusHooks.Pointer()},
 			},
 		},
 		{
@@ -28,8 +31,11 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(flowcontrolv1.PriorityLevelConfiguration) },
 			NewList:       func() runtime.Object { return new(flowcontrolv1.PriorityLevelConfigurationList) },
 			StoragePrefix: "prioritylevelconfigurations",
+			Strategy:      levelHooks.Erase(),
+			Columns:       levelColumns(),
+			Row:           scheme.Rows(levelRow),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: levelStatusHooks.Pointer()},
 			},
 		},
 	}
