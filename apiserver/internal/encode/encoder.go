@@ -8,8 +8,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -31,6 +33,14 @@ type Encoder struct {
 	version int
 	// custom objects are stored as JSON.
 	custom bool
+	// direct objects are stored in the version that is served, so that answers
+	// are made of the stored bytes.
+	direct bool
+	// head begins the JSON object: `"kind":"Pod","apiVersion":"v1"`.
+	head string
+	// object and meta make JSON of whole objects and of their metadata. They
+	// are nil unless direct and not custom.
+	object, meta *codec.Transcoder
 }
 
 // New makes the Encoder of a resource at a version.
@@ -47,9 +57,29 @@ func New(res scheme.Served) *Encoder {
 	e.version = slices.IndexFunc(res.ServedVersions(), func(v scheme.Version) bool {
 		return v.Group == res.At.Group && v.Version == res.At.Version
 	})
-	_, isMessage := res.New().(scheme.Message)
+	m, isMessage := res.New().(scheme.Message)
 	e.custom = !isMessage
+	e.head = string(appendHead(nil, e.kind, e.apiVersion))
+	e.direct = res.At.Encode == nil
+	if e.direct && isMessage && hasMetadata(m) {
+		e.object = codec.NewTranscoder(m)
+		e.meta = codec.NewTranscoder(&metav1.ObjectMeta{})
+	}
 	return e
+}
+
+// hasMetadata reports whether the type's protobuf form has ObjectMeta as its
+// first field, as all objects do.
+func hasMetadata(m scheme.Message) bool {
+	f, ok := reflect.TypeOf(m).Elem().FieldByName("ObjectMeta")
+	return ok && f.Type == reflect.TypeFor[metav1.ObjectMeta]() && strings.HasPrefix(f.Tag.Get("protobuf"), "bytes,1,")
+}
+
+func appendHead(dst []byte, kind, apiVersion string) []byte {
+	dst = append(dst, `"kind":`...)
+	dst = codec.AppendQuoted(dst, []byte(kind))
+	dst = append(dst, `,"apiVersion":`...)
+	return codec.AppendQuoted(dst, []byte(apiVersion))
 }
 
 // Custom reports whether the objects are custom resources, stored as JSON and
@@ -78,11 +108,41 @@ func setRevision(obj runtime.Object, revision int64) {
 
 // AppendObject appends the answer that carries one object.
 func (e *Encoder) AppendObject(dst []byte, f Format, o *storage.Object) ([]byte, error) {
-	obj, err := e.Decode(o)
+	return e.appendAt(dst, f, o, o.Revision)
+}
+
+// appendAt is AppendObject at a revision other than the object's.
+func (e *Encoder) appendAt(dst []byte, f Format, o *storage.Object, revision int64) ([]byte, error) {
+	switch {
+	case !e.fromBytes(f):
+		obj, err := e.Decode(o)
+		if err != nil {
+			return dst, err
+		}
+		setRevision(obj, revision)
+		return e.AppendStruct(dst, f, obj)
+	case f.Media == Protobuf:
+		return e.appendProtobuf(dst, f, o, revision)
+	case f.Media == JSON && !f.Pretty:
+		dst, err := e.appendJSON(dst, f, o, revision)
+		return append(dst, '\n'), err
+	}
+	b, err := e.appendJSON(nil, f, o, revision)
 	if err != nil {
 		return dst, err
 	}
-	return e.AppendStruct(dst, f, obj)
+	return appendJSON(dst, f, b)
+}
+
+// fromBytes reports whether an object's answer is made without its struct.
+func (e *Encoder) fromBytes(f Format) bool {
+	if f.Shape != Whole && f.Shape != Partial {
+		return false
+	}
+	if e.custom {
+		return e.direct && f.Media != Protobuf && f.Shape == Whole
+	}
+	return e.object != nil
 }
 
 // AppendStruct appends the answer that carries an object of the storage type.
