@@ -8,6 +8,7 @@ package fieldmanager
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,16 +30,17 @@ type Manager struct {
 	types  *Types
 	conv   converter
 
-	// mu guards library, which is filled as subresources are used.
-	mu      sync.Mutex
-	library map[string]*managedfields.FieldManager
+	// mu guards the maps, which are filled as subresources are used.
+	mu        sync.Mutex
+	library   map[string]*managedfields.FieldManager
+	endpoints map[string]*endpoint
 }
 
 // New makes the manager of a resource at a served version.
 func New(served scheme.Served, types *Types) *Manager {
 	return &Manager{
 		served: served, types: types, conv: converter{served.Resource},
-		library: map[string]*managedfields.FieldManager{},
+		library: map[string]*managedfields.FieldManager{}, endpoints: map[string]*endpoint{},
 	}
 }
 
@@ -62,6 +64,9 @@ func (m *Manager) lib(subresource string) (*managedfields.FieldManager, error) {
 
 // Create sets the managedFields of a new object.
 func (m *Manager) Create(obj scheme.Object, manager string, now time.Time) error {
+	if m.createFast(obj, manager, now) {
+		return nil
+	}
 	empty, err := m.conv.New(m.kind())
 	if err != nil {
 		return err
@@ -76,20 +81,25 @@ func (m *Manager) Create(obj scheme.Object, manager string, now time.Time) error
 // It never fails for what a request contains: managedFields that cannot be
 // brought up to date stay as they were.
 func (m *Manager) Update(live, obj scheme.Object, manager, subresource string, now time.Time) error {
+	if m.updateFast(live, obj, manager, subresource, now) {
+		return nil
+	}
 	return m.update(live, obj, manager, subresource, now)
 }
 
+// update is the library's way.
 func (m *Manager) update(live runtime.Object, obj scheme.Object, manager, subresource string, now time.Time) error {
 	lib, err := m.lib(subresource)
 	if err != nil {
 		return err
 	}
 	before := live.(metav1.Object).GetManagedFields()
+	given := obj.GetManagedFields()
 	if _, err := lib.Update(live, obj, manager); err != nil {
 		obj.SetManagedFields(before)
 		return nil
 	}
-	stamp(obj, before, now)
+	stamp(obj, slices.Concat(before, given), now)
 	return nil
 }
 

@@ -35,7 +35,7 @@ func resetFilters(res *scheme.Resource, subresource string) map[fieldpath.APIVer
 }
 
 func resetFilter(res *scheme.Resource, subresource string) fieldpath.Filter {
-	if res.Group == "" && res.Plural == "pods" && subresource == "resize" {
+	if isResize(res, subresource) {
 		return resizeFilter()
 	}
 	paths := resetPaths(res, subresource)
@@ -47,6 +47,10 @@ func resetFilter(res *scheme.Resource, subresource string) fieldpath.Filter {
 		set.Insert(path(p))
 	}
 	return fieldpath.NewExcludeSetFilter(set)
+}
+
+func isResize(res *scheme.Resource, subresource string) bool {
+	return res.Group == "" && res.Plural == "pods" && subresource == "resize"
 }
 
 func path(dotted string) fieldpath.Path {
