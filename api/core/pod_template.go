@@ -18,7 +18,7 @@ func ValidatePodTemplateSpec(t *corev1.PodTemplateSpec, path *field.Path) field.
 		errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
 	}
 	spec := path.Child("spec")
-	errs = append(errs, validatePodSpec(&t.Spec, nil, spec)...)
+	errs = append(errs, validatePodSpec(&t.Spec, "", relaxations{}, spec)...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template"))
 	}
