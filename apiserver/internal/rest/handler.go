@@ -88,7 +88,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.recover(w, r, req)
 	ctx, done, err := h.Pipeline.Begin(ctx, req, credentials(r))
 	if err != nil {
-		h.fail(w, r.WithContext(ctx), err)
+		Fail(w, r.WithContext(ctx), err)
 		return
 	}
 	rec := &recorder{ResponseWriter: w}
@@ -115,7 +115,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 	}
 	t, err := h.target(&req.Info)
 	if err != nil {
-		h.fail(w, r, err)
+		Fail(w, r, err)
 		return
 	}
 	if connects(&req.Info) {
@@ -128,7 +128,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		r = r.WithContext(ctx)
 	}
 	if err := h.resource(w, r, t, req); err != nil {
-		h.fail(w, r, err)
+		Fail(w, r, err)
 	}
 }
 
@@ -233,8 +233,8 @@ func credentials(r *http.Request) *request.Credentials {
 	return c
 }
 
-// fail writes an error as a Status.
-func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+// Fail writes an error as a Status.
+func Fail(w http.ResponseWriter, r *http.Request, err error) {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		if errors.Is(err, context.Canceled) {
@@ -244,9 +244,12 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	s := status.Status()
 	s.Kind, s.APIVersion = "Status", "v1"
+	format := encode.NegotiateError(r.Header.Get("Accept"))
 	if s.Details != nil && s.Details.RetryAfterSeconds > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(s.Details.RetryAfterSeconds)))
 	}
-	format := encode.NegotiateError(r.Header.Get("Accept"))
-	h.writeAny(w, r, format, int(s.Code), &s)
+	writeAny(w, r, format, int(s.Code), &s)
 }
+
+// MethodNotAllowed writes a 405.
+func MethodNotAllowed(w http.ResponseWriter, r *http.Request) { Fail(w, r, errNoMethod) }

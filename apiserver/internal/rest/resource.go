@@ -97,7 +97,7 @@ func (x *exchange) get() error {
 		if err != nil {
 			return err
 		}
-		x.writeAny(x.w, x.r, f, http.StatusOK, scale)
+		writeAny(x.w, x.r, f, http.StatusOK, scale)
 		return nil
 	}
 	o, err := x.Registry.Get(x.r.Context(), x.t, x.query.Get("resourceVersion"))
@@ -201,7 +201,7 @@ func (x *exchange) update() error {
 		if err != nil {
 			return err
 		}
-		x.writeAny(x.w, x.r, f, http.StatusOK, scale)
+		writeAny(x.w, x.r, f, http.StatusOK, scale)
 		return nil
 	}
 	obj, warnings, err := decode.Body(x.t.Served, contentType, body, o.FieldValidation)
@@ -244,7 +244,7 @@ func (x *exchange) patch() error {
 		if err != nil {
 			return err
 		}
-		x.writeAny(x.w, x.r, f, http.StatusOK, scale)
+		writeAny(x.w, x.r, f, http.StatusOK, scale)
 		return nil
 	}
 	res, err := x.Registry.Patch(x.r.Context(), x.t, kind, body, o)

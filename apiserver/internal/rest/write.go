@@ -79,7 +79,7 @@ func warningHeader(text string) string {
 	return b.String()
 }
 
-func (h *Handler) writeAny(w http.ResponseWriter, r *http.Request, f encode.Format, code int, obj runtime.Object) {
+func writeAny(w http.ResponseWriter, r *http.Request, f encode.Format, code int, obj runtime.Object) {
 	f.Pretty = f.Pretty || encode.PrettyFor(r.URL.Query()["pretty"], r.UserAgent())
 	p := buffers.Get().(*[]byte)
 	b, err := encode.AppendAny((*p)[:0], f, schema.GroupVersionKind{}, obj)
@@ -117,7 +117,7 @@ func (h *Handler) writeResult(w http.ResponseWriter, r *http.Request, t *registr
 	if f.Shape != encode.Whole {
 		f = encode.NegotiateError(r.Header.Get("Accept"))
 	}
-	h.writeAny(w, r, f, code, res.Other)
+	writeAny(w, r, f, code, res.Other)
 	return nil
 }
 

@@ -1,0 +1,88 @@
+package bootstrap
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/request"
+)
+
+// manager is the field manager of what the server writes itself.
+const manager = "kube-apiserver"
+
+// Maker creates objects through the registry, as the server itself.
+type Maker struct {
+	Scheme   *scheme.Scheme
+	Registry *registry.Registry
+	Log      *zap.Logger
+}
+
+// Context is a request by the server itself.
+func Context(ctx context.Context) context.Context {
+	return request.With(ctx, &request.Request{
+		User:      request.User{Name: "system:apiserver", Groups: []string{"system:masters", "system:authenticated"}},
+		UserAgent: manager, Received: time.Now(),
+	})
+}
+
+// Target names an object for the registry.
+func (m *Maker) Target(group, version, plural, namespace, name string) (registry.Target, error) {
+	served, ok := m.Scheme.At(schema.GroupVersionResource{Group: group, Version: version, Resource: plural})
+	if !ok {
+		return registry.Target{}, fmt.Errorf("%s/%s %s is not in the table", group, version, plural)
+	}
+	return registry.Target{Served: served, Namespace: namespace, Name: name}, nil
+}
+
+// Create makes an object unless it is there; created tells which.
+func (m *Maker) Create(ctx context.Context, group, version, plural string, obj scheme.Object) (created bool, err error) {
+	t, err := m.Target(group, version, plural, obj.GetNamespace(), "")
+	if err != nil {
+		return false, err
+	}
+	if m.Registry.Store.Collection(t.Resource).Newest(obj.GetNamespace(), obj.GetName()) != nil {
+		return false, nil
+	}
+	if d := t.Strategy.Default; d != nil {
+		d(obj)
+	}
+	obj.GetObjectKind().SetGroupVersionKind(t.GroupVersionKind())
+	_, err = m.Registry.Create(Context(ctx), t, obj, &metav1.CreateOptions{FieldManager: manager})
+	if apierrors.IsAlreadyExists(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("create %s %s: %w", plural, obj.GetName(), err)
+	}
+	return true, nil
+}
+
+// Namespaces makes the system namespaces.
+func (m *Maker) Namespaces(ctx context.Context) error {
+	for _, name := range SystemNamespaces {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := m.Create(ctx, "", "v1", "namespaces", ns); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SystemPriorities makes the system's priority classes.
+func (m *Maker) SystemPriorities(ctx context.Context) error {
+	for _, pc := range PriorityClasses() {
+		if _, err := m.Create(ctx, "scheduling.k8s.io", "v1", "priorityclasses", pc); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"xebec.dev/apiserver/internal/health"
+)
+
+// hooks are the steps of starting, each a readiness check of its own by
+// upstream's name.
+type hooks struct {
+	mu   sync.Mutex
+	done map[string]bool // guarded by mu
+}
+
+func newHooks() *hooks { return &hooks{done: map[string]bool{}} }
+
+func (h *hooks) finish(name string) {
+	h.mu.Lock()
+	h.done[name] = true
+	h.mu.Unlock()
+}
+
+func (h *hooks) check(name string) health.Check {
+	return health.Check{Name: "poststarthook/" + name, Func: func(context.Context) error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if !h.done[name] {
+			return errors.New("not finished")
+		}
+		return nil
+	}}
+}
+
+// step is one step of starting. Steps run in order once the cache is filled.
+type step struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
+func (s *Server) steps() []step {
+	return []step{
+		{"start-system-namespaces-controller", s.maker.Namespaces},
+		{"rbac/bootstrap-roles", s.bootstrapRoles},
+		{"scheduling/bootstrap-system-priority-classes", s.maker.SystemPriorities},
+		{"start-kubernetes-service-cidr-controller", s.bootstrapServiceCIDR},
+		{"bootstrap-controller", s.bootstrapKubernetesService},
+		{"start-cluster-authentication-info-controller", s.bootstrapAuthenticationInfo},
+		{"priority-and-fairness-config-producer", s.bootstrapFlowControl},
+		{"start-service-ip-repair-controllers", s.repairServices},
+	}
+}
+
+// start fills the cluster with what must be there, then keeps it.
+func (s *Server) start(ctx context.Context) error {
+	began := time.Now()
+	if err := s.waitForCache(ctx); err != nil {
+		return err
+	}
+	s.hooks.finish("storage-readiness")
+	for _, st := range s.steps() {
+		if err := s.retry(ctx, st); err != nil {
+			return err
+		}
+		s.hooks.finish(st.name)
+	}
+	s.log.Info("ready", zap.Duration("elapsed", time.Since(began)))
+	return s.keep(ctx)
+}
+
+// retry runs a step until it succeeds: etcd may be away, another server may
+// be doing the same.
+func (s *Server) retry(ctx context.Context, st step) error {
+	for wait := 50 * time.Millisecond; ; wait = min(wait*2, 5*time.Second) {
+		err := st.run(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.log.Warn("a step of starting failed and is tried again", zap.String("step", st.name), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (s *Server) waitForCache(ctx context.Context) error {
+	for n := 0; ; n++ {
+		err := s.store.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		if n%500 == 499 {
+			s.log.Warn("waiting for etcd", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Server) checks() {
+	draining := func(context.Context) error {
+		select {
+		case <-s.drain:
+			return errors.New("the server is shutting down")
+		default:
+			return nil
+		}
+	}
+	etcd := func(ctx context.Context) error {
+		if err := s.store.Ready(ctx); err != nil {
+			return fmt.Errorf("etcd: %w", err)
+		}
+		return nil
+	}
+	s.health.Add(
+		health.Check{Name: "ping"},
+		health.Check{Name: "log"},
+		health.Check{Name: "etcd", Func: etcd},
+		health.Check{Name: "etcd-readiness", ReadyOnly: true, Func: etcd},
+		health.Check{Name: "informer-sync", ReadyOnly: true, Func: etcd},
+	)
+	s.health.Add(s.hooks.check("storage-readiness"))
+	for _, st := range s.steps() {
+		s.health.Add(s.hooks.check(st.name))
+	}
+	s.health.Add(health.Check{Name: "shutdown", ReadyOnly: true, Func: draining})
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// firstAddress is the first usable address of a network: the kubernetes
+// Service's.
+func firstAddress(n net.IPNet) net.IP {
+	ip := make(net.IP, len(n.IP))
+	copy(ip, n.IP)
+	ip[len(ip)-1]++
+	return ip
+}
