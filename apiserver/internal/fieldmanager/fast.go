@@ -1,6 +1,7 @@
 package fieldmanager
 
 import (
+	"bytes"
 	"reflect"
 	"slices"
 	"strings"
@@ -84,7 +85,8 @@ func (m *Manager) createFast(obj scheme.Object, name string, now time.Time) bool
 	if !ok {
 		return false
 	}
-	w := &walker{}
+	w := newWalker()
+	defer w.release()
 	changed, _ := w.diff(e.plan, e.empty, versioned)
 	if w.lost {
 		return false
@@ -93,7 +95,7 @@ func (m *Manager) createFast(obj scheme.Object, name string, now time.Time) bool
 		obj.SetManagedFields(nil)
 		return true
 	}
-	obj.SetManagedFields([]metav1.ManagedFieldsEntry{newEntry(m.identifier(name, ""), &changed, now)})
+	obj.SetManagedFields([]metav1.ManagedFieldsEntry{w.newEntry(m.identifier(name, ""), &changed, now)})
 	return true
 }
 
@@ -120,17 +122,18 @@ func isReset(entries []metav1.ManagedFieldsEntry) bool {
 	return false
 }
 
-func newEntry(id manager, fields *node, now time.Time) metav1.ManagedFieldsEntry {
+func (w *walker) newEntry(id manager, fields *node, now time.Time) metav1.ManagedFieldsEntry {
 	at := metav1.NewTime(now.UTC().Truncate(time.Second))
 	return metav1.ManagedFieldsEntry{
 		Manager: id.name, Operation: id.operation, APIVersion: id.version, Subresource: id.subresource,
-		Time: &at, FieldsType: "FieldsV1", FieldsV1: fieldsV1(fields),
+		Time: &at, FieldsType: "FieldsV1", FieldsV1: w.fieldsV1(fields),
 	}
 }
 
-func fieldsV1(n *node) *metav1.FieldsV1 {
+func (w *walker) fieldsV1(n *node) *metav1.FieldsV1 {
+	w.fields = n.appendFields(w.fields[:0])
 	f := &metav1.FieldsV1{}
-	f.SetRawBytes(n.appendFields(make([]byte, 0, 512)))
+	f.SetRawBytes(w.fields)
 	return f
 }
 
@@ -167,7 +170,8 @@ func (m *Manager) updateFast(live, obj scheme.Object, name, subresource string, 
 	if !okL || !okR {
 		return false
 	}
-	w := &walker{}
+	w := newWalker()
+	defer w.release()
 	changed, removed := w.diff(e.plan, l, r)
 	if w.lost {
 		return false
@@ -212,6 +216,17 @@ func updatable(entries []metav1.ManagedFieldsEntry, self manager) bool {
 	return updaters-own+1 <= maxUpdaters
 }
 
+// mentions is false when fields have nothing in common with a set, going by
+// its first steps.
+func mentions(raw []byte, s *node) bool {
+	for i := range s.children {
+		if bytes.Contains(raw, []byte(s.children[i].element)) {
+			return true
+		}
+	}
+	return false
+}
+
 // update gives the entries after a change: what changed goes from all others
 // to the manager, what was removed goes from all. False when an entry is not
 // as we would have written it, or of a schema that has since changed.
@@ -223,6 +238,10 @@ func (w *walker) update(p *plan, before []metav1.ManagedFieldsEntry, changed, re
 	own := node{}
 	for i := range before {
 		e := before[i]
+		if identity(&e) != self && !mentions(rawFields(&e), changed) && !mentions(rawFields(&e), removed) {
+			after = append(after, e)
+			continue
+		}
 		fields, err := w.parseFields(rawFields(&e))
 		if err != nil || !p.fits(&fields) {
 			return nil, false
@@ -238,13 +257,13 @@ func (w *walker) update(p *plan, before []metav1.ManagedFieldsEntry, changed, re
 			if fields = w.subtract(&fields, removed); fields.empty() {
 				continue
 			}
-			e.FieldsV1 = fieldsV1(&fields)
+			e.FieldsV1 = w.fieldsV1(&fields)
 		}
 		after = append(after, e)
 	}
 	if !changed.empty() {
 		own = w.union(&own, changed)
-		after = append(after, newEntry(self, &own, now))
+		after = append(after, w.newEntry(self, &own, now))
 	}
 	sortEntries(after)
 	if len(after) == 0 {

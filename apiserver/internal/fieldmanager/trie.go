@@ -2,7 +2,6 @@ package fieldmanager
 
 import (
 	"errors"
-	"slices"
 	"strconv"
 )
 
@@ -18,23 +17,44 @@ type node struct {
 
 func (n *node) empty() bool { return !n.member && len(n.children) == 0 }
 
-// arena hands out room for children in slabs.
-type arena struct{ free []node }
+// arena holds the children of nodes. Nodes die with their arena's reset.
+type arena struct {
+	slab []node
+	used int
+	// open holds the children of the objects that a parser is in.
+	open []node
+}
 
-const slab = 64
+const firstSlab = 128
 
-// keep copies nodes to where they can stay.
+// keep copies nodes to where they stay until the reset.
 func (a *arena) keep(nodes []node) []node {
 	if len(nodes) == 0 {
 		return nil
 	}
-	if len(nodes) > len(a.free) {
-		a.free = make([]node, max(slab, len(nodes)))
+	if a.used+len(nodes) > len(a.slab) {
+		// What is in the old slab stays alive through its nodes.
+		a.slab = make([]node, max(firstSlab, 2*len(a.slab), len(nodes)))
+		a.used = 0
 	}
-	out := a.free[:len(nodes):len(nodes)]
-	a.free = a.free[len(nodes):]
+	out := a.slab[a.used : a.used+len(nodes) : a.used+len(nodes)]
+	a.used += len(nodes)
 	copy(out, nodes)
 	return out
+}
+
+// maxSlab is the largest slab worth keeping, about 256 KiB.
+const maxSlab = 4096
+
+// reset makes room again, and forgets the strings that nodes held.
+func (a *arena) reset() {
+	if len(a.slab) > maxSlab {
+		a.slab = nil
+	}
+	clear(a.slab[:min(a.used, len(a.slab))])
+	a.used = 0
+	clear(a.open[:cap(a.open)])
+	a.open = a.open[:0]
 }
 
 // appendFields appends the set as FieldsV1.
@@ -92,7 +112,8 @@ var errNotCanonical = errors.New("fields are not as we would write them")
 // parseFields reads FieldsV1 that was written by appendFields. It refuses
 // everything else.
 func (a *arena) parseFields(raw []byte) (node, error) {
-	p := parser{arena: a, data: raw}
+	p := parser{arena: a, data: string(raw)}
+	a.open = a.open[:0]
 	var root node
 	if err := p.object(&root, true); err != nil || p.pos != len(raw) {
 		return node{}, errNotCanonical
@@ -102,10 +123,8 @@ func (a *arena) parseFields(raw []byte) (node, error) {
 
 type parser struct {
 	*arena
-	data []byte
+	data string
 	pos  int
-	// stack holds the children of the objects that are open.
-	stack []node
 }
 
 func (p *parser) take(c byte) bool {
@@ -125,7 +144,7 @@ func (p *parser) object(n *node, root bool) error {
 		return nil
 	}
 	n.member = false
-	base := len(p.stack)
+	base := len(p.open)
 	for i := 0; i == 0 || p.take(','); i++ {
 		element, err := p.key()
 		if err != nil || !p.take(':') {
@@ -141,20 +160,20 @@ func (p *parser) object(n *node, root bool) error {
 		if len(element) < 2 || element[1] != ':' || rank(element[0]) < 0 || !canonical(element) {
 			return errNotCanonical
 		}
-		if len(p.stack) > base && compareElements(p.stack[len(p.stack)-1].element, element) >= 0 {
+		if len(p.open) > base && compareElements(p.open[len(p.open)-1].element, element) >= 0 {
 			return errNotCanonical
 		}
 		child := node{element: element}
 		if err := p.object(&child, false); err != nil {
 			return err
 		}
-		p.stack = append(p.stack, child)
+		p.open = append(p.open, child)
 	}
-	if !p.take('}') || len(p.stack) == base {
+	if !p.take('}') || len(p.open) == base {
 		return errNotCanonical
 	}
-	n.children = p.keep(p.stack[base:])
-	p.stack = p.stack[:base]
+	n.children = p.keep(p.open[base:])
+	p.open = p.open[:base]
 	return nil
 }
 
@@ -168,7 +187,7 @@ func (p *parser) key() (string, error) {
 		switch c := p.data[p.pos]; {
 		case c == '"':
 			p.pos++
-			return string(p.data[start : p.pos-1]), nil
+			return p.data[start : p.pos-1], nil
 		case c == '\\':
 			return p.escaped(start)
 		case c < ' ':
@@ -194,14 +213,14 @@ func (p *parser) escaped(start int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !slices.Equal(appendKey(nil, s), p.data[start-1:end+1]) {
+	if string(appendKey(nil, s)) != p.data[start-1:end+1] {
 		return "", errNotCanonical
 	}
 	p.pos = end + 1
 	return s, nil
 }
 
-func unquote(s []byte) (string, error) {
+func unquote(s string) (string, error) {
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
@@ -224,7 +243,7 @@ func unquote(s []byte) (string, error) {
 			if i+4 >= len(s) {
 				return "", errNotCanonical
 			}
-			c, err := strconv.ParseUint(string(s[i+1:i+5]), 16, 8)
+			c, err := strconv.ParseUint(s[i+1:i+5], 16, 8)
 			if err != nil {
 				return "", errNotCanonical
 			}

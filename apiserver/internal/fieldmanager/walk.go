@@ -1,10 +1,16 @@
 package fieldmanager
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
@@ -23,7 +29,8 @@ const (
 	present
 )
 
-// walker compares two objects of one type. A walker is used once.
+// walker compares two objects of one type. Its nodes are valid until it is
+// released.
 type walker struct {
 	arena
 	// changed and removed hold the children of the structures that are open.
@@ -31,8 +38,20 @@ type walker struct {
 	// lost is set when the objects hold something that only the library can
 	// compare; the result is then void.
 	lost bool
-	// text is scratch for keys.
-	text []byte
+	// text is scratch for keys, fields for FieldsV1.
+	text, fields []byte
+}
+
+var walkers = sync.Pool{New: func() any { return &walker{} }}
+
+func newWalker() *walker { return walkers.Get().(*walker) }
+
+func (w *walker) release() {
+	w.reset()
+	clear(w.changed[:cap(w.changed)])
+	clear(w.removed[:cap(w.removed)])
+	w.changed, w.removed, w.lost = w.changed[:0], w.removed[:0], false
+	walkers.Put(w)
 }
 
 // diff gives the paths that r has added or modified, and those that it has
@@ -136,6 +155,9 @@ func load(p *plan, v reflect.Value) operand {
 }
 
 func (w *walker) mapping(p *plan, l, r operand, changed, removed *node) {
+	if l.state == present && r.state == present && p.sameMap(l.v, r.v) {
+		return
+	}
 	mc, mr := len(w.changed), len(w.removed)
 	keys := mapKeys(p, r, mapKeys(p, l, nil))
 	slices.Sort(keys)
@@ -299,10 +321,43 @@ func (w *walker) scalarText(dst []byte, o operand) []byte {
 
 // converted compares values as the JSON they give of themselves.
 func (w *walker) converted(p *plan, l, r operand, changed, removed *node) {
-	if l.state == present && r.state == present && l.v.Comparable() && r.v.Comparable() && l.v.Equal(r.v) {
+	if l.state == present && r.state == present && sameConverted(l.v, r.v) {
 		return
 	}
 	w.any(p.granular, w.json(p, l), w.json(p, r), changed, removed)
+}
+
+// sameConverted is quick to see that the usual converted types are equal. It
+// may say no where they are.
+func sameConverted(l, r reflect.Value) bool {
+	if !l.CanAddr() || !r.CanAddr() {
+		return false
+	}
+	switch x := l.Addr().Interface().(type) {
+	case *metav1.Time:
+		return x.Time == r.Addr().Interface().(*metav1.Time).Time
+	case *metav1.MicroTime:
+		return x.Time == r.Addr().Interface().(*metav1.MicroTime).Time
+	case *intstr.IntOrString:
+		return *x == *r.Addr().Interface().(*intstr.IntOrString)
+	case *resource.Quantity:
+		return sameQuantity(*x, *r.Addr().Interface().(*resource.Quantity))
+	}
+	return false
+}
+
+// sameQuantity is true when both are written alike.
+func sameQuantity(a, b resource.Quantity) bool { return a.Format == b.Format && a.Cmp(b) == 0 }
+
+// sameMap is quick to see that the usual maps are equal.
+func (p *plan) sameMap(l, r reflect.Value) bool {
+	if p.plainMap {
+		return maps.Equal(l.Interface().(map[string]string), r.Interface().(map[string]string))
+	}
+	if x, ok := l.Interface().(corev1.ResourceList); ok {
+		return maps.EqualFunc(x, r.Interface().(corev1.ResourceList), sameQuantity)
+	}
+	return false
 }
 
 // loose is an operand as plain JSON data.
