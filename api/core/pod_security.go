@@ -107,12 +107,13 @@ func sharedPID(spec *corev1.PodSpec, p *field.Path) field.ErrorList {
 }
 
 // validateHostNetwork wants the ports on the node to be those in the pod:
-// there is nothing in between that could translate.
+// there is nothing in between that could translate. Templates may leave them
+// out; pods get theirs by default.
 func validateHostNetwork(list []corev1.Container, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i := range list {
 		for j := range list[i].Ports {
-			if port := &list[i].Ports[j]; port.HostPort != port.ContainerPort {
+			if port := &list[i].Ports[j]; port.HostPort != 0 && port.HostPort != port.ContainerPort {
 				errs = append(errs, field.Invalid(path.Index(i).Child("ports").Index(j).Child("hostPort"), port.HostPort,
 					"must match `containerPort` when `hostNetwork` is true"))
 			}
