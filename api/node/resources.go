@@ -18,6 +18,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(nodev1.RuntimeClass) },
 			NewList:       func() runtime.Object { return new(nodev1.RuntimeClassList) },
 			StoragePrefix: "runtimeclasses",
+			Columns:       columns(),
+			Row:           scheme.Rows(row),
+			Strategy:      hooks().Erase(),
 		},
 	}
 }
