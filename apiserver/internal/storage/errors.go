@@ -45,3 +45,14 @@ type TooLargeRevision struct{ Requested, Current int64 }
 func (e *TooLargeRevision) Error() string {
 	return fmt.Sprintf("Too large resource version: %d, current: %d", e.Requested, e.Current)
 }
+
+// Corrupt means that an object's stored bytes cannot be read.
+type Corrupt struct {
+	Key string
+	Err error
+}
+
+func (e *Corrupt) Error() string {
+	return fmt.Sprintf("the stored object %q is corrupt: %v", e.Key, e.Err)
+}
+func (e *Corrupt) Unwrap() error { return e.Err }

@@ -8,6 +8,7 @@ type Memo struct {
 	mu sync.Mutex
 	// guarded by mu: a few entries, so a slice beats a map.
 	entries []memoEntry
+	dropped bool
 }
 
 type memoEntry struct {
@@ -21,6 +22,10 @@ func (m *Memo) Get(key uint64, make func() ([]byte, error)) ([]byte, error) {
 		return make()
 	}
 	m.mu.Lock()
+	if m.dropped {
+		m.mu.Unlock()
+		return make()
+	}
 	defer m.mu.Unlock()
 	for i := range m.entries {
 		if m.entries[i].key == key {
@@ -33,4 +38,11 @@ func (m *Memo) Get(key uint64, make func() ([]byte, error)) ([]byte, error) {
 	}
 	m.entries = append(m.entries, memoEntry{key, b})
 	return b, nil
+}
+
+// Drop forgets the bytes and keeps none from now on.
+func (m *Memo) Drop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.entries, m.dropped = nil, true
 }

@@ -125,6 +125,11 @@ type WatchOptions struct {
 	// InitialEvents is the sendInitialEvents option: current objects first,
 	// then a bookmark marked InitialEventsEnd, then changes.
 	InitialEvents bool
+	// Complete says that the client has seen all of Revision: it was told
+	// whole revisions at a time. Without it, a watch from a revision that
+	// changed several of the selected objects delivers that revision again,
+	// since the client may have seen a part of it.
+	Complete bool
 	// Bookmarks asks for a bookmark about once a minute and before the end.
 	Bookmarks bool
 }

@@ -1,0 +1,130 @@
+// Package embedded runs a single-member etcd inside the process. It listens
+// on a socket in its data directory only, for etcdctl; the process itself
+// calls it directly, without a connection.
+package embedded
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
+	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
+	"go.uber.org/zap"
+
+	"xebec.dev/apiserver/internal/storage/etcd"
+)
+
+// Server is a running etcd.
+type Server struct {
+	etcd *embed.Etcd
+	// Endpoint is for other processes: unix:///…/etcd.sock, or an address of
+	// the loopback interface when the directory's name is too long for a
+	// socket.
+	Endpoint string
+}
+
+// Options for Start; the zero value is for production.
+type Options struct {
+	// NoSync does not wait for the disk: for tests.
+	NoSync bool
+	// Quota in bytes; 0 is 8 GiB, as far as etcd recommends.
+	Quota int64
+	Log   *zap.Logger
+}
+
+// Start runs etcd on a directory and returns once it takes requests.
+func Start(dir string, o Options) (*Server, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory of etcd: %w", err)
+	}
+	endpoint, err := address(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := config(dir, endpoint, o)
+	e, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("start etcd in %s: %w", dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+	case err := <-e.Err():
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: %w", dir, err)
+	case <-time.After(60 * time.Second):
+		e.Close()
+		return nil, fmt.Errorf("start etcd in %s: not ready after a minute", dir)
+	}
+	return &Server{etcd: e, Endpoint: endpoint.String()}, nil
+}
+
+// address picks where to listen.
+func address(dir string) (*url.URL, error) {
+	abs, err := filepath.Abs(filepath.Join(dir, "etcd.sock"))
+	if err != nil {
+		return nil, err
+	}
+	// The kernel takes 107 bytes.
+	if len(abs) < 107 {
+		os.Remove(abs) // left by a process that was killed
+		return &url.URL{Scheme: "unix", Path: abs}, nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	return &url.URL{Scheme: "http", Host: l.Addr().String()}, nil
+}
+
+func config(dir string, endpoint *url.URL, o Options) *embed.Config {
+	log := o.Log
+	if log == nil {
+		log = zap.NewNop()
+	}
+	c := embed.NewConfig()
+	c.Dir = dir
+	c.ListenClientUrls = []url.URL{*endpoint}
+	c.AdvertiseClientUrls = c.ListenClientUrls
+	// A single member has no peers. The address is only a name in its
+	// membership and must stay the same over restarts.
+	c.ListenPeerUrls = nil
+	// An election with oneself: a few short ticks instead of a second.
+	c.TickMs, c.ElectionMs = 10, 50
+	c.PreVote = false
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+	c.EnableGRPCGateway = false
+	// No peer will ever need to catch up from the log in memory.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 2000, 100
+	c.QuotaBackendBytes = o.Quota
+	if o.Quota == 0 {
+		c.QuotaBackendBytes = 8 << 30
+	}
+	c.UnsafeNoFsync = o.NoSync
+	c.WarningApplyDuration = time.Second
+	c.WarningUnaryRequestDuration = time.Second
+	return c
+}
+
+// Services calls the server within the process.
+func (s *Server) Services() etcd.Services {
+	server := s.etcd.Server
+	return etcd.Services{
+		KV:    adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(server)),
+		Watch: adapter.WatchServerToWatchClient(v3rpc.NewWatchServer(server)),
+		Lease: adapter.LeaseServerToLeaseClient(v3rpc.NewQuotaLeaseServer(server)),
+		// What was answered has been applied, and there is no other member.
+		LocalRevision: server.KV().Rev,
+	}
+}
+
+// Err tells when the server stopped by itself.
+func (s *Server) Err() <-chan error { return s.etcd.Err() }
+
+// Close stops the server and closes its files.
+func (s *Server) Close() { s.etcd.Close() }

@@ -1,0 +1,265 @@
+package watchcache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"xebec.dev/apiserver/internal/storage"
+	"xebec.dev/apiserver/internal/storage/kv"
+)
+
+// loadWorkers load collections side by side.
+const loadWorkers = 4
+
+// contents is what a collection held at a revision.
+type contents struct {
+	objects []*storage.Object
+	corrupt map[string]error
+}
+
+// load fills every collection with the state at one revision, some way back:
+// from there the feed brings the rest, and with it the recent history.
+func (s *Store) load(ctx context.Context, now int64) error {
+	revision, err := s.start(ctx, now)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	s.mu.RLock()
+	var all []*collection
+	for _, c := range s.collections {
+		all = append(all, c)
+	}
+	s.mu.RUnlock()
+	found := make([]contents, len(all))
+	if err := parallel(loadWorkers, len(all), func(i int) error {
+		var err error
+		found[i], err = all[i].read(ctx, revision)
+		return err
+	}); err != nil {
+		return err
+	}
+	s.following.Lock()
+	defer s.following.Unlock()
+	objects := 0
+	for i, c := range all {
+		objects += len(found[i].objects)
+		c.install(found[i], revision, s.o.limit)
+	}
+	// Readers see the new views with their own revision until progress
+	// follows; a restored store's progress goes back.
+	s.progress.set(revision)
+	s.loaded = true
+	s.mu.Lock()
+	s.marks = nil
+	for _, c := range s.collections {
+		if c.view.Load() == nil {
+			s.catchUpLater(c) // it joined in the meantime
+		}
+	}
+	s.mu.Unlock()
+	s.log.Info("objects loaded", zap.Int("objects", objects), zap.Int64("revision", revision), zap.Duration("elapsed", time.Since(began)))
+	return nil
+}
+
+// start chooses the revision to load: as far back as wanted and not
+// compacted.
+func (s *Store) start(ctx context.Context, now int64) (int64, error) {
+	for back := s.o.Replay; ; back /= 8 {
+		revision := max(now-back, 1)
+		_, _, err := s.kv.Get(ctx, kv.FenceKey, revision)
+		var compacted *kv.Compacted
+		if errors.As(err, &compacted) && back > 0 {
+			continue
+		}
+		return revision, err
+	}
+}
+
+// parallel runs n jobs on some workers and returns the first error.
+func parallel(workers, n int, job func(int) error) error {
+	jobs := make(chan int)
+	errs := make(chan error, workers)
+	for range workers {
+		go func() {
+			var first error
+			for i := range jobs {
+				if first == nil {
+					first = job(i)
+				}
+			}
+			errs <- first
+		}()
+	}
+	for i := range n {
+		jobs <- i
+	}
+	close(jobs)
+	var first error
+	for range workers {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// pageBytes is about how much to read at a time.
+const pageBytes = 4 << 20
+
+// read reads all objects at a revision, page by page. While one page is
+// indexed the next one is on its way.
+func (c *collection) read(ctx context.Context, revision int64) (contents, error) {
+	var out contents
+	pages := make(chan *kv.Page, 1)
+	var failed error
+	go func() {
+		defer close(pages)
+		from, limit := "", int64(500)
+		for {
+			page, err := c.store.kv.Range(ctx, kv.Range{Prefix: c.prefix, From: from, Limit: limit, Revision: revision})
+			if err != nil {
+				failed = fmt.Errorf("load %s: %w", c.resource.Plural, err)
+				return
+			}
+			pages <- page
+			n := len(page.Entries)
+			if !page.More || n == 0 {
+				return
+			}
+			from = page.Entries[n-1].Key + "\x00"
+			limit = nextLimit(page)
+		}
+	}()
+	for page := range pages {
+		if out.objects == nil {
+			out.objects = make([]*storage.Object, 0, page.Count)
+		}
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			o, err := c.object(e.Key, e.Value, e.Revision)
+			if err != nil {
+				if out.corrupt == nil {
+					out.corrupt = map[string]error{}
+				}
+				ns, name := c.names(e.Key)
+				out.corrupt[path(ns, name)] = &storage.Corrupt{Key: e.Key, Err: err}
+				c.store.log.Error("a stored object is corrupt", zap.String("key", e.Key), zap.Error(err))
+				continue
+			}
+			out.objects = append(out.objects, o)
+		}
+	}
+	return out, failed
+}
+
+// nextLimit chooses the size of the next page by the size of this one.
+func nextLimit(p *kv.Page) int64 {
+	bytes := 1
+	for i := range p.Entries {
+		bytes += len(p.Entries[i].Value)
+	}
+	return min(max(int64(pageBytes)*int64(len(p.Entries))/int64(bytes), 16), 5000)
+}
+
+// install replaces the contents in one step. Watchers of what was there
+// before expire, since changes may be missing in between. It needs following.
+func (c *collection) install(found contents, revision int64, limit historyLimit) {
+	v := &view{
+		objects: build(found.objects, -1),
+		changed: revision,
+		// Revision 1 is an empty store.
+		unknown: revision > 1,
+		corrupt: found.corrupt,
+	}
+	v.byField = tree{field: c.index}
+	if c.index >= 0 {
+		w := new(owner)
+		for _, o := range found.objects {
+			v.byField = v.byField.put(w, o)
+		}
+	}
+	c.mu.Lock()
+	old := c.history
+	c.history = newHistory(revision, !v.unknown, limit, c.index)
+	c.exact = nil
+	c.own.reset()
+	c.since = revision
+	c.loading, c.held = false, nil
+	c.view.Store(v)
+	c.mu.Unlock()
+	if old != nil {
+		old.end()
+		return
+	}
+	close(c.loaded)
+}
+
+// join adds a collection while the feed runs.
+func (s *Store) join(c *collection) *collection {
+	s.following.Lock()
+	defer s.following.Unlock()
+	s.mu.Lock()
+	if have := s.collections[c.prefix]; have != nil {
+		s.mu.Unlock()
+		return have
+	}
+	s.collections[c.prefix] = c
+	s.mu.Unlock()
+	if s.loaded {
+		s.catchUpLater(c)
+	}
+	return c
+}
+
+func (s *Store) catchUpLater(c *collection) {
+	c.loading = true
+	go s.catchUp(s.running, c)
+}
+
+// catchUp loads a collection that joined late. From when it joined, the feed
+// holds its events back, so that none is missed.
+func (s *Store) catchUp(ctx context.Context, c *collection) {
+	for ctx.Err() == nil {
+		revision, err := s.kv.Revision(ctx)
+		var found contents
+		if err == nil {
+			found, err = c.read(ctx, revision)
+		}
+		if err != nil {
+			s.log.Warn("loading a collection failed", zap.String("resource", c.resource.Plural), zap.Error(err))
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+			continue
+		}
+		s.following.Lock()
+		defer s.following.Unlock()
+		if !c.loading {
+			return // loaded with all the others in the meantime
+		}
+		held, now := c.held, time.Now()
+		c.install(found, revision, s.o.limit)
+		for i := range held {
+			if e := &held[i]; e.Revision > revision {
+				c.apply(e, now)
+			}
+		}
+		if c.next != nil {
+			c.publish(now)
+			c.wake()
+		}
+		return
+	}
+}
+
+func (w *ownWrites) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.objects, w.passed = nil, 0
+}

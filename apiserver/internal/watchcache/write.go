@@ -1,0 +1,83 @@
+package watchcache
+
+import (
+	"context"
+	"time"
+
+	"xebec.dev/apiserver/internal/storage"
+	"xebec.dev/apiserver/internal/storage/kv"
+)
+
+// Create stores a new object.
+func (c *collection) Create(ctx context.Context, namespace, name string, raw []byte, ttl time.Duration) (*storage.Object, error) {
+	o, current, err := c.write(ctx, namespace, name, 0, raw, ttl)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, &storage.Exists{Object: current}
+	}
+	return o, nil
+}
+
+// Update replaces old.
+func (c *collection) Update(ctx context.Context, old *storage.Object, raw []byte, ttl time.Duration) (*storage.Object, error) {
+	o, current, err := c.write(ctx, old.Namespace, old.Name, old.Revision, raw, ttl)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		return nil, &storage.Conflict{Current: current}
+	}
+	return o, nil
+}
+
+// write puts an object if the key has the revision; otherwise the second
+// result is what is there.
+func (c *collection) write(ctx context.Context, namespace, name string, compare int64, raw []byte, ttl time.Duration) (o, current *storage.Object, err error) {
+	k := c.key(namespace, name)
+	o, err = c.indexed(k, raw, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	stored, err := c.codec.Seal(raw, c.store.o.KeyPrefix+k)
+	if err != nil {
+		return nil, nil, err
+	}
+	revision, r, err := c.store.batcher.Do(ctx, kv.Write{Key: k, Value: stored, Compare: compare, TTL: ttl})
+	if err != nil {
+		return nil, nil, err
+	}
+	if !r.Done {
+		current, err := c.standing(r.Current)
+		return nil, current, err
+	}
+	o.Revision = revision
+	c.own.add(o)
+	return o, nil, nil
+}
+
+// standing is the object that stood in a write's way.
+func (c *collection) standing(e *kv.Entry) (*storage.Object, error) {
+	if e == nil {
+		return nil, nil
+	}
+	return c.object(e.Key, e.Value, e.Revision)
+}
+
+// Delete removes old.
+func (c *collection) Delete(ctx context.Context, old *storage.Object) (int64, error) {
+	revision, r, err := c.store.batcher.Do(ctx, kv.Write{Key: c.key(old.Namespace, old.Name), Delete: true, Compare: old.Revision})
+	if err != nil {
+		return 0, err
+	}
+	if !r.Done {
+		current, err := c.standing(r.Current)
+		if err != nil {
+			return 0, err
+		}
+		return 0, &storage.Conflict{Current: current}
+	}
+	c.own.add(&storage.Object{Namespace: old.Namespace, Name: old.Name, Revision: revision})
+	return revision, nil
+}
