@@ -10,15 +10,20 @@ import (
 // ValidatePodTemplateSpec checks the template of a workload's pods; path is
 // the template's ("template" or "spec.template").
 func ValidatePodTemplateSpec(t *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
+	return validateTemplate(t, relaxations{}, path)
+}
+
+func validateTemplate(t *corev1.PodTemplateSpec, r relaxations, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if len(t.Labels) > 0 {
 		errs = append(errs, metav1validation.ValidateLabels(t.Labels, path.Child("labels"))...)
 	}
 	if len(t.Annotations) > 0 {
 		errs = append(errs, apivalidation.ValidateAnnotations(t.Annotations, path.Child("annotations"))...)
+		errs = append(errs, validatePodAnnotations(t.Annotations, &t.Spec, path.Child("annotations"))...)
 	}
 	spec := path.Child("spec")
-	errs = append(errs, validatePodSpec(&t.Spec, "", relaxations{}, spec)...)
+	errs = append(errs, validatePodSpec(&t.Spec, "", r, spec)...)
 	if len(t.Spec.EphemeralContainers) > 0 {
 		errs = append(errs, field.Forbidden(spec.Child("ephemeralContainers"), "ephemeral containers not allowed in pod template"))
 	}
@@ -28,12 +33,14 @@ func ValidatePodTemplateSpec(t *corev1.PodTemplateSpec, path *field.Path) field.
 // ValidatePodTemplateSpecUpdate is ValidatePodTemplateSpec for a changed
 // template: what the old template already had may stay.
 func ValidatePodTemplateSpecUpdate(t, old *corev1.PodTemplateSpec, path *field.Path) field.ErrorList {
-	return ValidatePodTemplateSpec(t, path)
-}
-
-// WarnPodTemplate gives the warnings of a template; old is nil on create.
-func WarnPodTemplate(path *field.Path, t, old *corev1.PodTemplateSpec) []string {
-	return nil
+	errs := ValidatePodTemplateSpec(t, path)
+	if len(errs) == 0 {
+		return nil
+	}
+	if r := relaxFor(&old.Spec); r != (relaxations{}) {
+		return validateTemplate(t, r, path)
+	}
+	return errs
 }
 
 // ContainerImages names and images of a pod's containers, as tables show them.

@@ -298,7 +298,7 @@ func (m *memory) update(r scheme.Served, sub string, obj, old runtime.Object, st
 	if st.PrepareUpdate != nil {
 		st.PrepareUpdate(m.context(step, sub), obj, pristine)
 	}
-	if sub == "" && r.Strategy.SpecChanged != nil && r.Strategy.SpecChanged(obj, pristine) {
+	if r.Strategy.SpecChanged != nil && r.Strategy.SpecChanged(obj, pristine) {
 		meta.SetGeneration(oldMeta.GetGeneration() + 1)
 	}
 	var errs field.ErrorList
@@ -439,6 +439,9 @@ func warningDifferences(got, want []string) []string {
 			expected = append(expected, strings.ReplaceAll(s, "$NS", replayNamespace))
 		}
 	}
+	// The recorder has sorted them.
+	got = append([]string{}, got...)
+	sort.Strings(got)
 	if strings.Join(got, "\n") == strings.Join(expected, "\n") {
 		return nil
 	}
