@@ -287,7 +287,9 @@ func (r *Registry) prepareUpdate(ctx context.Context, u *updating, obj, old sche
 	if u.strategy.PrepareUpdate != nil {
 		u.strategy.PrepareUpdate(r.context(ctx, u.Target, u.dryRun), obj, old)
 	}
-	if s := u.Strategy.SpecChanged; s != nil && s(obj, old) {
+	// A status leaves the spec alone, and a deployment's annotations, which
+	// count too, may come with it.
+	if s := u.Strategy.SpecChanged; s != nil && u.Subresource != "status" && s(obj, old) {
 		obj.SetGeneration(old.GetGeneration() + 1)
 	}
 	var errs field.ErrorList
