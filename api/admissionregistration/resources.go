@@ -9,8 +9,13 @@ import (
 	"xebec.dev/api/scheme"
 )
 
-// Resources is the group's part of the table.
-func Resources() []scheme.Resource {
+// Resources is the group's part of the table, with CEL expressions stored as
+// they come.
+func Resources() []scheme.Resource { return ResourcesWith(nil) }
+
+// ResourcesWith is Resources with CEL expressions checked by compile.
+func ResourcesWith(compile CompileExpression) []scheme.Resource {
+	v := validator{compile}
 	return []scheme.Resource{
 		{
 			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicy",
@@ -19,6 +24,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicy) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyList) },
 			StoragePrefix: "mutatingadmissionpolicies",
+			Strategy:      v.mutatingPolicyHooks().Erase(),
+			Columns:       mutatingPolicyColumns(),
+			Row:           scheme.Rows(mutatingPolicyRow),
 		},
 		{
 			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicyBinding",
@@ -27,6 +35,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBinding) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBindingList) },
 			StoragePrefix: "mutatingadmissionpolicybindings",
+			Strategy:      mutatingBindingHooks.Erase(),
+			Columns:       bindingColumns(),
+			Row:           scheme.Rows(mutatingBindingRow),
 		},
 		{
 			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration",
@@ -35,6 +46,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingWebhookConfiguration) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingWebhookConfigurationList) },
 			StoragePrefix: "mutatingwebhookconfigurations",
+			Strategy:      v.mutatingWebhookHooks().Erase(),
+			Columns:       webhookColumns(),
+			Row:           scheme.Rows(mutatingWebhookRow),
 		},
 		{
 			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy",
@@ -43,8 +57,11 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicy) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyList) },
 			StoragePrefix: "validatingadmissionpolicies",
+			Strategy:      v.validatingPolicyHooks().Erase(),
+			Columns:       validatingPolicyColumns(),
+			Row:           scheme.Rows(validatingPolicyRow),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: validatingPolicyStatusHooks.Pointer()},
 			},
 		},
 		{
@@ -54,6 +71,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyBinding) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyBindingList) },
 			StoragePrefix: "validatingadmissionpolicybindings",
+			Strategy:      validatingBindingHooks.Erase(),
+			Columns:       bindingColumns(),
+			Row:           scheme.Rows(validatingBindingRow),
 		},
 		{
 			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration",
@@ -62,6 +82,9 @@ func Resources() []scheme.Resource {
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingWebhookConfiguration) },
 			NewList:       func() runtime.Object { return new(admissionregistrationv1.ValidatingWebhookConfigurationList) },
 			StoragePrefix: "validatingwebhookconfigurations",
+			Strategy:      v.validatingWebhookHooks().Erase(),
+			Columns:       webhookColumns(),
+			Row:           scheme.Rows(validatingWebhookRow),
 		},
 	}
 }
