@@ -40,6 +40,7 @@ func jobHooks() scheme.Hooks[batchv1.Job] {
 			if old.Spec.Scheduling == nil {
 				j.Spec.Scheduling = nil
 			}
+			fillLabels(j)
 		},
 		ValidateUpdate: validateJobUpdate,
 		WarnUpdate: func(j, old *batchv1.Job) []string {
@@ -60,7 +61,10 @@ func jobHooks() scheme.Hooks[batchv1.Job] {
 
 func jobStatusHooks() scheme.UpdateHooks[batchv1.Job] {
 	return scheme.UpdateHooks[batchv1.Job]{
-		PrepareUpdate:  func(_ scheme.Context, j, old *batchv1.Job) { j.Spec = old.Spec },
+		PrepareUpdate: func(_ scheme.Context, j, old *batchv1.Job) {
+			j.Spec = old.Spec
+			fillLabels(j)
+		},
 		ValidateUpdate: validateJobStatusUpdate,
 		ResetFields:    []string{"spec"},
 	}
@@ -73,7 +77,12 @@ func prepareJob(_ scheme.Context, j *batchv1.Job) {
 		return
 	}
 	generateSelector(j)
-	if len(j.Labels) == 0 {
+	fillLabels(j)
+}
+
+// fillLabels gives a job without labels those of its pods.
+func fillLabels(j *batchv1.Job) {
+	if len(j.Labels) == 0 && len(j.Spec.Template.Labels) > 0 {
 		j.Labels = j.Spec.Template.Labels
 	}
 }

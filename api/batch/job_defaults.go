@@ -26,11 +26,8 @@ func defaultJob(j *batchv1.Job) {
 			setDefault(&s.BackoffLimit, defaultBackoffLimit)
 		}
 	}
-	if len(j.Labels) == 0 && len(s.Template.Labels) > 0 {
-		// One map for both, so that the labels generated on create are the
-		// job's too.
-		j.Labels = s.Template.Labels
-	}
+	// One map for both, so that the labels generated on create are the job's too.
+	fillLabels(j)
 	setDefault(&s.CompletionMode, batchv1.NonIndexedCompletion)
 	setDefault(&s.Suspend, false)
 	defaultFailurePolicy(s.PodFailurePolicy)
