@@ -27,7 +27,8 @@ func podResource() scheme.Resource {
 			{Label: "spec.hostNetwork", IfEmpty: "false"},
 			{Label: "status.phase"},
 			{Label: "status.podIP"},
-			{Label: "status.podIPs"},
+			// Kubernetes knows the label but not its value: nothing but "" matches.
+			{Label: "status.podIPs", Path: []string{"metadata.selfLink"}},
 			{Label: "status.nominatedNodeName"},
 		},
 		Columns: podColumns(),
