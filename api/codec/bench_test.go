@@ -74,3 +74,37 @@ func TestTranscodePodIsQuick(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func BenchmarkDecodePodJSON(b *testing.B) {
+	compact, _ := runningPod(b)
+	b.SetBytes(int64(len(compact)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if problems, err := codec.DecodeJSON(compact, &corev1.Pod{}, true); err != nil || problems != nil {
+			b.Fatal(problems, err)
+		}
+	}
+}
+
+// BenchmarkDecodePodJSONPeer is what the quick way saves.
+func BenchmarkDecodePodJSONPeer(b *testing.B) {
+	compact, _ := runningPod(b)
+	b.SetBytes(int64(len(compact)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if problems, err := kjson.UnmarshalStrict(compact, &corev1.Pod{}); err != nil || problems != nil {
+			b.Fatal(problems, err)
+		}
+	}
+}
+
+func BenchmarkDecodePodProtobuf(b *testing.B) {
+	_, raw := runningPod(b)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := (&corev1.Pod{}).Unmarshal(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

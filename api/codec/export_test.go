@@ -12,3 +12,5 @@ func (t *Transcoder) Quick(raw []byte) bool {
 var IsCompact = isCompact
 
 var Canonical = canonical
+
+var QuickJSON = quickJSON

@@ -11,7 +11,12 @@ import (
 // match by case, integers stay integers. With strict it also returns what was
 // unknown or given twice, in the order of the document; the struct is filled
 // all the same.
+//
+// Strings of the struct may share one copy of the document.
 func DecodeJSON(data []byte, into any, strict bool) (problems []error, err error) {
+	if quickJSON(data, into) {
+		return nil, nil
+	}
 	if strict {
 		return kjson.UnmarshalStrict(data, into)
 	}
