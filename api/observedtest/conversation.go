@@ -30,7 +30,7 @@ type Step struct {
 	Path    string            `json:"path"`
 	Type    string            `json:"type"`
 	Accept  string            `json:"accept"`
-	Agent   string            `json:"agent"`
+	Agent   *string           `json:"agent"`
 	User    string            `json:"user"`
 	Groups  []string          `json:"groups"`
 	Headers map[string]string `json:"headers"`

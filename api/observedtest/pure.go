@@ -7,7 +7,6 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -142,11 +141,7 @@ func create(r *scheme.Resource, obj runtime.Object, namespace string) *metav1.St
 	}
 	var errs field.ErrorList
 	if !st.OwnMetadata {
-		name := validation.NameIsDNSSubdomain
-		if st.ValidateName != nil {
-			name = st.ValidateName
-		}
-		errs = validation.ValidateObjectMetaAccessor(meta, r.Namespaced, name, field.NewPath("metadata"))
+		errs = r.ValidateMetadata(meta)
 	}
 	if st.ValidateCreate != nil {
 		errs = append(errs, st.ValidateCreate(obj)...)

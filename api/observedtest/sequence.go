@@ -10,7 +10,6 @@ import (
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -252,11 +251,7 @@ func (m *memory) create(r scheme.Served, obj runtime.Object, step *Step) *answer
 	}
 	var errs field.ErrorList
 	if !st.OwnMetadata {
-		name := validation.NameIsDNSSubdomain
-		if st.ValidateName != nil {
-			name = st.ValidateName
-		}
-		errs = validation.ValidateObjectMetaAccessor(meta, r.Namespaced, name, field.NewPath("metadata"))
+		errs = r.ValidateMetadata(meta)
 	}
 	if validate := r.CreateRule(); validate != nil {
 		errs = append(errs, validate(obj)...)
@@ -303,7 +298,7 @@ func (m *memory) update(r scheme.Served, sub string, obj, old runtime.Object, st
 	}
 	var errs field.ErrorList
 	if !r.Strategy.OwnMetadata {
-		errs = validation.ValidateObjectMetaAccessorUpdate(meta, pristine.(metav1.Object), field.NewPath("metadata"))
+		errs = r.ValidateMetadataUpdate(meta, pristine.(metav1.Object))
 	}
 	validate := st.ValidateUpdate
 	if sub == "" {

@@ -52,6 +52,10 @@ type Strategy struct {
 	// metadata themselves and the caller must not.
 	OwnMetadata bool
 
+	// UpdateOnly is true for kinds whose update rule does not include their
+	// create rule: errors in metadata then show once less.
+	UpdateOnly bool
+
 	// SpecChanged decides metadata.generation: nil leaves it alone; otherwise
 	// a create sets 1 and an update adds 1 when it returns true.
 	SpecChanged func(obj, old runtime.Object) bool
@@ -230,3 +234,7 @@ func (s *Strategy) NameRule() func(name string, prefix bool) []string {
 	}
 	return validation.NameIsDNSSubdomain
 }
+
+// RevalidatesMetadata reports whether the kind's update rule includes its
+// create rule, and so the metadata's again.
+func (s *Strategy) RevalidatesMetadata() bool { return !s.UpdateOnly }

@@ -277,7 +277,10 @@ func (x *conversation) request(ctx context.Context, s *observedtest.Step, method
 		req.Header.Set(name, value)
 	}
 	set("Accept", s.Accept, "application/json")
-	set("User-Agent", s.Agent, "replay")
+	req.Header.Set("User-Agent", "replay")
+	if s.Agent != nil {
+		req.Header.Set("User-Agent", *s.Agent)
+	}
 	if s.HasBody {
 		set("Content-Type", s.Type, "application/json")
 	}

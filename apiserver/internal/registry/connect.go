@@ -93,8 +93,18 @@ func matchNamespace(t *Target, obj metav1.Object) error {
 	return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 }
 
-func errPreconditionUID(given, stored types.UID) error {
-	return fmt.Errorf("Precondition failed: UID in precondition: %v, UID in object meta: %v", given, stored)
+// errPreconditionUID speaks of the storage key, as Kubernetes does.
+func errPreconditionUID(key string, given, stored types.UID) error {
+	return fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: %v, UID in object meta: %v", key, given, stored)
+}
+
+// storageKey is the key in etcd below the usual prefix.
+func (t *Target) storageKey() string {
+	key := "/registry/" + t.StoragePrefix + "/"
+	if t.Namespaced {
+		key += t.Namespace + "/"
+	}
+	return key + t.Name
 }
 
 func yamlToJSON(b []byte) ([]byte, error) { return yaml.YAMLToJSONStrict(b) }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -24,9 +23,10 @@ func (r *Registry) Create(ctx context.Context, t Target, obj scheme.Object, o *m
 		return nil, err
 	}
 	t.Name = obj.GetName()
-	if obj.GetResourceVersion() != "" {
+	if n, err := parseRevision(obj.GetResourceVersion()); err == nil && n > 0 {
 		return nil, plain500("resourceVersion should not be set on objects to be created")
 	}
+	obj.SetResourceVersion("")
 	attr := r.attributes(ctx, admission.Create, t, obj, nil, o, isDryRun(o.DryRun))
 	if err := r.Admission.Admit(ctx, attr); err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (r *Registry) prepareCreate(ctx context.Context, t Target, obj scheme.Objec
 	}
 	var errs field.ErrorList
 	if !s.OwnMetadata {
-		errs = validation.ValidateObjectMetaAccessor(obj, t.Namespaced, s.NameRule(), field.NewPath("metadata"))
+		errs = t.ValidateMetadata(obj)
 	}
 	if validate := t.CreateRule(); validate != nil {
 		errs = append(errs, validate(obj)...)

@@ -16,12 +16,16 @@ import (
 	"xebec.dev/apiserver/internal/storage"
 )
 
-// returnsObject are the core resources whose immediate deletion answers the
-// object that was; all others answer a Status.
-var returnsObject = map[string]bool{
-	"pods": true, "podtemplates": true, "resourcequotas": true, "services": true,
-	"serviceaccounts": true, "persistentvolumes": true, "persistentvolumeclaims": true,
+// returnsObject are the resources whose immediate deletion answers the object
+// that was; all others answer a Status.
+var returnsObject = map[gr]bool{
+	{Resource: "pods"}: true, {Resource: "podtemplates"}: true, {Resource: "resourcequotas"}: true, {Resource: "services"}: true,
+	{Resource: "serviceaccounts"}: true, {Resource: "persistentvolumes"}: true, {Resource: "persistentvolumeclaims"}: true,
+	{Group: "apiextensions.k8s.io", Resource: "customresourcedefinitions"}: true,
 }
+
+// returnsObjectGroups are groups of which that holds for all resources.
+var returnsObjectGroups = map[string]bool{"storage.k8s.io": true, "resource.k8s.io": true}
 
 // Delete removes an object, or marks it when it is graceful or held by
 // finalizers.
@@ -214,7 +218,7 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 		}
 		r.afterDelete(ctx, t.Resource, obj)
 	}
-	if t.Group == "" && returnsObject[t.Plural] {
+	if returnsObject[t.GroupResource()] || returnsObjectGroups[t.Group] {
 		return &Result{Stored: &storage.Object{Namespace: current.Namespace, Name: current.Name, UID: current.UID, Raw: current.Raw, Revision: revision}}, nil
 	}
 	return &Result{Other: deletedStatus(&t, obj)}, nil

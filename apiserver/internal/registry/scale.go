@@ -116,7 +116,7 @@ func (r *Registry) changeScale(ctx context.Context, t Target, change func(*autos
 
 func checkScale(t *Target, s *autoscalingv1.Scale, live scheme.Object) error {
 	if s.Name == "" {
-		return apierrors.NewBadRequest("name must be provided")
+		return apierrors.NewBadRequest("the name of the object (" + t.Name + " based on URL) was undeterminable: name must be provided")
 	}
 	if err := matchName(t, s); err != nil {
 		return err
@@ -125,7 +125,7 @@ func checkScale(t *Target, s *autoscalingv1.Scale, live scheme.Object) error {
 		return err
 	}
 	if s.UID != "" && s.UID != live.GetUID() {
-		return apierrors.NewConflict(t.groupResource(), t.Name, errPreconditionUID(s.UID, live.GetUID()))
+		return apierrors.NewConflict(t.groupResource(), t.Name, errPreconditionUID(t.storageKey(), s.UID, live.GetUID()))
 	}
 	if s.Spec.Replicas < 0 {
 		return apierrors.NewInvalid(schema.GroupKind{Group: scaleKind.Group, Kind: scaleKind.Kind}, t.Name, field.ErrorList{

@@ -5,11 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -87,7 +85,7 @@ func matchName(t *Target, obj metav1.Object) error {
 	case t.Name:
 		return nil
 	case "":
-		return apierrors.NewBadRequest("name must be provided")
+		return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s based on URL) was undeterminable: name must be provided", t.Name))
 	}
 	return apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", obj.GetName(), t.Name))
 }
@@ -150,8 +148,7 @@ func (r *Registry) updateMissing(ctx context.Context, u *updating) (*Result, err
 		return nil, err
 	}
 	if !u.apply && obj.GetUID() != "" {
-		return nil, apierrors.NewConflict(u.groupResource(), u.Name,
-			errPreconditionUID(obj.GetUID(), ""))
+		return nil, apierrors.NewConflict(u.groupResource(), u.Name, errPreconditionUID(u.storageKey(), obj.GetUID(), ""))
 	}
 	obj.SetResourceVersion("")
 	options := &metav1.CreateOptions{FieldManager: u.manager}
@@ -253,14 +250,13 @@ func (u *updating) writeError(err error) error {
 // the stored one.
 func (r *Registry) checkPreconditions(u *updating, obj, old scheme.Object, revision int64) error {
 	if uid := obj.GetUID(); u.given && uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(u.groupResource(), u.Name,
-			errPreconditionUID(uid, old.GetUID()))
+		return apierrors.NewConflict(u.groupResource(), u.Name, errPreconditionUID(u.storageKey(), uid, old.GetUID()))
 	}
 	rv := obj.GetResourceVersion()
-	if rv == "" || rv == "0" && u.given {
+	if rv == "" || rv == "0" {
 		if u.given && u.Strategy.RequireVersion {
-			return apierrors.NewInvalid(u.kind(), u.Name, field.ErrorList{
-				field.Invalid(field.NewPath("metadata").Child("resourceVersion"), rvValue(rv), "must be specified for an update"),
+			return apierrors.NewInvalid(schema.GroupKind{Group: u.At.Group, Kind: u.Plural}, u.Name, field.ErrorList{
+				field.Invalid(field.NewPath("metadata").Child("resourceVersion"), int64(0), "must be specified for an update"),
 			})
 		}
 		return nil
@@ -275,14 +271,6 @@ func (r *Registry) checkPreconditions(u *updating, obj, old scheme.Object, revis
 	return nil
 }
 
-func rvValue(rv string) any {
-	n, err := strconv.ParseInt(rv, 10, 64)
-	if err != nil {
-		return int64(0)
-	}
-	return n
-}
-
 func (r *Registry) prepareUpdate(ctx context.Context, u *updating, obj, old scheme.Object) error {
 	if u.strategy.PrepareUpdate != nil {
 		u.strategy.PrepareUpdate(r.context(ctx, u.Target, u.dryRun), obj, old)
@@ -294,7 +282,7 @@ func (r *Registry) prepareUpdate(ctx context.Context, u *updating, obj, old sche
 	}
 	var errs field.ErrorList
 	if !u.Strategy.OwnMetadata {
-		errs = validation.ValidateObjectMetaAccessorUpdate(obj, old, field.NewPath("metadata"))
+		errs = u.ValidateMetadataUpdate(obj, old)
 	}
 	validate := u.strategy.ValidateUpdate
 	if u.Subresource == "" {

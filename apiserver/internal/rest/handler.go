@@ -54,6 +54,8 @@ type Options struct {
 type Handler struct {
 	Options
 	encoders map[schema.GroupVersionResource]*encode.Encoder
+	// served are the group versions of which any resource is served.
+	served map[schema.GroupVersion]bool
 }
 
 // New makes a handler.
@@ -64,12 +66,13 @@ func New(o Options) *Handler {
 	if o.MinWatch == 0 {
 		o.MinWatch = 30 * time.Minute
 	}
-	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}}
+	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}, served: map[schema.GroupVersion]bool{}}
 	for _, r := range o.Scheme.Resources() {
 		for _, v := range r.ServedVersions() {
 			gvr := schema.GroupVersionResource{Group: v.Group, Version: v.Version, Resource: r.Plural}
 			if served, ok := o.Scheme.At(gvr); ok {
 				h.encoders[gvr] = encode.New(served)
+				h.served[gvr.GroupVersion()] = h.served[gvr.GroupVersion()] || o.Served(gvr.GroupVersion(), r.Plural)
 			}
 		}
 	}
@@ -113,12 +116,25 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		h.Paths.ServeHTTP(w, r)
 		return
 	}
+	if req.Group != "" && !h.served[schema.GroupVersion{Group: req.Group, Version: req.Version}] || strings.Contains(r.URL.Path, "//") {
+		http.Error(w, "404 page not found", http.StatusNotFound)
+		return
+	}
+	if r.Method == http.MethodHead {
+		MethodNotAllowed(w, r)
+		return
+	}
 	t, err := h.target(&req.Info)
 	if err != nil {
 		Fail(w, r, err)
 		return
 	}
+	request.Warn(r.Context(), t.At.Deprecated)
 	if connects(&req.Info) {
+		if !allows(&t, connectVerb(r.Method)) {
+			MethodNotAllowed(w, r)
+			return
+		}
 		h.Connect(w, r, t, &req.Info)
 		return
 	}
@@ -143,6 +159,10 @@ func (h *Handler) timeout(r *http.Request) time.Duration {
 }
 
 var connectSubresources = map[string]bool{"log": true, "exec": true, "attach": true, "portforward": true, "proxy": true}
+
+// connectVerb is the verb of a method at a connecting subresource, as its
+// discovery lists it.
+func connectVerb(method string) string { return verbs[method] }
 
 func connects(i *request.Info) bool {
 	return i.Group == "" && connectSubresources[i.Subresource] &&
@@ -240,7 +260,8 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 		if errors.Is(err, context.Canceled) {
 			return
 		}
-		status = apierrors.NewInternalError(err)
+		// Kubernetes gives errors it has no word for as they are.
+		status = &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusInternalServerError, Message: err.Error()}}
 	}
 	s := status.Status()
 	s.Kind, s.APIVersion = "Status", "v1"

@@ -3,7 +3,10 @@ package rest
 import (
 	"context"
 	"mime"
+	"net/http"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -27,6 +30,11 @@ func warnAll(ctx context.Context, texts []string) {
 	}
 }
 
+var errPatchType = &apierrors.StatusError{ErrStatus: metav1.Status{
+	Status: metav1.StatusFailure, Code: http.StatusUnsupportedMediaType, Reason: metav1.StatusReasonUnsupportedMediaType,
+	Message: "415: Unsupported Media Type", Details: &metav1.StatusDetails{},
+}}
+
 var patchTypes = []string{
 	string(types.JSONPatchType), string(types.MergePatchType), string(types.StrategicMergePatchType), string(types.ApplyYAMLPatchType),
 }
@@ -41,5 +49,5 @@ func patchType(contentType string) (types.PatchType, error) {
 			}
 		}
 	}
-	return "", decode.UnsupportedMediaType(patchTypes)
+	return "", errPatchType
 }

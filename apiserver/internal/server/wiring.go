@@ -14,6 +14,7 @@ import (
 	"xebec.dev/apiserver/internal/admission"
 	"xebec.dev/apiserver/internal/admission/defaulttolerationseconds"
 	"xebec.dev/apiserver/internal/admission/namespacelifecycle"
+	"xebec.dev/apiserver/internal/admission/priority"
 	"xebec.dev/apiserver/internal/admission/storageobjectinuse"
 	"xebec.dev/apiserver/internal/admission/taintnodes"
 	"xebec.dev/apiserver/internal/authn"
@@ -51,6 +52,7 @@ func (s *Server) admission(authz.Authorizer) (*admission.Chain, error) {
 	all := []admission.Plugin{
 		namespacelifecycle.New(s.store, s.store, s.resource("", "namespaces")),
 		taintnodes.Plugin{},
+		priority.New(s.store, s.resource("scheduling.k8s.io", "priorityclasses")),
 		defaulttolerationseconds.Plugin{NotReady: c.NotReadySeconds, Unreachable: c.UnreachableSeconds},
 		storageobjectinuse.Plugin{},
 	}
