@@ -83,8 +83,21 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 // otherOrder has the types whose fields come in another order than the API
 // type declares them.
 var otherOrder = map[string]string{
+	"v1.VolumeSource": `HostPath EmptyDir GCEPersistentDisk AWSElasticBlockStore GitRepo Secret NFS ISCSI Glusterfs
+		PersistentVolumeClaim RBD Quobyte FlexVolume Cinder CephFS Flocker DownwardAPI FC AzureFile ConfigMap
+		VsphereVolume AzureDisk PhotonPersistentDisk Projected PortworxVolume ScaleIO StorageOS CSI Ephemeral Image`,
 	"v1.PersistentVolumeSource": `GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder
 		CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI`,
+}
+
+// gated has fields behind gates that are off: for users they are not there.
+var gated = map[string]bool{
+	"v1.ClusterTrustBundleProjection.User": true, "v1.ConfigMapVolumeSource.DefaultUser": true,
+	"v1.DownwardAPIVolumeFile.User": true, "v1.DownwardAPIVolumeSource.DefaultUser": true,
+	"v1.EmptyDirVolumeSource.Mode": true, "v1.GRPCAction.Mode": true, "v1.HTTPGetAction.Protocol": true,
+	"v1.KeyToPath.User": true, "v1.PodCertificateProjection.User": true, "v1.PodSpec.EvictionResponders": true,
+	"v1.ProjectedVolumeSource.DefaultUser": true, "v1.SecretVolumeSource.DefaultUser": true,
+	"v1.ServiceAccountTokenProjection.User": true, "v1.VolumeMount.BindMountOptions": true,
 }
 
 // order gives the fields' indexes.
@@ -121,7 +134,7 @@ func fields(b *bytes.Buffer, v reflect.Value, first *bool) error {
 			}
 			continue
 		}
-		if !f.IsExported() {
+		if !f.IsExported() || gated[v.Type().String()+"."+f.Name] && v.Field(i).IsZero() {
 			continue
 		}
 		if !*first {
