@@ -23,7 +23,7 @@ func (t *Target) kind() schema.GroupKind {
 	if k == "" {
 		k = t.Kind
 	}
-	return schema.GroupKind{Group: t.At.Group, Kind: k}
+	return schema.GroupKind{Group: t.Group, Kind: k}
 }
 
 // strategy is the update half of the main resource or the subresource.
