@@ -186,7 +186,7 @@ func validateSpecUpdate(now, old *corev1.PodSpec, path *field.Path) field.ErrorL
 		errs = append(errs, undoDirectives(s, old, path)...)
 	}
 	if !apiequality.Semantic.DeepEqual(*s, *old) {
-		difference := diff.Diff(internalform.Of(formOfSpec(old)), internalform.Of(formOfSpec(s)))
+		difference := diff.Diff(internalform.Of(old), internalform.Of(s))
 		errs = append(errs, field.Forbidden(path, fmt.Sprintf("pod updates may not change fields other than %s\n%v", updatableFields, difference)))
 	}
 	return errs

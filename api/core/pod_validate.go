@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -29,28 +28,10 @@ type relaxations struct {
 func ValidatePod(p *corev1.Pod) field.ErrorList { return validatePod(p, relaxations{}) }
 
 func validatePod(p *corev1.Pod, r relaxations) field.ErrorList {
-	errs := ValidateFinalizerNames(p.Finalizers)
-	errs = append(errs, validatePodAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))...)
+	errs := validatePodAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))
 	path := field.NewPath("spec")
 	errs = append(errs, validatePodSpec(&p.Spec, p.Name, r, path)...)
 	return append(errs, onlyInPods(&p.Spec, r, path)...)
-}
-
-// ValidateFinalizerNames wants finalizers that are not Kubernetes' own to say
-// whose they are: "example.com/x".
-func ValidateFinalizerNames(finalizers []string) field.ErrorList {
-	var errs field.ErrorList
-	for i, f := range finalizers {
-		switch f {
-		case string(corev1.FinalizerKubernetes), metav1.FinalizerOrphanDependents, metav1.FinalizerDeleteDependents:
-			continue
-		}
-		if !strings.Contains(f, "/") {
-			p := field.NewPath("metadata", "finalizers").Index(i)
-			errs = append(errs, field.Invalid(p, f, "name is neither a standard finalizer name nor is it fully qualified"))
-		}
-	}
-	return errs
 }
 
 // onlyInPods has rules that pod templates were never held to.

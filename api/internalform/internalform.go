@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Of wraps a value for field.Invalid and field.Duplicate. It costs nothing
@@ -46,6 +48,9 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 	case reflect.Struct:
 		if v.Type().PkgPath() == sharedPackage {
 			return plain(b, v)
+		}
+		if s, ok := v.Interface().(corev1.PodSpec); ok {
+			return write(b, reflect.ValueOf(formOfSpec(&s)))
 		}
 		if reflect.PointerTo(v.Type()).Implements(marshaler) {
 			p := reflect.New(v.Type())

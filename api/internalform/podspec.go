@@ -1,11 +1,11 @@
-package core
+package internalform
 
 import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// The forms are a pod's spec as update errors show it: with the fields in the
-// order, and host namespaces in the place, that users of those messages know.
+// podSpecForm is a pod's spec as messages show it: the fields in another order,
+// the node's namespaces among the security settings.
 type podSpecForm struct {
 	Volumes                       []corev1.Volume
 	InitContainers                []corev1.Container
