@@ -7,6 +7,7 @@ package openapi
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	_ "embed"
 	"encoding/json"
 	"fmt"
@@ -57,6 +58,11 @@ func Load() *Definitions {
 	cache.loaded = weak.Make(d)
 	return d
 }
+
+// Digest identifies the data.
+var Digest = sync.OnceValue(func() string {
+	return fmt.Sprintf("%x", sha256.Sum256(packed))
+})
 
 func unpack(packed []byte) (*Definitions, error) {
 	z, err := gzip.NewReader(bytes.NewReader(packed))

@@ -43,6 +43,8 @@ type Version struct {
 // Resource is a resource at a version.
 type Resource struct {
 	Plural, Singular, Kind string
+	// ListKind is "" for what cannot be listed.
+	ListKind               string
 	ShortNames, Categories []string
 	Namespaced             bool
 	Verbs                  []string
@@ -111,6 +113,9 @@ func resource(r *scheme.Resource, v scheme.Version) Resource {
 	out := Resource{
 		Plural: r.Plural, Singular: r.Singular, Kind: cmp.Or(v.Kind, r.Kind),
 		ShortNames: r.ShortNames, Categories: r.Categories, Namespaced: r.Namespaced, Verbs: r.Verbs,
+	}
+	if r.NewList != nil {
+		out.ListKind = r.Lists()
 	}
 	if len(out.Verbs) == 0 {
 		out.Verbs = scheme.StandardVerbs
