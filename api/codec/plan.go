@@ -245,6 +245,7 @@ func (c *compiler) wire(m *message, f fieldPlan, sf reflect.StructField) error {
 		f.wire = wireBytes
 	}
 	f.objectMeta = sf.Type == reflect.TypeFor[metav1.ObjectMeta]()
+	restoreKinds(m.typ, &f)
 	m.fields = append(m.fields, f)
 	return nil
 }

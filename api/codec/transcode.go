@@ -9,6 +9,7 @@ import (
 	"math"
 	"reflect"
 	"strconv"
+	"sync"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -36,6 +37,35 @@ func NewTranscoder(of interface{ Unmarshal([]byte) error }) *Transcoder {
 	return t
 }
 
+var transcoders sync.Map // reflect.Type → *Transcoder
+
+// transcoderOf is the one transcoder of a type.
+func transcoderOf(of interface{ Unmarshal([]byte) error }) *Transcoder {
+	typ := reflect.TypeOf(of).Elem()
+	if t, ok := transcoders.Load(typ); ok {
+		return t.(*Transcoder)
+	}
+	t, _ := transcoders.LoadOrStore(typ, NewTranscoder(of))
+	return t.(*Transcoder)
+}
+
+var showing = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
+
+// UnmarshalShowable decodes a protobuf message, and refuses one that has no
+// JSON form: raw JSON in it that is not JSON, a union of no type.
+func UnmarshalShowable(raw []byte, into interface{ Unmarshal([]byte) error }) error {
+	if err := into.Unmarshal(raw); err != nil {
+		return err
+	}
+	p := showing.Get().(*[]byte)
+	defer showing.Put(p)
+	b, err := transcoderOf(into).Append((*p)[:0], raw, "", 0)
+	if cap(b) <= 1<<20 {
+		*p = b
+	}
+	return err
+}
+
 // Planned is nil when the type is transcoded without structs.
 func (t *Transcoder) Planned() error { return t.reason }
 
@@ -60,6 +90,7 @@ func (t *Transcoder) appendStruct(dst, raw []byte, head string, revision int64) 
 	if err := obj.(interface{ Unmarshal([]byte) error }).Unmarshal(raw); err != nil {
 		return dst, err
 	}
+	RestoreKinds(obj)
 	if revision != 0 {
 		switch m := obj.(type) {
 		case metav1.Object:

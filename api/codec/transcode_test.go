@@ -8,6 +8,8 @@ import (
 	"sort"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -90,6 +92,7 @@ func checkTranscode(t *testing.T, gvk schema.GroupVersionKind, tr *codec.Transco
 	if err := obj.(message).Unmarshal(raw); err != nil {
 		return
 	}
+	codec.RestoreKinds(obj)
 	revision := int64(0)
 	if m, ok := obj.(metav1.Object); ok {
 		revision = 12345
@@ -108,5 +111,24 @@ func checkTranscode(t *testing.T, gvk schema.GroupVersionKind, tr *codec.Transco
 	}
 	if err == nil && !sameJSON(t, got, want) {
 		t.Fatalf("%v\n got %s\nwant %s", gvk, got, want)
+	}
+}
+
+func TestClaimTemplatesHaveTheirKind(t *testing.T) {
+	s := &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{VolumeClaimTemplates: make([]corev1.PersistentVolumeClaim, 1)}}
+	raw, err := s.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := codec.NewTranscoder(s).Append(nil, raw, "", 0)
+	if err != nil || !bytes.Contains(got, []byte(`"volumeClaimTemplates":[{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{}`)) {
+		t.Errorf("%s %v", got, err)
+	}
+	claim := &corev1.PersistentVolumeClaim{}
+	if raw, err = claim.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := codec.NewTranscoder(claim).Append(nil, raw, "", 0); err != nil || bytes.Contains(got, []byte("kind")) {
+		t.Errorf("%s %v", got, err)
 	}
 }
