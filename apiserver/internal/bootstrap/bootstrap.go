@@ -7,11 +7,13 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/bootstrap/rbac"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 )
@@ -85,4 +87,51 @@ func (m *Maker) SystemPriorities(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Policy makes one object of the default RBAC policy what it should be.
+func (m *Maker) Policy(ctx context.Context, want scheme.Object) error {
+	t, err := m.Target(rbacv1.GroupName, "v1", policyResource(want), want.GetNamespace(), want.GetName())
+	if err != nil {
+		return err
+	}
+	var have scheme.Object
+	if o := m.Registry.Store.Collection(t.Resource).Newest(t.Namespace, t.Name); o != nil {
+		if have, err = registry.Decode(t.Resource, o); err != nil {
+			return err
+		}
+	}
+	ctx = Context(ctx)
+	action, next := rbac.Reconcile(have, want)
+	switch action {
+	case rbac.Keep:
+		return nil
+	case rbac.Update:
+		_, err := m.Registry.Update(ctx, t, next, &metav1.UpdateOptions{FieldManager: manager})
+		return err
+	case rbac.Recreate:
+		if _, err := m.Registry.Delete(ctx, t, &metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		next.SetResourceVersion("")
+		next.SetUID("")
+	}
+	t.Name = ""
+	_, err = m.Registry.Create(ctx, t, next, &metav1.CreateOptions{FieldManager: manager})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}
+
+func policyResource(obj scheme.Object) string {
+	switch obj.(type) {
+	case *rbacv1.ClusterRole:
+		return "clusterroles"
+	case *rbacv1.ClusterRoleBinding:
+		return "clusterrolebindings"
+	case *rbacv1.Role:
+		return "roles"
+	}
+	return "rolebindings"
 }

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	authn "xebec.dev/apiserver/internal/authn/setup"
+	authz "xebec.dev/apiserver/internal/authz/setup"
 )
 
 // Config is what the server is told.
@@ -29,7 +32,9 @@ type Config struct {
 	TLSMinVersion    string
 	TLSCiphers       []string
 
-	Etcd Etcd
+	Etcd  Etcd
+	Authn authn.Options
+	Authz authz.Options
 
 	ServiceCIDRs                        []net.IPNet
 	serviceRange                        string
@@ -84,6 +89,8 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	c.etcdFlags(f)
 	c.limitFlags(f)
 	c.clusterFlags(f)
+	c.Authn.Flags(f)
+	c.Authz.Flags(f)
 	f.StringVar(&c.LogFormat, "logging-format", "text", "Format of the log: text or json.")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "Log verbosity; 4 and above add debug messages.")
 	f.StringSliceVar(&c.FeatureGates, "feature-gates", nil, "Pairs of feature=true|false. Unknown features are accepted, for manifests written for other versions.")

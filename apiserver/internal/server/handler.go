@@ -1,15 +1,27 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
+	"go.uber.org/zap"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/authn/impersonation"
+	"xebec.dev/apiserver/internal/authn/serviceaccount"
+	authnsetup "xebec.dev/apiserver/internal/authn/setup"
+	"xebec.dev/apiserver/internal/authz/review"
+	authzsetup "xebec.dev/apiserver/internal/authz/setup"
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/discovery"
 	"xebec.dev/apiserver/internal/fieldmanager"
@@ -19,39 +31,82 @@ import (
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/rest"
+	"xebec.dev/apiserver/internal/rpc"
+	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/version"
 )
 
 // handler wires the pipeline behind both front doors.
 func (s *Server) handler() (http.Handler, error) {
-	auth, err := s.authenticators()
+	permissions, err := authzsetup.Build(&s.cfg.Authz, authzsetup.Deps{Reader: s.store, Scheme: s.scheme, OnError: s.troubled("authorization")})
 	if err != nil {
 		return nil, err
 	}
-	authorizer, err := s.authorizers()
+	auth, err := authnsetup.Build(&s.cfg.Authn, authnsetup.Deps{
+		Reader: s.store, Scheme: s.scheme, Fresh: s.fresh, ExternalHost: s.address(),
+		AlwaysAllow: slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeAlwaysAllow), OnError: s.troubled("authentication"),
+	})
 	if err != nil {
 		return nil, err
 	}
-	chain, err := s.admission(authorizer)
+	s.accounts = auth.Discovery
+	chain, err := s.admission(permissions)
 	if err != nil {
 		return nil, err
 	}
 	limits := flow.New(s.cfg.MaxInFlight, s.cfg.MaxMutating, s.metrics.InFlight)
 	s.pipeline = pipeline.New(pipeline.Options{
-		Authenticator: auth, Authorizer: authorizer, Flow: limits, Observe: s.observe,
+		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.registry = registry.New(registry.Options{
 		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
+		Reviewer: reviews{&review.Reviewer{Authorizer: permissions, Tokens: auth.Tokens, Own: auth.Audiences}},
+		Tokens:   tokens{auth.Requests},
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Registry: s.registry, Log: s.log.Named("bootstrap")}
 	s.checks()
 	s.discovery = discovery.NewHandler(s.address())
 	s.discovery.Set(discovery.FromScheme(s.scheme, s.served))
-	return rest.New(rest.Options{
+	s.rpc = rpc.New(rpc.Options{
+		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Served: s.served,
+		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rpc"),
+	})
+	return both(s.rpc.Handler(), rest.New(rest.Options{
 		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Paths: s.paths(), Connect: s.connect, Served: s.served,
-		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rest"),
-	}), nil
+		RequestTimeout: s.cfg.RequestTimeout, MinWatch: time.Duration(s.cfg.MinRequestTimeout) * time.Second,
+		Draining: s.drain, Log: s.log.Named("rest"),
+	})), nil
+}
+
+// troubled logs what goes wrong with files that are read again.
+func (s *Server) troubled(what string) func(error) {
+	return func(err error) { s.log.Warn(what+" goes on as it was", zap.Error(err)) }
+}
+
+// fresh reads an object past the cache.
+func (s *Server) fresh(ctx context.Context, r *scheme.Resource, namespace, name string) (scheme.Object, error) {
+	o, err := s.store.Collection(r).Get(ctx, namespace, name, storage.Fresh, 0)
+	if err != nil {
+		return nil, registry.Status(err, r.GroupResource(), name)
+	}
+	return registry.Decode(r, o)
+}
+
+// reviews and tokens fit the packages that answer to what the registry asks.
+type reviews struct{ *review.Reviewer }
+
+func (v reviews) Review(ctx context.Context, t registry.Target, obj runtime.Object) (runtime.Object, error) {
+	return v.Reviewer.Review(ctx, t.Resource, &request.From(ctx).User, obj)
+}
+
+type tokens struct{ *serviceaccount.Requests }
+
+func (k tokens) Request(ctx context.Context, t registry.Target, body runtime.Object) (runtime.Object, error) {
+	if k.Requests == nil {
+		return nil, apierrors.NewServiceUnavailable("service account tokens can't be made: --service-account-signing-key-file is not set")
+	}
+	return k.Requests.Request(ctx, t.Namespace, t.Name, body.(*authenticationv1.TokenRequest))
 }
 
 // managers makes each field manager when it is first needed.
@@ -86,6 +141,10 @@ func (s *Server) paths() http.Handler {
 			metrics.ServeHTTP(w, r)
 		case s.cfg.Profiling && strings.HasPrefix(p, "/debug/pprof"):
 			profile(w, r)
+		case s.accounts != nil && p == serviceaccount.ConfigurationPath:
+			writeDocument(w, serviceaccount.ConfigurationType, s.accounts.Configuration)
+		case s.accounts != nil && p == serviceaccount.KeysPath:
+			writeDocument(w, serviceaccount.KeysType, s.accounts.Keys)
 		default:
 			s.documents(w, r)
 		}
@@ -101,6 +160,12 @@ func writeVersion(w http.ResponseWriter, r *http.Request) {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	_ = e.Encode(version.Get()) // the client is gone
+}
+
+func writeDocument(w http.ResponseWriter, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", serviceaccount.CacheControl)
+	_, _ = w.Write(body) // the client is gone
 }
 
 func profile(w http.ResponseWriter, r *http.Request) {

@@ -19,6 +19,7 @@ import (
 
 	"xebec.dev/api/builtin"
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/config"
 	"xebec.dev/apiserver/internal/discovery"
@@ -27,6 +28,7 @@ import (
 	"xebec.dev/apiserver/internal/pipeline"
 	"xebec.dev/apiserver/internal/pki"
 	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/rpc"
 	"xebec.dev/apiserver/internal/storage/embedded"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/version"
@@ -51,6 +53,9 @@ type Server struct {
 	pipeline  *pipeline.Pipeline
 	registry  *registry.Registry
 	discovery *discovery.Handler
+	accounts  *serviceaccount.Discovery
+	rpc       *rpc.Server
+	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
 }
@@ -102,6 +107,15 @@ func (s *Server) certificates() error {
 	s.files = files
 	if c.TLSCert == "" {
 		c.TLSCert, c.TLSKey = files.Serving, files.ServingKey
+	}
+	if c.Authn.ClientCAFile == "" {
+		c.Authn.ClientCAFile = files.CA
+	}
+	if a := &c.Authn.ServiceAccount; a.SigningKeyFile == "" && len(a.KeyFiles) == 0 {
+		a.SigningKeyFile, a.KeyFiles = files.AccountKey, []string{files.AccountPublic}
+		if len(a.Issuers) == 0 {
+			a.Issuers = []string{"https://kubernetes.default.svc.cluster.local"}
+		}
 	}
 	if c.Kubelet.Cert == "" {
 		c.Kubelet.Cert, c.Kubelet.Key = files.Kubelet, files.KubeletKey
@@ -182,7 +196,7 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 		TLSConfig: &tls.Config{
 			MinVersion: minVersion, CipherSuites: ciphers, GetCertificate: pair.get,
 			ClientAuth: tls.RequestClientCert, // verified by the authenticators
-			NextProtos: []string{"h2", "http/1.1"},
+			NextProtos: []string{grpcProtocol, "h2", "http/1.1"},
 		},
 	}
 	// The windows are those of Kubernetes: large enough for lists, small
@@ -192,7 +206,12 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 		MaxUploadBufferPerStream: 256 << 10, MaxUploadBufferPerConnection: 256 << 10 * 4,
 		IdleTimeout: 90 * time.Second,
 	})
-	return srv, err
+	if err != nil {
+		return nil, err
+	}
+	s.grpc = newListener()
+	srv.TLSNextProto[grpcProtocol] = s.grpc.hand
+	return srv, nil
 }
 
 // Run serves until ctx ends, then drains.
@@ -208,6 +227,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return ignoreCanceled(s.store.Run(background)) })
 	g.Go(func() error { return ignoreCanceled(s.etcd.Compact(background, s.cfg.Etcd.CompactionInterval)) })
 	g.Go(func() error { return ignoreCanceled(s.start(background)) })
+	g.Go(func() error { return s.rpc.Serve(s.grpc) })
 	g.Go(func() error {
 		if err := s.http.Serve(tls.NewListener(l, s.http.TLSConfig)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTPS: %w", err)
@@ -245,6 +265,9 @@ func (s *Server) shutdown() {
 	time.Sleep(s.cfg.ShutdownDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
 	defer cancel()
+	stopped := context.AfterFunc(ctx, s.rpc.Stop)
+	s.rpc.Drain()
+	stopped()
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Warn("requests were still being served when time was up", zap.Error(err))
 		_ = s.http.Close() // it is over

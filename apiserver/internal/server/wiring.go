@@ -17,9 +17,9 @@ import (
 	"xebec.dev/apiserver/internal/admission/priority"
 	"xebec.dev/apiserver/internal/admission/storageobjectinuse"
 	"xebec.dev/apiserver/internal/admission/taintnodes"
-	"xebec.dev/apiserver/internal/authn"
-	"xebec.dev/apiserver/internal/authz"
 	"xebec.dev/apiserver/internal/authz/rbac"
+	authzsetup "xebec.dev/apiserver/internal/authz/setup"
+	policy "xebec.dev/apiserver/internal/bootstrap/rbac"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/rest"
@@ -34,20 +34,8 @@ func (s *Server) address() string {
 	return net.JoinHostPort(host, strconv.Itoa(s.cfg.SecurePort))
 }
 
-func (s *Server) authenticators() (authn.Authenticator, error) {
-	cert, err := newCertAuth(s.files.CA)
-	if err != nil {
-		return nil, err
-	}
-	return &authn.Chain{Credentials: authn.Union{cert}, Anonymous: func(context.Context) bool { return true }}, nil
-}
-
-func (s *Server) authorizers() (authz.Authorizer, error) {
-	return authz.Union{authz.Masters{}, rbac.New(s.store, s.scheme)}, nil
-}
-
 // admission is the chain of plugins in the order Kubernetes runs them.
-func (s *Server) admission(authz.Authorizer) (*admission.Chain, error) {
+func (s *Server) admission(permissions *authzsetup.Result) (*admission.Chain, error) {
 	c := s.cfg
 	all := []admission.Plugin{
 		namespacelifecycle.New(s.store, s.store, s.resource("", "namespaces")),
@@ -55,6 +43,7 @@ func (s *Server) admission(authz.Authorizer) (*admission.Chain, error) {
 		priority.New(s.store, s.resource("scheduling.k8s.io", "priorityclasses")),
 		defaulttolerationseconds.Plugin{NotReady: c.NotReadySeconds, Unreachable: c.UnreachableSeconds},
 		storageobjectinuse.Plugin{},
+		rbac.NewGuard(permissions.Rules, permissions),
 	}
 	var on []admission.Plugin
 	for _, p := range all {
@@ -95,7 +84,16 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request, t registry.Targ
 	rest.Fail(w, r, apierrors.NewServiceUnavailable("no node can be reached"))
 }
 
-func (s *Server) bootstrapRoles(context.Context) error              { return nil }
+// bootstrapRoles brings the default policy up to date.
+func (s *Server) bootstrapRoles(ctx context.Context) error {
+	for _, want := range policy.Objects() {
+		if err := s.maker.Policy(ctx, want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Server) bootstrapServiceCIDR(context.Context) error        { return nil }
 func (s *Server) bootstrapKubernetesService(context.Context) error  { return nil }
 func (s *Server) bootstrapAuthenticationInfo(context.Context) error { return nil }
