@@ -27,10 +27,8 @@ func defaultContainerLimits(item *corev1.LimitRangeItem) {
 
 // fillFrom copies into list the resources it does not name.
 func fillFrom(list, from corev1.ResourceList) corev1.ResourceList {
-	if list == nil {
-		// Not nil even when empty, so that a patch sees the same lists whether
-		// or not it sets one.
-		return maps.Clone(nonNil(from))
+	if list == nil && len(from) > 0 {
+		return maps.Clone(from)
 	}
 	for name, q := range from {
 		if _, ok := list[name]; !ok {
@@ -38,11 +36,4 @@ func fillFrom(list, from corev1.ResourceList) corev1.ResourceList {
 		}
 	}
 	return list
-}
-
-func nonNil(l corev1.ResourceList) corev1.ResourceList {
-	if l == nil {
-		return corev1.ResourceList{}
-	}
-	return l
 }

@@ -43,7 +43,6 @@ func nodeResource() scheme.Resource {
 			{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: scheme.UpdateHooks[corev1.Node]{
 				PrepareUpdate:  prepareNodeStatus,
 				ValidateUpdate: ValidateNodeUpdate,
-				WarnUpdate:     warnNode,
 				ResetFields:    []string{"spec"},
 			}.Pointer()},
 		},

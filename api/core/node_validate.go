@@ -30,12 +30,10 @@ func ValidateNode(n *corev1.Node) field.ErrorList {
 func ValidateNodeUpdate(n, old *corev1.Node) field.ErrorList {
 	errs := validateNodeAnnotations(n)
 	errs = append(errs, validateNodeAmounts(n)...)
-	seen := make(map[corev1.NodeAddress]bool, len(n.Status.Addresses))
 	for i, a := range n.Status.Addresses {
-		if seen[a] {
+		if slices.Contains(n.Status.Addresses[:i], a) {
 			errs = append(errs, field.Duplicate(field.NewPath("status", "addresses").Index(i), internalform.Of(a)))
 		}
-		seen[a] = true
 	}
 	spec := field.NewPath("spec")
 	if len(old.Spec.PodCIDRs) > 0 && !slices.Equal(n.Spec.PodCIDRs, old.Spec.PodCIDRs) {
@@ -84,6 +82,9 @@ func validateNodeAmounts(n *corev1.Node) field.ErrorList {
 	amounts := func(l corev1.ResourceList, of string) field.ErrorList {
 		var errs field.ErrorList
 		for name, q := range l {
+			if q.Sign() >= 0 && q.MilliValue()%1000 == 0 {
+				continue // the path below is made for few
+			}
 			errs = append(errs, validateAmount(name, q, field.NewPath("status", of, string(name)))...)
 		}
 		inOrder(errs)
@@ -121,10 +122,10 @@ func validatePodCIDRs(cidrs []string, path *field.Path) field.ErrorList {
 // isDualStack reports whether both families are among the ranges.
 func isDualStack(cidrs []string) (bool, error) {
 	v4, v6 := false, false
-	for _, c := range cidrs {
+	for i, c := range cidrs {
 		p, err := netip.ParsePrefix(c)
 		if err != nil {
-			return false, fmt.Errorf("invalid CIDR address: %s", c)
+			return false, fmt.Errorf("invalid CIDR[%d]: <nil> (invalid CIDR address: %s)", i, c)
 		}
 		v4 = v4 || p.Addr().Is4()
 		v6 = v6 || !p.Addr().Is4()

@@ -58,7 +58,10 @@ func prepareServiceUpdate(_ scheme.Context, s, old *corev1.Service) {
 
 // PrepareServiceIPs takes from old, which is nil on create, the allocated
 // values that the writer left out, and brings clusterIP and clusterIPs into
-// step. It must come before allocation; doing it twice changes nothing.
+// step. The order of a write is: PrepareServiceIPs, InitServiceFamilies,
+// allocation (which looks at the new type alone: what the old one had and the
+// new one can't have is released), PrepareUpdate, validation. Doing it twice
+// changes nothing.
 func PrepareServiceIPs(s, old *corev1.Service) {
 	if old != nil {
 		keepAllocated(s, old)
