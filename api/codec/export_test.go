@@ -12,5 +12,3 @@ func (t *Transcoder) Quick(raw []byte) bool {
 var IsCompact = isCompact
 
 var Canonical = canonical
-
-var QuickJSON = quickJSON

@@ -196,7 +196,15 @@ func (g golden) testProtobuf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := parse(t, g.wantJSON)
+	if _, err := codec.DecodeJSON(g.wantJSON, obj, false); err != nil {
+		t.Fatal(err)
+	}
+	codec.RestoreKinds(obj)
+	wantJSON, err := json.Marshal(obj)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := parse(t, wantJSON)
 	if o, ok := want.(map[string]any); ok && hasTypeMeta(obj) {
 		delete(o, "kind")
 		delete(o, "apiVersion")

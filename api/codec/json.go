@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"errors"
 	"strings"
 
 	kjson "sigs.k8s.io/json"
@@ -14,7 +15,7 @@ import (
 //
 // Strings of the struct may share one copy of the document.
 func DecodeJSON(data []byte, into any, strict bool) (problems []error, err error) {
-	if quickJSON(data, into) {
+	if TryJSON(data, into) {
 		return nil, nil
 	}
 	if strict {
@@ -23,17 +24,35 @@ func DecodeJSON(data []byte, into any, strict bool) (problems []error, err error
 	return nil, kjson.UnmarshalCaseSensitivePreserveInts(data, into)
 }
 
-// JSONFromYAML turns a YAML document into JSON. With strict a key given twice
-// in one map is a problem.
+// JSONFromYAML turns a YAML document into JSON. With strict, keys given twice
+// in one map are a problem, a line for each.
 func JSONFromYAML(data []byte, strict bool) (json []byte, problem error, err error) {
 	json, err = yaml.YAMLToJSON(data)
 	if err != nil {
 		return nil, nil, err
 	}
 	if strict {
-		_, problem = yaml.YAMLToJSONStrict(data)
+		if _, err := yaml.YAMLToJSONStrict(data); err != nil {
+			problem = errors.New(firstLines(err.Error(), maxProblems+1))
+		}
 	}
 	return json, problem, nil
+}
+
+// maxProblems is how many problems of one document are told, as many as
+// sigs.k8s.io/json tells.
+const maxProblems = 100
+
+func firstLines(s string, n int) string {
+	at := 0
+	for range n {
+		i := strings.IndexByte(s[at:], '\n')
+		if i < 0 {
+			return s
+		}
+		at += i + 1
+	}
+	return s[:at-1]
 }
 
 // YAMLFromJSON is the YAML form that Kubernetes answers: keys in order.

@@ -27,9 +27,10 @@ type filler func(r *scanner, p unsafe.Pointer) bool
 // fillers by type; nil for types that have none.
 var fillers sync.Map // reflect.Type → filler
 
-// quickJSON decodes a document into an empty struct. When it gives up it
-// leaves the struct empty again.
-func quickJSON(data []byte, into any) bool {
+// TryJSON decodes a document into an empty struct if there is nothing unusual
+// about either. When it gives up, false, it leaves the struct empty. Strings of
+// the struct share one copy of the document.
+func TryJSON(data []byte, into any) bool {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct || !v.Elem().IsZero() {
 		return false

@@ -66,7 +66,7 @@ func TestEveryKindIsPlanned(t *testing.T) {
 
 func TestTranscodeRandom(t *testing.T) {
 	gvks, types := messages(t)
-	rounds := 30
+	rounds := 12
 	if testing.Short() {
 		rounds = 3
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -90,6 +91,7 @@ func Into(obj runtime.Object, target Target, contentType string, body []byte, va
 	if !target.accepts(actual.GroupVersion()) {
 		return nil, mismatch(actual.GroupVersion(), target)
 	}
+	obj.GetObjectKind().SetGroupVersionKind(actual)
 	return codec.Warnings(problems), nil
 }
 
@@ -161,12 +163,19 @@ func read(obj runtime.Object, target Target, media string, body []byte, strict b
 }
 
 func readJSON(obj runtime.Object, target Target, data, original []byte, strict bool) (schema.GroupVersionKind, []error, error) {
+	u, custom := obj.(*unstructured.Unstructured)
+	if !custom && codec.TryJSON(data, obj) {
+		if actual, ok := stated(obj, target); ok {
+			return actual, nil, nil
+		}
+		reflect.ValueOf(obj).Elem().SetZero()
+	}
 	actual, err := codec.KindOf(data)
 	if err != nil {
 		return schema.GroupVersionKind{}, nil, err
 	}
-	if u, ok := obj.(*unstructured.Unstructured); ok {
-		return readCustom(u, target, data, original, strict)
+	if custom {
+		return readCustom(u, data, original, strict)
 	}
 	actual = complete(actual, target.Kind)
 	if err := checkKind(actual, target); err != nil {
@@ -176,20 +185,22 @@ func readJSON(obj runtime.Object, target Target, data, original []byte, strict b
 	return actual, problems, err
 }
 
-func readCustom(u *unstructured.Unstructured, target Target, data, original []byte, strict bool) (schema.GroupVersionKind, []error, error) {
-	content := map[string]any{}
-	problems, err := codec.DecodeJSON(data, &content, strict)
+// stated is the kind that a decoded struct says it is, when that is right.
+func stated(obj runtime.Object, target Target) (schema.GroupVersionKind, bool) {
+	meta, ok := obj.GetObjectKind().(*metav1.TypeMeta)
+	if !ok {
+		return schema.GroupVersionKind{}, false
+	}
+	gv, err := schema.ParseGroupVersion(meta.APIVersion)
 	if err != nil {
-		return schema.GroupVersionKind{}, nil, err
+		return schema.GroupVersionKind{}, false
 	}
-	u.Object = content
-	actual := u.GroupVersionKind()
-	if actual.Kind == "" {
-		return schema.GroupVersionKind{}, nil, runtime.NewMissingKindErr(string(original))
-	}
-	return actual, problems, nil
+	actual := complete(gv.WithKind(meta.Kind), target.Kind)
+	return actual, actual.Kind == target.Kind.Kind && target.accepts(actual.GroupVersion())
 }
 
+// readProtobuf also sees to it that the object has a JSON form: it would spoil
+// every list it is in if it did not.
 func readProtobuf(obj runtime.Object, target Target, body []byte) (schema.GroupVersionKind, error) {
 	env, err := codec.ParseEnvelope(body)
 	if err != nil {
@@ -205,9 +216,9 @@ func readProtobuf(obj runtime.Object, target Target, body []byte) (schema.GroupV
 	}
 	m, ok := obj.(scheme.Message)
 	if !ok {
-		return actual, fmt.Errorf("%T has no protobuf form", obj)
+		return actual, fmt.Errorf("object %T does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message", obj)
 	}
-	return actual, m.Unmarshal(env.Raw)
+	return actual, codec.UnmarshalShowable(env.Raw, m)
 }
 
 // complete fills what the data leaves out of its kind.

@@ -96,6 +96,7 @@ func (e *Encoder) Decode(o *storage.Object) (runtime.Object, error) {
 	} else if err := json.Unmarshal(o.Raw, obj); err != nil {
 		return nil, fmt.Errorf("decode stored %s %s/%s: %w", e.kind, o.Namespace, o.Name, err)
 	}
+	codec.RestoreKinds(obj)
 	setRevision(obj, o.Revision)
 	return obj, nil
 }
