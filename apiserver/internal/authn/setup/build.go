@@ -1,0 +1,255 @@
+package setup
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/authn"
+	"xebec.dev/apiserver/internal/authn/cert"
+	"xebec.dev/apiserver/internal/authn/frontproxy"
+	"xebec.dev/apiserver/internal/authn/serviceaccount"
+	"xebec.dev/apiserver/internal/authn/token"
+	"xebec.dev/apiserver/internal/reload"
+	"xebec.dev/apiserver/internal/storage"
+)
+
+// successTTL is how long a good token is not looked at again. Revocation is
+// that late.
+const successTTL = 10 * time.Second
+
+// Deps are what authenticators read and whom they tell.
+type Deps struct {
+	Reader storage.Reader
+	Scheme *scheme.Scheme
+	// Fresh reads service accounts, pods, nodes and secrets past the cache.
+	Fresh serviceaccount.Getter
+	// ExternalHost is this server's host and port in the discovery document.
+	ExternalHost string
+	// AlwaysAllow is true when the authorizer allows everything: then nobody
+	// is let in anonymously unless that was asked for.
+	AlwaysAllow bool
+	// OnError is told of trouble with files that are read again.
+	OnError func(error)
+}
+
+// Result is authentication, and what else comes of its options.
+type Result struct {
+	authn.Authenticator
+	// Tokens authenticates bearer tokens alone, for TokenReviews.
+	Tokens authn.TokenAuthenticator
+	// Audiences are the API server's own.
+	Audiences []string
+	// Requests issues service account tokens; nil without a signing key. Warn
+	// and Issued may be set.
+	Requests *serviceaccount.Requests
+	// Discovery is nil when the issuer is not a URL that can be discovered.
+	Discovery *serviceaccount.Discovery
+	// Headers are the front proxy's, to be kept from other servers.
+	Headers frontproxy.Headers
+}
+
+// Build makes the authenticators.
+func Build(o *Options, d Deps) (*Result, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if d.OnError == nil {
+		d.OnError = func(error) {}
+	}
+	r := &Result{Audiences: o.APIAudiences}
+	if len(r.Audiences) == 0 {
+		r.Audiences = o.ServiceAccount.Issuers
+	}
+	b := &builder{o: o, Deps: d, r: r}
+	tokens, err := b.tokens()
+	if err != nil {
+		return nil, err
+	}
+	r.Tokens = token.NewCache(tokens, successTTL, 0)
+	union, err := b.certificates()
+	if err != nil {
+		return nil, err
+	}
+	chain := &authn.Chain{Credentials: append(union, token.Bearer{Tokens: r.Tokens})}
+	if chain.Anonymous, err = b.anonymous(); err != nil {
+		return nil, err
+	}
+	r.Authenticator = chain
+	return r, nil
+}
+
+type builder struct {
+	Deps
+	o *Options
+	r *Result
+}
+
+func (b *builder) certificates() (authn.Union, error) {
+	var out authn.Union
+	if p := &b.o.FrontProxy; p.ClientCAFile != "" {
+		roots, err := b.pool(p.ClientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		b.r.Headers = frontproxy.Headers{Username: p.Username, UID: p.UID, Group: p.Group, Extra: p.ExtraPrefixes}
+		out = append(out, frontproxy.New(roots, p.AllowedNames, b.r.Headers))
+	}
+	if b.o.ClientCAFile != "" {
+		roots, err := b.pool(b.o.ClientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, cert.New(roots))
+	}
+	return out, nil
+}
+
+func (b *builder) pool(path string) (*reload.File[*x509.CertPool], error) {
+	return reload.Open(path, func(content []byte) (*x509.CertPool, error) {
+		pool, err := cert.ParsePool(content)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return pool, nil
+	}, b.OnError)
+}
+
+func (b *builder) tokens() (authn.TokenUnion, error) {
+	var out authn.TokenUnion
+	if path := b.o.TokenFile; path != "" {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		f, err := token.ParseFile(path, content)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, token.Agnostic{Own: b.r.Audiences, Tokens: f})
+	}
+	accounts, err := b.serviceAccounts()
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, accounts...)
+	if b.o.Bootstrap {
+		out = append(out, token.Agnostic{Own: b.r.Audiences, Tokens: token.NewBootstrap(b.Reader, b.Scheme)})
+	}
+	return out, nil
+}
+
+func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
+	s := &b.o.ServiceAccount
+	var keys []serviceaccount.PublicKey
+	for _, path := range s.KeyFiles {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		more, err := serviceaccount.ParsePublicKeys(content)
+		if err != nil {
+			return nil, fmt.Errorf("--service-account-key-file %s: %w", path, err)
+		}
+		keys = append(keys, more...)
+	}
+	deps := serviceaccount.Deps{Reader: b.Reader, Fresh: b.Fresh, Scheme: b.Scheme}
+	if s.SigningKeyFile != "" {
+		issuer, err := b.issuer()
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) == 0 {
+			keys = []serviceaccount.PublicKey{issuer.PublicKey()}
+		}
+		b.r.Requests = &serviceaccount.Requests{
+			Issuer: issuer, Own: b.r.Audiences, MaxSeconds: int64(s.MaxExpiration / time.Second), Extend: s.Extend, Deps: deps,
+		}
+	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	if len(s.Issuers) > 0 {
+		discovery, err := serviceaccount.NewDiscovery(s.Issuers[0], s.KeysURI, b.ExternalHost, keys)
+		if err != nil {
+			b.OnError(fmt.Errorf("service account issuer discovery is off: %w", err))
+		}
+		b.r.Discovery = discovery
+	}
+	verify := func() []serviceaccount.PublicKey { return keys }
+	out := authn.TokenUnion{serviceaccount.NewLegacyVerifier(verify, b.r.Audiences, s.Lookup, deps)}
+	if len(s.Issuers) > 0 {
+		out = append(out, serviceaccount.NewVerifier(s.Issuers, verify, b.r.Audiences, s.Lookup, deps))
+	}
+	return out, nil
+}
+
+func (b *builder) issuer() (*serviceaccount.Issuer, error) {
+	s := &b.o.ServiceAccount
+	if len(s.Issuers) == 0 || s.Issuers[0] == "" {
+		return nil, fmt.Errorf("service-account-issuer is a required flag with --service-account-signing-key-file")
+	}
+	content, err := os.ReadFile(s.SigningKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	private, err := serviceaccount.ParsePrivateKey(content)
+	if err != nil {
+		return nil, fmt.Errorf("--service-account-signing-key-file %s: %w", s.SigningKeyFile, err)
+	}
+	return serviceaccount.NewIssuer(s.Issuers[0], private)
+}
+
+func sameContent(a, b string) (bool, error) {
+	x, err := os.ReadFile(a)
+	if err != nil {
+		return false, err
+	}
+	y, err := os.ReadFile(b)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Equal(bytes.TrimSpace(x), bytes.TrimSpace(y)), nil
+}
+
+// AuthenticationInfo is the data of the ConfigMap
+// kube-system/extension-apiserver-authentication, from which aggregated
+// servers learn whom to believe.
+func (o *Options) AuthenticationInfo() (map[string]string, error) {
+	data := map[string]string{}
+	if o.ClientCAFile != "" {
+		content, err := os.ReadFile(o.ClientCAFile)
+		if err != nil {
+			return nil, err
+		}
+		data["client-ca-file"] = string(content)
+	}
+	p := &o.FrontProxy
+	if p.ClientCAFile == "" {
+		return data, nil
+	}
+	content, err := os.ReadFile(p.ClientCAFile)
+	if err != nil {
+		return nil, err
+	}
+	data["requestheader-client-ca-file"] = string(content)
+	for key, values := range map[string][]string{
+		"allowed-names": p.AllowedNames, "username-headers": p.Username, "uid-headers": p.UID,
+		"group-headers": p.Group, "extra-headers-prefix": p.ExtraPrefixes,
+	} {
+		if values == nil {
+			values = []string{}
+		}
+		text, err := json.Marshal(values)
+		if err != nil {
+			return nil, err
+		}
+		data["requestheader-"+key] = strings.TrimSpace(string(text))
+	}
+	return data, nil
+}
