@@ -88,7 +88,7 @@ func TestCreate(t *testing.T) {
 			"spec.accessModes: Required value: at least 1 access mode is required\nspec.resources[storage]: Required value"},
 		{"claim: a negative size", "PersistentVolumeClaim", `{"spec":{"accessModes":["x"],"resources":{"requests":{"storage":"-1"}}}}`,
 			"spec.accessModes: Unsupported value: \"x\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"\n" +
-				`spec.resources[storage]: Invalid value: "-1": must be greater than or equal to 0`},
+				`spec.resources[storage]: Invalid value: "-1": must be greater than zero`},
 		{"claim: a source without name", "PersistentVolumeClaim",
 			`{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1"}},"dataSourceRef":{"apiGroup":"A_","kind":"","name":""}}}`,
 			func() string {

@@ -34,10 +34,10 @@ func ValidatePersistentVolumeClaimSpec(s *corev1.PersistentVolumeClaimSpec, path
 	storage := path.Child("resources").Key(string(corev1.ResourceStorage))
 	if q, ok := s.Resources.Requests[corev1.ResourceStorage]; !ok {
 		errs = append(errs, field.Required(storage, ""))
-	} else if bad := validateAmount(corev1.ResourceStorage, q, storage); len(bad) > 0 {
+	} else if bad := validatePositive(q, storage); len(bad) > 0 {
 		errs = append(errs, bad...)
 	} else {
-		errs = append(errs, validatePositive(q, storage)...)
+		errs = append(errs, validateAmount(corev1.ResourceStorage, q, storage)...)
 	}
 	if s.StorageClassName != nil && *s.StorageClassName != "" {
 		errs = append(errs, check.Subdomain(path.Child("storageClassName"), *s.StorageClassName)...)

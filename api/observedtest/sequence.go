@@ -293,7 +293,7 @@ func (m *memory) update(r scheme.Served, sub string, obj, old runtime.Object, st
 	if st.PrepareUpdate != nil {
 		st.PrepareUpdate(m.context(step, sub), obj, pristine)
 	}
-	if r.Strategy.SpecChanged != nil && r.Strategy.SpecChanged(obj, pristine) {
+	if sub != "status" && r.Strategy.SpecChanged != nil && r.Strategy.SpecChanged(obj, pristine) {
 		meta.SetGeneration(oldMeta.GetGeneration() + 1)
 	}
 	var errs field.ErrorList
