@@ -7,7 +7,6 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"xebec.dev/api/check"
@@ -155,5 +154,5 @@ func validateValidatingPolicyStatus(s *admissionregistrationv1.ValidatingAdmissi
 			errs = append(errs, check.Required(at.Child("fieldRef"), w.FieldRef)...)
 		}
 	}
-	return append(errs, metavalidation.ValidateConditions(s.Conditions, path.Child("conditions"))...)
+	return append(errs, check.Conditions(path.Child("conditions"), s.Conditions)...)
 }

@@ -103,6 +103,8 @@ var gated = map[string]bool{
 	"v1.KeyToPath.User": true, "v1.PodCertificateProjection.User": true, "v1.PodSpec.EvictionResponders": true,
 	"v1.ProjectedVolumeSource.DefaultUser": true, "v1.SecretVolumeSource.DefaultUser": true,
 	"v1.ServiceAccountTokenProjection.User": true, "v1.VolumeMount.BindMountOptions": true,
+	"v1.ExactDeviceRequest.DerivedAttributes": true, "v1.DeviceSubRequest.DerivedAttributes": true,
+	"v1.DeviceRequestAllocationResult.SkipNodeOperations": true,
 }
 
 // order gives the fields' indexes.

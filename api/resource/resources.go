@@ -9,41 +9,61 @@ import (
 	"xebec.dev/api/scheme"
 )
 
-// Resources is the group's part of the table.
-func Resources() []scheme.Resource {
+const group = "resource.k8s.io"
+
+// Resources is the group's part of the table, with CEL expressions stored as
+// they come.
+func Resources() []scheme.Resource { return ResourcesWith(nil) }
+
+// ResourcesWith is Resources with CEL expressions checked by compile.
+func ResourcesWith(compile CompileExpression) []scheme.Resource {
+	v := validator{compile}
 	return []scheme.Resource{
 		{
-			Group: "resource.k8s.io", Version: "v1", Kind: "DeviceClass",
+			Group: group, Version: "v1", Kind: "DeviceClass",
 			Plural: "deviceclasses", Singular: "deviceclass",
 			New:           func() runtime.Object { return new(resourcev1.DeviceClass) },
 			NewList:       func() runtime.Object { return new(resourcev1.DeviceClassList) },
 			StoragePrefix: "deviceclasses",
+			Strategy:      v.classHooks().Erase(),
+			Columns:       plainColumns(),
+			Row:           scheme.Rows(classRow),
 		},
 		{
-			Group: "resource.k8s.io", Version: "v1", Kind: "ResourceClaim",
+			Group: group, Version: "v1", Kind: "ResourceClaim",
 			Plural: "resourceclaims", Singular: "resourceclaim",
 			Namespaced:    true,
 			New:           func() runtime.Object { return new(resourcev1.ResourceClaim) },
 			NewList:       func() runtime.Object { return new(resourcev1.ResourceClaimList) },
 			StoragePrefix: "resourceclaims",
+			Strategy:      v.claimHooks().Erase(),
+			Columns:       claimColumns(),
+			Row:           scheme.Rows(claimRow),
 			Subresources: []scheme.Subresource{
-				{Name: "status", Verbs: []string{"get", "patch", "update"}},
+				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: claimStatusHooks.Pointer()},
 			},
 		},
 		{
-			Group: "resource.k8s.io", Version: "v1", Kind: "ResourceClaimTemplate",
+			Group: group, Version: "v1", Kind: "ResourceClaimTemplate",
 			Plural: "resourceclaimtemplates", Singular: "resourceclaimtemplate",
 			Namespaced:    true,
 			New:           func() runtime.Object { return new(resourcev1.ResourceClaimTemplate) },
 			NewList:       func() runtime.Object { return new(resourcev1.ResourceClaimTemplateList) },
 			StoragePrefix: "resourceclaimtemplates",
+			Strategy:      v.templateHooks().Erase(),
+			Columns:       plainColumns(),
+			Row:           scheme.Rows(templateRow),
 		},
 		{
-			Group: "resource.k8s.io", Version: "v1", Kind: "ResourceSlice",
+			Group: group, Version: "v1", Kind: "ResourceSlice",
 			Plural: "resourceslices", Singular: "resourceslice",
 			New:           func() runtime.Object { return new(resourcev1.ResourceSlice) },
 			NewList:       func() runtime.Object { return new(resourcev1.ResourceSliceList) },
 			StoragePrefix: "resourceslices",
+			Strategy:      sliceHooks.Erase(),
+			Fields:        []scheme.SelectableField{{Label: resourcev1.ResourceSliceSelectorNodeName}, {Label: resourcev1.ResourceSliceSelectorDriver}},
+			Columns:       sliceColumns(),
+			Row:           scheme.Rows(sliceRow),
 		},
 	}
 }
