@@ -17,6 +17,7 @@ func controllerRevisionHooks() scheme.Hooks[appsv1.ControllerRevision] {
 			errs := validateControllerRevision(r)
 			return append(errs, apivalidation.ValidateImmutableField(r.Data, old.Data, field.NewPath("data"))...)
 		},
+		UpdateOnly: true,
 	}
 }
 

@@ -43,6 +43,7 @@ func daemonSetHooks() scheme.Hooks[appsv1.DaemonSet] {
 		},
 		ResetFields: []string{"status"},
 		SpecChanged: func(d, old *appsv1.DaemonSet) bool { return !apiequality.Semantic.DeepEqual(&d.Spec, &old.Spec) },
+		UpdateOnly:  true,
 	}
 }
 

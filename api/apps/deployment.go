@@ -35,6 +35,7 @@ func deploymentHooks() scheme.Hooks[appsv1.Deployment] {
 		SpecChanged: func(d, old *appsv1.Deployment) bool {
 			return !apiequality.Semantic.DeepEqual(&d.Spec, &old.Spec) || !apiequality.Semantic.DeepEqual(d.Annotations, old.Annotations)
 		},
+		UpdateOnly: true,
 	}
 }
 

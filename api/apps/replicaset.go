@@ -32,6 +32,7 @@ func replicaSetHooks() scheme.Hooks[appsv1.ReplicaSet] {
 		},
 		ResetFields: []string{"status"},
 		SpecChanged: func(r, old *appsv1.ReplicaSet) bool { return !apiequality.Semantic.DeepEqual(&r.Spec, &old.Spec) },
+		UpdateOnly:  true,
 	}
 }
 

@@ -32,6 +32,7 @@ func statefulSetHooks() scheme.Hooks[appsv1.StatefulSet] {
 		},
 		ResetFields: []string{"status"},
 		SpecChanged: func(s, old *appsv1.StatefulSet) bool { return !apiequality.Semantic.DeepEqual(&s.Spec, &old.Spec) },
+		UpdateOnly:  true,
 	}
 }
 

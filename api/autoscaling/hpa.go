@@ -29,6 +29,7 @@ func hooks() scheme.Hooks[autoscaler] {
 		},
 		ValidateUpdate: func(h, old *autoscaler) field.ErrorList { return validateSpec(&h.Spec, &old.Spec) },
 		ResetFields:    []string{"status"},
+		UpdateOnly:     true,
 	}
 }
 

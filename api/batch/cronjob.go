@@ -52,6 +52,7 @@ func cronJobHooks() scheme.Hooks[batchv1.CronJob] {
 		},
 		ResetFields: []string{"status"},
 		SpecChanged: func(c, old *batchv1.CronJob) bool { return !apiequality.Semantic.DeepEqual(&c.Spec, &old.Spec) },
+		UpdateOnly:  true,
 	}
 }
 

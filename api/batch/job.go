@@ -6,7 +6,6 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -31,7 +30,7 @@ func jobHooks() scheme.Hooks[batchv1.Job] {
 	return scheme.Hooks[batchv1.Job]{
 		Default:        defaultJob,
 		PrepareCreate:  prepareJob,
-		ValidateCreate: func(j *batchv1.Job) field.ErrorList { return validateJob(j, nil) },
+		ValidateCreate: validateJob,
 		WarnCreate: func(j *batchv1.Job) []string {
 			return append(warnName(j.Name), warnJobSpec(specPath, &j.Spec, nil)...)
 		},
@@ -170,14 +169,22 @@ func warnJobDelete(_ *batchv1.Job, o *metav1.DeleteOptions) []string {
 	return []string{"child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning"}
 }
 
-// validateJob checks a whole job; old is nil on create.
-func validateJob(j, old *batchv1.Job) field.ErrorList {
+// validateJob checks a new job. Labels that its template was given are judged
+// there only.
+func validateJob(j *batchv1.Job) field.ErrorList {
 	meta := j.ObjectMeta
-	if old == nil && hasOnlyGeneratedLabels(j) {
+	if hasOnlyGeneratedLabels(j) {
 		meta.Labels = nil
 	}
-	errs := apivalidation.ValidateObjectMeta(&meta, true, apivalidation.NameIsDNSSubdomain, metadataPath)
-	errs = append(errs, validateGenerated(j, old)...)
+	return append(jobMetadata.ValidateMetadata(&meta), validateJobBody(j, nil)...)
+}
+
+// jobMetadata has the metadata rules of a job.
+var jobMetadata = &scheme.Resource{Namespaced: true}
+
+// validateJobBody checks what is not metadata; old is nil on create.
+func validateJobBody(j, old *batchv1.Job) field.ErrorList {
+	errs := validateGenerated(j, old)
 	errs = append(errs, validateWholeSpec(&j.Spec, old)...)
 	return append(errs, validateIndexedName(j)...)
 }

@@ -66,8 +66,7 @@ func newStatusChange(j, old *batchv1.Job) *statusChange {
 }
 
 func validateJobStatusUpdate(j, old *batchv1.Job) field.ErrorList {
-	errs := apivalidation.ValidateObjectMetaAccessorUpdate(j, old, metadataPath)
-	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(j, old, metadataPath)...)
+	errs := jobMetadata.ValidateMetadataUpdate(j, old)
 	c := newStatusChange(j, old)
 	errs = append(errs, validateStatusCounts(&j.Status)...)
 	errs = append(errs, c.outcome()...)

@@ -66,7 +66,7 @@ func TestJobInvalid(t *testing.T) {
 		"too parallel": {func(j *batchv1.Job) { indexed(3)(j); setDefault(&j.Spec.Parallelism, 100001) },
 			"spec.parallelism: Invalid value: 100001: must be less than or equal to 100000 when completion mode is Indexed"},
 	} {
-		if got := text(validateJob(newJob(c.change), nil)); got != c.want {
+		if got := text(validateJob(newJob(c.change))); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, c.want)
 		}
 	}

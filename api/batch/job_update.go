@@ -11,12 +11,11 @@ import (
 	"xebec.dev/api/internalform"
 )
 
-// validateJobUpdate checks metadata and spec as often as Kubernetes does, since
-// every finding is a cause of the answer.
+// validateJobUpdate checks the spec as often as Kubernetes does, since every
+// finding is a cause of the answer.
 func validateJobUpdate(j, old *batchv1.Job) field.ErrorList {
-	errs := apivalidation.ValidateObjectMetaAccessorUpdate(j, old, metadataPath)
-	errs = append(errs, validateJob(j, old)...)
-	errs = append(errs, apivalidation.ValidateObjectMetaAccessorUpdate(j, old, metadataPath)...)
+	errs := jobMetadata.ValidateMetadataUpdate(j, old)
+	errs = append(errs, validateJobBody(j, old)...)
 	errs = append(errs, validateWholeSpec(&j.Spec, old)...)
 	return append(errs, validateImmutable(j, old)...)
 }

@@ -20,6 +20,7 @@ func hooks() scheme.Hooks[lease] {
 		CreateOnUpdate: true,
 		// A lock taken by whoever writes last would be none.
 		RequireVersion: true,
+		UpdateOnly:     true,
 	}
 }
 

@@ -66,6 +66,7 @@ func hooks() scheme.Hooks[priorityClass] {
 		ValidateUpdate: validateUpdate,
 		// What the generation is about can't change.
 		SpecChanged: func(_, _ *priorityClass) bool { return false },
+		UpdateOnly:  true,
 	}
 }
 

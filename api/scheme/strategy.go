@@ -111,6 +111,7 @@ type Hooks[T any] struct {
 
 	ValidateName       func(name string, prefix bool) []string
 	OwnMetadata        bool
+	UpdateOnly         bool
 	SpecChanged        func(obj, old *T) bool
 	CreateOnUpdate     bool
 	RequireVersion     bool
@@ -129,6 +130,7 @@ func (h Hooks[T]) Erase() Strategy {
 		UpdateStrategy:     UpdateHooks[T]{h.PrepareUpdate, h.ValidateUpdate, h.WarnUpdate, h.ResetFields}.Erase(),
 		ValidateName:       h.ValidateName,
 		OwnMetadata:        h.OwnMetadata,
+		UpdateOnly:         h.UpdateOnly,
 		SpecChanged:        erase2to(h.SpecChanged),
 		CreateOnUpdate:     h.CreateOnUpdate,
 		RequireVersion:     h.RequireVersion,
