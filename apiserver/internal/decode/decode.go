@@ -33,8 +33,6 @@ type Target struct {
 	Kind schema.GroupVersionKind
 	// Also lists further versions of Kind that are taken as they are.
 	Also []schema.GroupVersion
-	// NoProtobuf is for custom resources.
-	NoProtobuf bool
 }
 
 // Body reads the body of a create or update of the resource's own kind. The
@@ -50,8 +48,6 @@ func Body(res scheme.Served, contentType string, body []byte, validation string)
 		newObject = res.At.New
 	}
 	obj := newObject()
-	_, isMessage := obj.(scheme.Message)
-	target.NoProtobuf = !isMessage
 	warnings, err := Into(obj, target, contentType, body, validation)
 	if err != nil {
 		return nil, nil, err
@@ -76,7 +72,7 @@ func Body(res scheme.Served, contentType string, body []byte, validation string)
 // Into reads a body into obj, an empty struct of target's kind: subresource
 // bodies, reviews. Nothing is defaulted. Errors are statuses.
 func Into(obj runtime.Object, target Target, contentType string, body []byte, validation string) ([]string, error) {
-	media, err := mediaType(contentType, target.NoProtobuf)
+	media, err := mediaType(contentType)
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +110,9 @@ const (
 	mediaProtobuf = "application/vnd.kubernetes.protobuf"
 )
 
-func mediaType(contentType string, noProtobuf bool) (string, error) {
-	accepted := []string{mediaJSON, mediaYAML, mediaProtobuf}
-	if noProtobuf {
-		accepted = accepted[:2]
-	}
+var accepted = []string{mediaJSON, mediaYAML, mediaProtobuf}
+
+func mediaType(contentType string) (string, error) {
 	if contentType == "" || contentType == mediaJSON {
 		return mediaJSON, nil
 	}

@@ -16,7 +16,7 @@ func DeleteOptions(contentType string, body []byte) (*metav1.DeleteOptions, erro
 	if len(body) == 0 {
 		return nil, nil
 	}
-	media, err := mediaType(contentType, false)
+	media, err := mediaType(contentType)
 	if err != nil {
 		return nil, err
 	}

@@ -86,14 +86,8 @@ func notRouted(e Endpoint) error {
 
 func routes(e Endpoint) []string {
 	types := []string{TypeJSON, TypeYAML, TypeProtobuf}
-	if e.NoProtobuf {
-		types = types[:2]
-	}
 	if e.Collection || e.Watch {
-		types = append(types, TypeJSON+";stream=watch")
-		if !e.NoProtobuf {
-			types = append(types, TypeProtobuf+";stream=watch")
-		}
+		types = append(types, TypeJSON+";stream=watch", TypeProtobuf+";stream=watch")
 	}
 	return types
 }
@@ -102,7 +96,6 @@ func acceptable(e Endpoint) []string {
 	var types []string
 	for _, o := range offers {
 		switch {
-		case o.media == Protobuf && e.NoProtobuf:
 		case e.Watch && o.streams:
 			types = append(types, "application/"+o.sub+";stream=watch")
 		case !e.Watch:
