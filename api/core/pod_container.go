@@ -93,7 +93,7 @@ func (c *podChecks) container(ct *corev1.Container, p *field.Path) field.ErrorLi
 	var errs field.ErrorList
 	if ct.Name == "" {
 		errs = append(errs, field.Required(p.Child("name"), ""))
-	} else {
+	} else if !plainLabel(ct.Name) {
 		errs = append(errs, check.Label(p.Child("name"), ct.Name)...)
 	}
 	if ct.Image == "" {
@@ -122,8 +122,14 @@ func (c *podChecks) container(ct *corev1.Container, p *field.Path) field.ErrorLi
 	if len(ct.VolumeDevices) > 0 {
 		errs = append(errs, validateVolumeDevices(ct, c.volumes, p.Child("volumeDevices"))...)
 	}
-	errs = append(errs, validatePullPolicy(ct.ImagePullPolicy, p.Child("imagePullPolicy"))...)
-	errs = append(errs, validateContainerResources(&ct.Resources, c.spec.ResourceClaims, p.Child("resources"))...)
+	switch ct.ImagePullPolicy {
+	case corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever:
+	default:
+		errs = append(errs, validatePullPolicy(ct.ImagePullPolicy, p.Child("imagePullPolicy"))...)
+	}
+	if r := &ct.Resources; len(r.Limits) > 0 || len(r.Requests) > 0 || len(r.Claims) > 0 {
+		errs = append(errs, validateContainerResources(r, c.spec.ResourceClaims, p.Child("resources"))...)
+	}
 	if len(ct.ResizePolicy) > 0 {
 		errs = append(errs, c.resizePolicy(ct, p.Child("resizePolicy"))...)
 	}

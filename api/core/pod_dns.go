@@ -17,11 +17,14 @@ const (
 	maxSearchChars = 2048
 )
 
-func validateDNSPolicy(policy corev1.DNSPolicy, p *field.Path) field.ErrorList {
-	if policy == "" {
-		return field.ErrorList{field.Required(p, "")}
+func validateDNSPolicy(policy corev1.DNSPolicy, path *field.Path) field.ErrorList {
+	switch policy {
+	case corev1.DNSClusterFirst, corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone:
+		return nil
+	case "":
+		return field.ErrorList{field.Required(path.Child("dnsPolicy"), "")}
 	}
-	return check.OneOf(p, policy, corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
+	return check.OneOf(path.Child("dnsPolicy"), policy, corev1.DNSClusterFirstWithHostNet, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)
 }
 
 func (ch *podChecks) dnsConfig(p *field.Path) field.ErrorList {

@@ -57,7 +57,7 @@ func validateEnvSource(e *corev1.EnvVar, volumes volumeSet, p *field.Path) field
 	from, n := e.ValueFrom, 0
 	if from.FieldRef != nil {
 		n++
-		errs = append(errs, validateFieldRef(from.FieldRef, envFieldPaths, p.Child("fieldRef"))...)
+		errs = append(errs, validateFieldRef(from.FieldRef, envFieldPaths, p)...)
 	}
 	if from.ResourceFieldRef != nil {
 		n++
@@ -88,7 +88,7 @@ func validateEnvSource(e *corev1.EnvVar, volumes volumeSet, p *field.Path) field
 
 func validateKeyRef(name, key string, p *field.Path) field.ErrorList {
 	errs := required(p, "name", name, "key", key)
-	if key != "" {
+	if key != "" && !plainConfigKey(key) {
 		errs = append(errs, configKey(p.Child("key"), key)...)
 	}
 	return errs
@@ -110,7 +110,7 @@ func validateFileKeyRef(f *corev1.FileKeySelector, volumes volumeSet, p *field.P
 	if f.Path == "" {
 		errs = append(errs, field.Required(p.Child("path"), ""))
 	} else {
-		errs = append(errs, projectedPath(f.Path, p.Child("path"))...)
+		errs = append(errs, projectedPath(f.Path, p, "path")...)
 	}
 	if f.VolumeName == "" {
 		return append(errs, field.Required(p.Child("volumeName"), ""))
@@ -148,16 +148,17 @@ func validateEnvFrom(sources []corev1.EnvFromSource, path *field.Path) field.Err
 	return errs
 }
 
-// validateFieldRef checks a reference to a field of the pod itself.
+// validateFieldRef checks the fieldRef of p, a reference to a field of the pod.
 func validateFieldRef(f *corev1.ObjectFieldSelector, allowed []string, p *field.Path) field.ErrorList {
+	if f.APIVersion == "v1" && slices.Contains(allowed, f.FieldPath) {
+		return nil
+	}
+	p = p.Child("fieldRef")
 	if f.APIVersion == "" {
 		return field.ErrorList{field.Required(p.Child("apiVersion"), "")}
 	}
 	if f.FieldPath == "" {
 		return field.ErrorList{field.Required(p.Child("fieldPath"), "")}
-	}
-	if f.APIVersion == "v1" && slices.Contains(allowed, f.FieldPath) {
-		return nil
 	}
 	path, subscript, err := podField(f)
 	if err != nil {

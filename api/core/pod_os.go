@@ -26,9 +26,6 @@ var (
 )
 
 func validateWindowsOptions(w *corev1.WindowsSecurityContextOptions, p *field.Path) field.ErrorList {
-	if w == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	if n := w.GMSACredentialSpecName; n != nil {
 		errs = append(errs, check.Messages(p.Child("gmsaCredentialSpecName"), *n, utilvalidation.IsDNS1123Subdomain(*n))...)

@@ -39,7 +39,7 @@ func (h *handler) validate(grace *int64, p *field.Path) field.ErrorList {
 		errs = append(errs, validateHTTPGet(h.http, p.Child("httpGet"))...)
 	}
 	if h.tcp != nil && one("tcpSocket") {
-		errs = append(errs, portOrName(h.tcp.Port, p.Child("tcpSocket", "port"))...)
+		errs = append(errs, portOrName(h.tcp.Port, p, "tcpSocket", "port")...)
 	}
 	if h.grpc != nil && one("grpc") && !validPort(h.grpc.Port) {
 		errs = append(errs, portNumber(h.grpc.Port, p.Child("grpc", "port"))...)
@@ -56,8 +56,10 @@ func (h *handler) validate(grace *int64, p *field.Path) field.ErrorList {
 
 func validateHTTPGet(h *corev1.HTTPGetAction, p *field.Path) field.ErrorList {
 	errs := required(p, "path", h.Path)
-	errs = append(errs, portOrName(h.Port, p.Child("port"))...)
-	errs = append(errs, check.OneOf(p.Child("scheme"), h.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
+	errs = append(errs, portOrName(h.Port, p, "port")...)
+	if h.Scheme != corev1.URISchemeHTTP && h.Scheme != corev1.URISchemeHTTPS {
+		errs = append(errs, check.OneOf(p.Child("scheme"), h.Scheme, corev1.URISchemeHTTP, corev1.URISchemeHTTPS)...)
+	}
 	for i := range h.HTTPHeaders {
 		name := h.HTTPHeaders[i].Name
 		errs = append(errs, check.Messages(p.Child("httpHeaders"), name, utilvalidation.IsHTTPHeaderName(name))...)
@@ -74,11 +76,17 @@ func portNumber(n int32, p *field.Path) field.ErrorList {
 	return field.ErrorList{field.Invalid(p, n, utilvalidation.InclusiveRangeError(1, 65535))}
 }
 
-func portOrName(port intstr.IntOrString, p *field.Path) field.ErrorList {
+func portOrName(port intstr.IntOrString, p *field.Path, names ...string) field.ErrorList {
 	if port.Type == intstr.Int {
-		return portNumber(port.IntVal, p)
+		if validPort(port.IntVal) {
+			return nil
+		}
+		return portNumber(port.IntVal, p.Child(names[0], names[1:]...))
 	}
-	return check.Messages(p, port.StrVal, utilvalidation.IsValidPortName(port.StrVal))
+	if msgs := utilvalidation.IsValidPortName(port.StrVal); len(msgs) > 0 {
+		return check.Messages(p.Child(names[0], names[1:]...), port.StrVal, msgs)
+	}
+	return nil
 }
 
 func validateLifecycle(l *corev1.Lifecycle, grace *int64, p *field.Path) field.ErrorList {

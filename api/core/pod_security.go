@@ -24,7 +24,9 @@ func (c *podChecks) securityContext(s *corev1.SecurityContext, p *field.Path) fi
 	if s.ProcMount != nil {
 		errs = append(errs, c.procMount(*s.ProcMount, p.Child("procMount"))...)
 	}
-	errs = append(errs, validateSeccomp(s.SeccompProfile, p.Child("seccompProfile"))...)
+	if s.SeccompProfile != nil {
+		errs = append(errs, validateSeccomp(s.SeccompProfile, p.Child("seccompProfile"))...)
+	}
 	if no(s.AllowPrivilegeEscalation) {
 		if yes(s.Privileged) {
 			errs = append(errs, field.Invalid(p, internalform.Of(s), "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"))
@@ -33,8 +35,7 @@ func (c *podChecks) securityContext(s *corev1.SecurityContext, p *field.Path) fi
 			errs = append(errs, field.Invalid(p, internalform.Of(s), "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"))
 		}
 	}
-	errs = append(errs, validateWindowsOptions(s.WindowsOptions, p.Child("windowsOptions"))...)
-	return append(errs, validateAppArmor(s.AppArmorProfile, p.Child("appArmorProfile"))...)
+	return append(errs, otherProfiles(s.WindowsOptions, s.AppArmorProfile, p)...)
 }
 
 // procMount lets /proc unmasked only where root in the pod is not the node's.
@@ -61,10 +62,10 @@ func (c *podChecks) podSecurityContext(path *field.Path) field.ErrorList {
 	if spec.HostNetwork {
 		errs = append(errs, validateHostNetwork(spec.Containers, path.Child("containers"))...)
 	}
-	p := path.Child("securityContext")
 	if s == nil {
-		return append(errs, sharedPID(spec, p)...)
+		return append(errs, sharedPID(spec, path)...)
 	}
+	p := path.Child("securityContext")
 	errs = append(errs, validateID(s.FSGroup, p, "fsGroup")...)
 	errs = append(errs, validateID(s.RunAsUser, p, "runAsUser")...)
 	errs = append(errs, validateID(s.RunAsGroup, p, "runAsGroup")...)
@@ -73,14 +74,17 @@ func (c *podChecks) podSecurityContext(path *field.Path) field.ErrorList {
 			errs = append(errs, field.Invalid(p.Child("supplementalGroups").Index(i), *g, utilvalidation.InclusiveRangeError(0, 1<<31-1)))
 		}
 	}
-	errs = append(errs, sharedPID(spec, p)...)
-	errs = append(errs, c.sysctls(s.Sysctls, p.Child("sysctls"))...)
+	errs = append(errs, sharedPID(spec, path)...)
+	if len(s.Sysctls) > 0 {
+		errs = append(errs, c.sysctls(s.Sysctls, p.Child("sysctls"))...)
+	}
 	if s.FSGroupChangePolicy != nil {
 		errs = append(errs, check.OneOfSorted(p.Child("fsGroupChangePolicy"), *s.FSGroupChangePolicy, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
 	}
-	errs = append(errs, validateSeccomp(s.SeccompProfile, p.Child("seccompProfile"))...)
-	errs = append(errs, validateWindowsOptions(s.WindowsOptions, p.Child("windowsOptions"))...)
-	errs = append(errs, validateAppArmor(s.AppArmorProfile, p.Child("appArmorProfile"))...)
+	if s.SeccompProfile != nil {
+		errs = append(errs, validateSeccomp(s.SeccompProfile, p.Child("seccompProfile"))...)
+	}
+	errs = append(errs, otherProfiles(s.WindowsOptions, s.AppArmorProfile, p)...)
 	if s.SupplementalGroupsPolicy != nil {
 		errs = append(errs, check.OneOfSorted(p.Child("supplementalGroupsPolicy"), *s.SupplementalGroupsPolicy,
 			corev1.SupplementalGroupsPolicyMerge, corev1.SupplementalGroupsPolicyStrict)...)
@@ -99,11 +103,11 @@ var seLinuxChangePolicies = func() []corev1.PodSELinuxChangePolicy {
 	return policies
 }()
 
-func sharedPID(spec *corev1.PodSpec, p *field.Path) field.ErrorList {
+func sharedPID(spec *corev1.PodSpec, path *field.Path) field.ErrorList {
 	if !spec.HostPID || !yes(spec.ShareProcessNamespace) {
 		return nil
 	}
-	return field.ErrorList{field.Invalid(p.Child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled")}
+	return field.ErrorList{field.Invalid(path.Child("securityContext", "shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled")}
 }
 
 // validateHostNetwork wants the ports on the node to be those in the pod:
@@ -191,10 +195,18 @@ func validSysctl(name string) bool {
 	return true
 }
 
-func validateSeccomp(s *corev1.SeccompProfile, p *field.Path) field.ErrorList {
-	if s == nil {
-		return nil
+func otherProfiles(w *corev1.WindowsSecurityContextOptions, a *corev1.AppArmorProfile, p *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	if w != nil {
+		errs = append(errs, validateWindowsOptions(w, p.Child("windowsOptions"))...)
 	}
+	if a != nil {
+		errs = append(errs, validateAppArmor(a, p.Child("appArmorProfile"))...)
+	}
+	return errs
+}
+
+func validateSeccomp(s *corev1.SeccompProfile, p *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	if s.Type == "" {
 		errs = append(errs, field.Required(p.Child("type"), "type is required when seccompProfile is set"))
@@ -219,9 +231,6 @@ func validateSeccomp(s *corev1.SeccompProfile, p *field.Path) field.ErrorList {
 const maxAppArmorProfile = 4095
 
 func validateAppArmor(a *corev1.AppArmorProfile, p *field.Path) field.ErrorList {
-	if a == nil {
-		return nil
-	}
 	var errs field.ErrorList
 	local := p.Child("localhostProfile")
 	switch a.Type {

@@ -10,11 +10,13 @@ import (
 	"xebec.dev/api/check"
 )
 
+var statusPath = field.NewPath("status")
+
 // validatePodStatusUpdate checks a new status. There is little that it may not
 // say: it reports what is.
 func validatePodStatusUpdate(p, old *corev1.Pod) field.ErrorList {
-	path := field.NewPath("status")
-	errs := validateAnnotationsUpdate(p.Annotations, old.Annotations, field.NewPath("metadata", "annotations"))
+	path := statusPath
+	errs := validateAnnotationsUpdate(p.Annotations, old.Annotations, annotationsPath)
 	errs = append(errs, validateConditions(p.Status.Conditions, path.Child("conditions"))...)
 	if p.Status.ObservedGeneration < 0 {
 		errs = append(errs, field.Invalid(path.Child("observedGeneration"), p.Status.ObservedGeneration, "must be a non-negative integer"))

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"slices"
@@ -87,8 +88,8 @@ func relaxForAffinity(a *corev1.Affinity, r *relaxations) {
 // pod can only be replaced.
 func ValidatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	errs := validatePodAgain(p, old)
-	errs = append(errs, validateAnnotationsUpdate(p.Annotations, old.Annotations, field.NewPath("metadata", "annotations"))...)
-	path := field.NewPath("spec")
+	errs = append(errs, validateAnnotationsUpdate(p.Annotations, old.Annotations, annotationsPath)...)
+	path := specPath
 	more, stop := validateImageUpdates(p.Spec.Containers, old.Spec.Containers, path.Child("containers"))
 	errs = append(errs, more...)
 	if stop {
@@ -106,7 +107,7 @@ func ValidatePodUpdate(p, old *corev1.Pod) field.ErrorList {
 	}
 	errs = append(errs, onlyAddedTolerations(p.Spec.Tolerations, old.Spec.Tolerations, path.Child("tolerations"))...)
 	errs = append(errs, onlyRemovedGates(p.Spec.SchedulingGates, old.Spec.SchedulingGates, path.Child("schedulingGates"))...)
-	if apiequality.Semantic.DeepEqual(p.Spec, old.Spec) {
+	if samePodSpec(&p.Spec, &old.Spec) {
 		return errs
 	}
 	return append(errs, validateSpecUpdate(&p.Spec, &old.Spec, path)...)
@@ -277,8 +278,21 @@ func hasAll(now, old []corev1.NodeSelectorRequirement) bool {
 }
 
 // podSpecChanged decides metadata.generation.
-func podSpecChanged(p, old *corev1.Pod) bool {
-	return !apiequality.Semantic.DeepEqual(p.Spec, old.Spec)
+func podSpecChanged(p, old *corev1.Pod) bool { return !samePodSpec(&p.Spec, &old.Spec) }
+
+// samePodSpec compares the encoded specs first: most updates change labels or
+// finalizers, and comparing by reflection takes many times longer. Specs of
+// unlike bytes may still mean the same: 1 cpu and 1000m.
+func samePodSpec(a, b *corev1.PodSpec) bool {
+	if n := a.Size(); n == b.Size() {
+		buf := make([]byte, 2*n)
+		if _, err := a.MarshalToSizedBuffer(buf[:n]); err == nil {
+			if _, err := b.MarshalToSizedBuffer(buf[n:]); err == nil && bytes.Equal(buf[:n], buf[n:]) {
+				return true
+			}
+		}
+	}
+	return apiequality.Semantic.DeepEqual(a, b)
 }
 
 // gracePeriod is how long a deleted pod may keep running: as asked, else as

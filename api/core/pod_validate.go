@@ -24,14 +24,18 @@ type relaxations struct {
 	looseIPs          bool
 }
 
+var (
+	specPath        = field.NewPath("spec")
+	annotationsPath = field.NewPath("metadata", "annotations")
+)
+
 // ValidatePod checks a whole pod but its metadata.
 func ValidatePod(p *corev1.Pod) field.ErrorList { return validatePod(p, relaxations{}) }
 
 func validatePod(p *corev1.Pod, r relaxations) field.ErrorList {
-	errs := validatePodAnnotations(p.Annotations, &p.Spec, field.NewPath("metadata", "annotations"))
-	path := field.NewPath("spec")
-	errs = append(errs, validatePodSpec(&p.Spec, p.Name, r, path)...)
-	return append(errs, onlyInPods(&p.Spec, r, path)...)
+	errs := validatePodAnnotations(p.Annotations, &p.Spec, annotationsPath)
+	errs = append(errs, validatePodSpec(&p.Spec, p.Name, r, specPath)...)
+	return append(errs, onlyInPods(&p.Spec, r, specPath)...)
 }
 
 // onlyInPods has rules that pod templates were never held to.
@@ -67,38 +71,55 @@ func trimmedImages(list []corev1.Container, path *field.Path, name string) field
 // ValidatePodCreate is ValidatePod and what may only come later in a pod's life.
 func ValidatePodCreate(p *corev1.Pod) field.ErrorList {
 	errs := ValidatePod(p)
-	path := field.NewPath("spec")
 	if len(p.Spec.EphemeralContainers) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("ephemeralContainers"), "cannot be set on create"))
+		errs = append(errs, field.Forbidden(specPath.Child("ephemeralContainers"), "cannot be set on create"))
 	}
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
-		errs = append(errs, field.Forbidden(path.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
+		errs = append(errs, field.Forbidden(specPath.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
 	return errs
 }
 
 // validatePodSpec checks what pods and templates share. podName is "" for
-// templates.
+// templates. A path costs an allocation, so what is absent is not looked at.
 func validatePodSpec(s *corev1.PodSpec, podName string, r relaxations, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	c := podChecks{spec: s, relaxed: r}
-	c.volumes, errs = validateVolumes(s.Volumes, podName, path.Child("volumes"))
-	errs = append(errs, validatePodClaims(s.ResourceClaims, podName, path.Child("resourceClaims"))...)
+	if len(s.Volumes) > 0 {
+		c.volumes, errs = validateVolumes(s.Volumes, podName, path.Child("volumes"))
+	}
+	if len(s.ResourceClaims) > 0 {
+		errs = append(errs, validatePodClaims(s.ResourceClaims, podName, path.Child("resourceClaims"))...)
+	}
 	errs = append(errs, c.containers(path.Child("containers"))...)
-	errs = append(errs, c.initContainers(path.Child("initContainers"))...)
-	errs = append(errs, c.ephemeralContainers(path.Child("ephemeralContainers"))...)
+	if len(s.InitContainers) > 0 {
+		errs = append(errs, c.initContainers(path.Child("initContainers"))...)
+	}
+	if len(s.EphemeralContainers) > 0 {
+		errs = append(errs, c.ephemeralContainers(path.Child("ephemeralContainers"))...)
+	}
 	errs = append(errs, validatePodResources(s, path)...)
-	errs = append(errs, validateRestartPolicy(s.RestartPolicy, path.Child("restartPolicy"))...)
-	errs = append(errs, validateDNSPolicy(s.DNSPolicy, path.Child("dnsPolicy"))...)
+	errs = append(errs, validateRestartPolicy(s.RestartPolicy, path)...)
+	errs = append(errs, validateDNSPolicy(s.DNSPolicy, path)...)
 	if len(s.NodeSelector) > 0 {
 		errs = append(errs, metav1validation.ValidateLabels(s.NodeSelector, path.Child("nodeSelector"))...)
 	}
 	errs = append(errs, c.podSecurityContext(path)...)
-	errs = append(errs, c.affinity(s.Affinity, path.Child("affinity"))...)
-	errs = append(errs, c.dnsConfig(path.Child("dnsConfig"))...)
-	errs = append(errs, validateReadinessGates(s.ReadinessGates, path.Child("readinessGates"))...)
-	errs = append(errs, validateSchedulingGates(s.SchedulingGates, path.Child("schedulingGates"))...)
-	errs = append(errs, c.topologySpread(path.Child("topologySpreadConstraints"))...)
+	if s.Affinity != nil {
+		errs = append(errs, c.affinity(s.Affinity, path.Child("affinity"))...)
+	}
+	if s.DNSConfig != nil || s.DNSPolicy == corev1.DNSNone {
+		errs = append(errs, c.dnsConfig(path.Child("dnsConfig"))...)
+	}
+	if len(s.ReadinessGates) > 0 {
+		errs = append(errs, validateReadinessGates(s.ReadinessGates, path.Child("readinessGates"))...)
+	}
+	if len(s.SchedulingGates) > 0 {
+		errs = append(errs, validateSchedulingGates(s.SchedulingGates, path.Child("schedulingGates"))...)
+	}
+	if len(s.TopologySpreadConstraints) > 0 {
+		errs = append(errs, c.topologySpread(path.Child("topologySpreadConstraints"))...)
+	}
 	errs = append(errs, validateHostProcess(s, path)...)
 	errs = append(errs, c.hostUsers(path)...)
 	return append(errs, c.scalars(path)...)
@@ -108,20 +129,24 @@ func validatePodSpec(s *corev1.PodSpec, podName string, r relaxations, path *fie
 func (c *podChecks) scalars(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	s := c.spec
-	if s.ServiceAccountName != "" {
-		errs = append(errs, check.Subdomain(path.Child("serviceAccountName"), s.ServiceAccountName)...)
+	if n := s.ServiceAccountName; n != "" && !plainLabel(n) {
+		errs = append(errs, check.Subdomain(path.Child("serviceAccountName"), n)...)
 	}
-	if s.NodeName != "" {
-		errs = append(errs, check.Subdomain(path.Child("nodeName"), s.NodeName)...)
+	if n := s.NodeName; n != "" && !plainLabel(n) {
+		errs = append(errs, check.Subdomain(path.Child("nodeName"), n)...)
 	}
 	if d := s.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > math.MaxInt32) {
 		errs = append(errs, field.Invalid(path.Child("activeDeadlineSeconds"), *d, utilvalidation.InclusiveRangeError(1, math.MaxInt32)))
 	}
 	errs = append(errs, validateHostname(s, path)...)
-	errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
-	errs = append(errs, c.hostAliases(path.Child("hostAliases"))...)
-	if s.PriorityClassName != "" {
-		errs = append(errs, check.Subdomain(path.Child("priorityClassName"), s.PriorityClassName)...)
+	if len(s.Tolerations) > 0 {
+		errs = append(errs, ValidateTolerations(s.Tolerations, path.Child("tolerations"))...)
+	}
+	if len(s.HostAliases) > 0 {
+		errs = append(errs, c.hostAliases(path.Child("hostAliases"))...)
+	}
+	if n := s.PriorityClassName; n != "" && !plainLabel(n) {
+		errs = append(errs, check.Subdomain(path.Child("priorityClassName"), n)...)
 	}
 	if s.RuntimeClassName != nil {
 		errs = append(errs, check.Subdomain(path.Child("runtimeClassName"), *s.RuntimeClassName)...)
@@ -135,11 +160,14 @@ func (c *podChecks) scalars(path *field.Path) field.ErrorList {
 	return append(errs, validateOS(s, path)...)
 }
 
-func validateRestartPolicy(policy corev1.RestartPolicy, p *field.Path) field.ErrorList {
-	if policy == "" {
-		return field.ErrorList{field.Required(p, "")}
+func validateRestartPolicy(policy corev1.RestartPolicy, path *field.Path) field.ErrorList {
+	switch policy {
+	case corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever:
+		return nil
+	case "":
+		return field.ErrorList{field.Required(path.Child("restartPolicy"), "")}
 	}
-	return check.OneOf(p, policy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
+	return check.OneOf(path.Child("restartPolicy"), policy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 }
 
 // ValidatePreemptionPolicy checks the policy of a pod or a priority class.

@@ -42,34 +42,35 @@ func (w *podWarnings) add(p *field.Path, format string, args ...any) {
 	w.list = append(w.list, p.String()+": "+fmt.Sprintf(format, args...))
 }
 
-// child works for the root too, which is nil.
-func child(p *field.Path, names ...string) *field.Path {
-	if p == nil {
-		return field.NewPath(names[0], names[1:]...)
-	}
-	return p.Child(names[0], names[1:]...)
-}
-
 func (w *podWarnings) all(path *field.Path) {
-	spec := child(path, "spec")
+	spec := specPath
+	if path != nil {
+		spec = path.Child("spec")
+	}
 	w.nodeLabels(spec)
 	if len(w.annotations) > 0 {
-		w.annotationNames(child(path, "metadata", "annotations"))
+		w.annotationNames(path)
 	}
 	w.selectors(spec)
-	w.volumes(spec.Child("volumes"))
-	w.hostAliases(spec.Child("hostAliases"))
-	w.pullSecrets(spec.Child("imagePullSecrets"))
+	if len(w.spec.Volumes) > 0 {
+		w.volumes(spec.Child("volumes"))
+	}
+	if len(w.spec.HostAliases) > 0 {
+		w.hostAliases(spec.Child("hostAliases"))
+	}
+	if len(w.spec.ImagePullSecrets) > 0 {
+		w.pullSecrets(spec.Child("imagePullSecrets"))
+	}
 	if g := w.spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
 		w.add(spec.Child("terminationGracePeriodSeconds"), "must be >= 0; negative values are invalid and will be treated as 1")
 	}
-	w.containers(w.spec.InitContainers, spec.Child("initContainers"))
-	w.containers(w.spec.Containers, spec.Child("containers"))
+	w.containers(w.spec.InitContainers, spec, "initContainers")
+	w.containers(w.spec.Containers, spec, "containers")
 	w.ports(spec)
 	if r := w.spec.Resources; r != nil {
-		w.fractions(r, spec.Child("resources"))
+		w.fractions(r, func() *field.Path { return spec.Child("resources") })
 	}
-	w.overhead(spec.Child("overhead"))
+	w.overhead(spec)
 	if d := w.spec.DNSConfig; d != nil {
 		for i, ns := range d.Nameservers {
 			w.list = append(w.list, warnIP(ns, spec.Child("dnsConfig", "nameservers").Index(i))...)
@@ -126,7 +127,11 @@ const (
 	seccompContainersPrefix = "container.seccomp.security.alpha.kubernetes.io/"
 )
 
-func (w *podWarnings) annotationNames(p *field.Path) {
+func (w *podWarnings) annotationNames(path *field.Path) {
+	p := annotationsPath
+	if path != nil {
+		p = path.Child("metadata", "annotations")
+	}
 	for key := range w.annotations {
 		switch {
 		case key == criticalPodAnnotation:
@@ -215,22 +220,23 @@ func (w *podWarnings) pullSecrets(p *field.Path) {
 	}
 }
 
-func (w *podWarnings) containers(list []corev1.Container, path *field.Path) {
+func (w *podWarnings) containers(list []corev1.Container, spec *field.Path, name string) {
 	for i := range list {
 		c := &list[i]
-		w.fractions(&c.Resources, path.Index(i).Child("resources"))
+		at := func() *field.Path { return spec.Child(name).Index(i) }
+		w.fractions(&c.Resources, func() *field.Path { return at().Child("resources") })
 		for j := range c.Env {
 			if hidesEarlier(c.Env, j) {
-				w.add(path.Index(i).Child("env").Index(j), "hides previous definition of %q, which may be dropped when using apply", c.Env[j].Name)
+				w.add(at().Child("env").Index(j), "hides previous definition of %q, which may be dropped when using apply", c.Env[j].Name)
 			}
 		}
 		for j := range c.Ports {
 			if port := &c.Ports[j]; port.HostIP != "" {
 				if port.HostPort == 0 {
-					w.add(path.Index(i).Child("ports").Index(j), "hostIP set without hostPort: %+v", *port)
+					w.add(at().Child("ports").Index(j), "hostIP set without hostPort: %+v", *port)
 				}
 				if port.HostPort != 0 {
-					w.list = append(w.list, warnIP(port.HostIP, path.Index(i).Child("ports").Index(j).Child("hostIP"))...)
+					w.list = append(w.list, warnIP(port.HostIP, at().Child("ports").Index(j).Child("hostIP"))...)
 				}
 			}
 		}
@@ -249,10 +255,10 @@ func hidesEarlier(env []corev1.EnvVar, j int) bool {
 }
 
 // fractions speaks of parts of bytes.
-func (w *podWarnings) fractions(r *corev1.ResourceRequirements, p *field.Path) {
+func (w *podWarnings) fractions(r *corev1.ResourceRequirements, at func() *field.Path) {
 	one := func(l corev1.ResourceList, name corev1.ResourceName, list string) {
 		if q, ok := l[name]; ok && fractional(q) {
-			w.add(p.Child(list).Key(string(name)), "fractional byte value %q is invalid, must be an integer", q.String())
+			w.add(at().Child(list).Key(string(name)), "fractional byte value %q is invalid, must be an integer", q.String())
 		}
 	}
 	for _, name := range [...]corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
@@ -261,10 +267,10 @@ func (w *podWarnings) fractions(r *corev1.ResourceRequirements, p *field.Path) {
 	}
 }
 
-func (w *podWarnings) overhead(p *field.Path) {
+func (w *podWarnings) overhead(spec *field.Path) {
 	for _, name := range [...]corev1.ResourceName{corev1.ResourceMemory, corev1.ResourceEphemeralStorage} {
 		if q, ok := w.spec.Overhead[name]; ok && fractional(q) {
-			w.add(p.Key(string(name)), "fractional byte value %q is invalid, must be an integer", q.String())
+			w.add(spec.Child("overhead").Key(string(name)), "fractional byte value %q is invalid, must be an integer", q.String())
 		}
 	}
 }

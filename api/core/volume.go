@@ -36,7 +36,7 @@ func validateVolumes(volumes []corev1.Volume, podName string, path *field.Path) 
 		found := validateVolumeSource(&v.VolumeSource, v.Name, podName, p)
 		if v.Name == "" {
 			found = append(found, field.Required(p.Child("name"), ""))
-		} else {
+		} else if !plainLabel(v.Name) {
 			found = append(found, check.Label(p.Child("name"), v.Name)...)
 		}
 		before := good
@@ -127,7 +127,11 @@ func noBacksteps(p string, path *field.Path) field.ErrorList {
 
 // projectedPath is descendingPath for files that the kubelet writes, where it
 // keeps names that begin with two dots to itself.
-func projectedPath(p string, path *field.Path) field.ErrorList {
+func projectedPath(p string, path *field.Path, name string) field.ErrorList {
+	if p == "" || p[0] != '/' && !strings.Contains(p, "..") {
+		return nil
+	}
+	path = path.Child(name)
 	errs := descendingPath(p, path)
 	if strings.HasPrefix(p, "..") && !strings.HasPrefix(p, "../") {
 		errs = append(errs, field.Invalid(path, p, "must not start with '..'"))
@@ -153,7 +157,7 @@ func keysToPaths(items []corev1.KeyToPath, path *field.Path) field.ErrorList {
 
 func keyToPath(k *corev1.KeyToPath, path *field.Path) field.ErrorList {
 	errs := required(path, "key", k.Key, "path", k.Path)
-	errs = append(errs, projectedPath(k.Path, path.Child("path"))...)
+	errs = append(errs, projectedPath(k.Path, path, "path")...)
 	return append(errs, fileMode(k.Mode, path, "mode")...)
 }
 

@@ -27,10 +27,10 @@ func checkDownwardAPI(s *corev1.VolumeSource, p *field.Path) field.ErrorList {
 // without the index of the file.
 func validateDownwardFile(f *corev1.DownwardAPIVolumeFile, p *field.Path) field.ErrorList {
 	errs := required(p, "path", f.Path)
-	errs = append(errs, projectedPath(f.Path, p.Child("path"))...)
+	errs = append(errs, projectedPath(f.Path, p, "path")...)
 	switch {
 	case f.FieldRef != nil:
-		errs = append(errs, validateFieldRef(f.FieldRef, volumeFieldPaths, p.Child("fieldRef"))...)
+		errs = append(errs, validateFieldRef(f.FieldRef, volumeFieldPaths, p)...)
 		if f.ResourceFieldRef != nil {
 			errs = append(errs, field.Invalid(p, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"))
 		}
@@ -134,7 +134,7 @@ func (c *projection) token(t *corev1.ServiceAccountTokenProjection, p *field.Pat
 	if t.Path == "" {
 		c.errs = append(c.errs, field.Required(c.path.Child("path"), ""))
 	} else {
-		c.add(projectedPath(t.Path, c.path.Child("path")))
+		c.add(projectedPath(t.Path, c.path, "path"))
 	}
 }
 
@@ -164,7 +164,7 @@ func (c *projection) trustBundle(b *corev1.ClusterTrustBundleProjection, p *fiel
 	if b.Path == "" {
 		c.errs = append(c.errs, field.Required(p.Child("path"), ""))
 	}
-	c.add(projectedPath(b.Path, p.Child("path")))
+	c.add(projectedPath(b.Path, p, "path"))
 	c.take(b.Path, b.Path)
 }
 
@@ -203,7 +203,7 @@ func (c *projection) certificate(pc *corev1.PodCertificateProjection, p *field.P
 			continue
 		}
 		n++
-		c.add(projectedPath(f.path, p.Child(f.name)))
+		c.add(projectedPath(f.path, p, f.name))
 		c.take(f.path, f.path)
 	}
 	if n == 0 {

@@ -47,33 +47,28 @@ func retiredSource(s *corev1.VolumeSource) (name, message string) {
 	return "", ""
 }
 
-// placedFile is a file that a volume puts at a path, and what it is from.
-type placedFile struct{ path, from string }
+// placedFile is a file that a volume puts at a path, and the source it is from.
+type placedFile struct{ path, from, name string }
 
 // overlaps speaks of files that take each other's place: the kubelet writes
 // them all, and the last one wins.
 func (w *podWarnings) overlaps(v *corev1.Volume) {
 	var files []placedFile
-	place := func(path, from string) {
+	place := func(path, from, name string) {
 		if path != "" {
-			files = append(files, placedFile{strings.TrimRight(path, "/"), from})
+			files = append(files, placedFile{strings.TrimRight(path, "/"), from, name})
 		}
 	}
-	what := ""
 	switch {
 	case v.Secret != nil:
-		what = fmt.Sprintf("Secret %q", v.Secret.SecretName)
-		placeKeys(v.Secret.Items, "", place)
+		placeKeys(v.Secret.Items, "", "", place)
 	case v.ConfigMap != nil:
-		what = fmt.Sprintf("ConfigMap %q", v.ConfigMap.Name)
-		placeKeys(v.ConfigMap.Items, "", place)
+		placeKeys(v.ConfigMap.Items, "", "", place)
 	case v.DownwardAPI != nil:
-		what = "DownwardAPI"
 		for i := range v.DownwardAPI.Items {
-			place(v.DownwardAPI.Items[i].Path, "")
+			place(v.DownwardAPI.Items[i].Path, "", "")
 		}
 	case v.Projected != nil:
-		what = "Projected"
 		for i := range v.Projected.Sources {
 			placeProjection(&v.Projected.Sources[i], place)
 		}
@@ -81,15 +76,30 @@ func (w *podWarnings) overlaps(v *corev1.Volume) {
 	for i := range files {
 		for j := range i {
 			if a, b := &files[i], &files[j]; overlapping(a.path, b.path) {
-				w.list = append(w.list, fmt.Sprintf("volume %q (%s): overlapping paths: %s with %s", v.Name, what, a, b))
+				w.list = append(w.list, fmt.Sprintf("volume %q (%s): overlapping paths: %s with %s", v.Name, sourceName(v), a, b))
 			}
 		}
 	}
 }
 
+func sourceName(v *corev1.Volume) string {
+	switch {
+	case v.Secret != nil:
+		return fmt.Sprintf("Secret %q", v.Secret.SecretName)
+	case v.ConfigMap != nil:
+		return fmt.Sprintf("ConfigMap %q", v.ConfigMap.Name)
+	case v.DownwardAPI != nil:
+		return "DownwardAPI"
+	}
+	return "Projected"
+}
+
 func (f *placedFile) String() string {
-	if f.from == "" {
+	switch {
+	case f.from == "":
 		return fmt.Sprintf("%q", f.path)
+	case f.name != "":
+		return fmt.Sprintf("%q (%s %q)", f.path, f.from, f.name)
 	}
 	return fmt.Sprintf("%q (%s)", f.path, f.from)
 }
@@ -98,33 +108,33 @@ func overlapping(a, b string) bool {
 	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
 }
 
-func placeKeys(items []corev1.KeyToPath, from string, place func(path, from string)) {
+func placeKeys(items []corev1.KeyToPath, from, name string, place func(path, from, name string)) {
 	for i := range items {
-		place(items[i].Path, from)
+		place(items[i].Path, from, name)
 	}
 }
 
-func placeProjection(s *corev1.VolumeProjection, place func(path, from string)) {
+func placeProjection(s *corev1.VolumeProjection, place func(path, from, name string)) {
 	switch {
 	case s.Secret != nil:
-		placeKeys(s.Secret.Items, fmt.Sprintf("Secret %q", s.Secret.Name), place)
+		placeKeys(s.Secret.Items, "Secret", s.Secret.Name, place)
 	case s.ConfigMap != nil:
-		placeKeys(s.ConfigMap.Items, fmt.Sprintf("ConfigMap %q", s.ConfigMap.Name), place)
+		placeKeys(s.ConfigMap.Items, "ConfigMap", s.ConfigMap.Name, place)
 	case s.DownwardAPI != nil:
 		for i := range s.DownwardAPI.Items {
-			place(s.DownwardAPI.Items[i].Path, "DownwardAPI")
+			place(s.DownwardAPI.Items[i].Path, "DownwardAPI", "")
 		}
 	case s.ServiceAccountToken != nil:
-		place(s.ServiceAccountToken.Path, "ServiceAccountToken")
+		place(s.ServiceAccountToken.Path, "ServiceAccountToken", "")
 	case s.ClusterTrustBundle != nil:
-		from := "ClusterTrustBundle"
+		name := ""
 		if s.ClusterTrustBundle.Name != nil {
-			from += fmt.Sprintf(" %q", *s.ClusterTrustBundle.Name)
+			name = *s.ClusterTrustBundle.Name
 		}
-		place(s.ClusterTrustBundle.Path, from)
+		place(s.ClusterTrustBundle.Path, "ClusterTrustBundle", name)
 	case s.PodCertificate != nil:
 		for _, f := range [...]string{s.PodCertificate.CredentialBundlePath, s.PodCertificate.KeyPath, s.PodCertificate.CertificateChainPath} {
-			place(f, "PodCertificate")
+			place(f, "PodCertificate", "")
 		}
 	}
 }
