@@ -78,11 +78,22 @@ func (o *operation) jsonPatch(before []byte) (after []byte, problems []error, er
 	if err != nil {
 		return nil, nil, undecodable(err)
 	}
-	after, err = decoded.Apply(before)
+	after, err = applyOperations(decoded, before)
 	if err != nil {
 		return nil, nil, unprocessable(err)
 	}
 	return after, problems, nil
+}
+
+// applyOperations turns the library's panics, which some malformed operations
+// cause, into errors.
+func applyOperations(p jsonpatch.Patch, doc []byte) (after []byte, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("malformed operation: %v", cause)
+		}
+	}()
+	return p.Apply(doc)
 }
 
 func (o *operation) mergePatch(before []byte) (after []byte, problems []error, err error) {

@@ -1,0 +1,91 @@
+package patch
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// What the recordings show is replayed in package fieldmanager's tests; here
+// are the limits and corners that they do not.
+func TestLimits(t *testing.T) {
+	served, live := deployments(t)
+	many := "[" + strings.Repeat(`{"op":"test","path":"/spec/replicas","value":1},`, 10000) + `{"op":"test","path":"/spec/replicas","value":1}]`
+	doubling := `[{"op":"add","path":"/metadata/annotations","value":{"a":"` + strings.Repeat("x", 1000) + `"}}`
+	for i := range 20 {
+		doubling += fmt.Sprintf(`,{"op":"copy","from":"/metadata/annotations","path":"/metadata/annotations/c%d"}`, i)
+	}
+	for _, c := range []struct {
+		name string
+		kind types.PatchType
+		body string
+		code int32
+		text string
+	}{
+		{"operations", types.JSONPatchType, many, 413, "Request entity too large: The allowed maximum operations in a JSON patch is 10000, got 10001"},
+		{"copies", types.JSONPatchType, doubling + "]", 422, "the server rejected our request due to an error in our request"},
+		{"other", "application/json", "{}", 400, "application/json: unimplemented patch type"},
+	} {
+		_, _, err := Apply(c.kind, served, live, []byte(c.body), "")
+		var s apierrors.APIStatus
+		if !errors.As(err, &s) || s.Status().Code != c.code || s.Status().Message != c.text {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if _, _, err := Apply(types.JSONPatchType, served, live, []byte(strings.Replace(many, "{", "", 0)[:len(many)-49]+"]"), ""); err != nil {
+		t.Errorf("10000 operations: %v", err)
+	}
+}
+
+func TestKinds(t *testing.T) {
+	served, live := deployments(t)
+	for body, text := range map[string]string{
+		`{"kind":"Pod","apiVersion":"v1"}`: "converting (v1.Pod) to (apps.Deployment): unknown conversion",
+		`{"kind":"Nope"}`:                  `no kind "Nope" is registered for version "apps/v1" in scheme "pkg/runtime/scheme.go:111"`,
+		`{"spec":{"replicas":"x"}}`:        "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
+	} {
+		_, _, err := Apply(types.MergePatchType, served, live, []byte(body), "")
+		if !apierrors.IsInvalid(err) || !strings.HasSuffix(err.Error(), text) || !strings.HasPrefix(err.Error(), ` "" is invalid: patch: Invalid value: "{`) {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}
+
+func TestObjectOfAnotherKind(t *testing.T) {
+	kind := autoscalingv1.SchemeGroupVersion.WithKind("Scale")
+	live := &autoscalingv1.Scale{Spec: autoscalingv1.ScaleSpec{Replicas: 2}}
+	target := Target{Kind: kind, New: func() runtime.Object { return new(autoscalingv1.Scale) }}
+	for _, k := range []types.PatchType{types.MergePatchType, types.StrategicMergePatchType} {
+		out, warnings, err := Object(k, target, live, []byte(`{"spec":{"replicas":5,"x":1}}`), "")
+		if err != nil || out.(*autoscalingv1.Scale).Spec.Replicas != 5 || len(warnings) != 1 || warnings[0] != `unknown field "spec.x"` {
+			t.Errorf("%s: %v %q %v", k, out, warnings, err)
+		}
+	}
+	if live.Spec.Replicas != 2 || live.Kind != "" {
+		t.Errorf("the live object changed: %v", live)
+	}
+}
+
+func BenchmarkPatch(b *testing.B) {
+	served, live := deployments(b)
+	for _, c := range []struct{ name, kind, body string }{
+		{"json", string(types.JSONPatchType), `[{"op":"replace","path":"/spec/template/spec/containers/1/image","value":"z"}]`},
+		{"merge", string(types.MergePatchType), `{"spec":{"replicas":3}}`},
+		{"strategic", string(types.StrategicMergePatchType), `{"spec":{"template":{"spec":{"containers":[{"name":"d","image":"z"}]}}}}`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, _, err := Apply(types.PatchType(c.kind), served, live, []byte(c.body), ""); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
