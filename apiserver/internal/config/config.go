@@ -206,10 +206,10 @@ func parsePorts(s string) (PortRange, error) {
 	return PortRange{a, b}, nil
 }
 
-// defaultAddress is the bind address if it is one, else the first global
-// address of the machine, else loopback.
+// defaultAddress is the bind address if others can reach it, else the first
+// global address of the machine, else loopback.
 func defaultAddress(bind net.IP) net.IP {
-	if bind != nil && !bind.IsUnspecified() {
+	if bind != nil && !bind.IsUnspecified() && !bind.IsLoopback() {
 		return bind
 	}
 	addrs, _ := net.InterfaceAddrs() // none is the same as an error here

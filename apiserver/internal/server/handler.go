@@ -58,13 +58,15 @@ func (s *Server) handler() (http.Handler, error) {
 	s.pipeline = pipeline.New(pipeline.Options{
 		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
+	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}
+	s.services = s.serviceHook()
 	s.registry = registry.New(registry.Options{
 		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
 		Reviewer: reviews{&review.Reviewer{Authorizer: permissions, Tokens: auth.Tokens, Own: auth.Audiences}},
 		Tokens:   tokens{auth.Requests},
 	})
-	s.maker = &bootstrap.Maker{Scheme: s.scheme, Registry: s.registry, Log: s.log.Named("bootstrap")}
+	s.maker.Registry = s.registry
 	s.checks()
 	s.discovery = discovery.NewHandler(s.address())
 	s.discovery.Set(discovery.FromScheme(s.scheme, s.served))

@@ -29,6 +29,7 @@ import (
 	"xebec.dev/apiserver/internal/pki"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/rpc"
+	"xebec.dev/apiserver/internal/serviceip"
 	"xebec.dev/apiserver/internal/storage/embedded"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/version"
@@ -55,6 +56,8 @@ type Server struct {
 	discovery *discovery.Handler
 	accounts  *serviceaccount.Discovery
 	rpc       *rpc.Server
+	services  *serviceip.Hook
+	orphans   map[string]bool // addresses unowned at the last repair
 	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
@@ -168,7 +171,7 @@ func (s *Server) storage() error {
 	if err != nil {
 		return err
 	}
-	s.store = watchcache.New(s.etcd, s.scheme.Resources(), watchcache.Options{Log: s.log.Named("watchcache")})
+	s.store = watchcache.New(s.etcd, append(s.scheme.Resources(), serviceip.Ranges, bootstrap.Leases), watchcache.Options{Log: s.log.Named("watchcache")})
 	return nil
 }
 

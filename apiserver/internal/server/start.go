@@ -51,10 +51,10 @@ func (s *Server) steps() []step {
 		{"start-system-namespaces-controller", s.maker.Namespaces},
 		{"rbac/bootstrap-roles", s.bootstrapRoles},
 		{"scheduling/bootstrap-system-priority-classes", s.maker.SystemPriorities},
-		{"start-kubernetes-service-cidr-controller", s.bootstrapServiceCIDR},
-		{"bootstrap-controller", s.bootstrapKubernetesService},
+		{"start-kubernetes-service-cidr-controller", s.cluster().ServiceCIDR},
+		{"bootstrap-controller", s.cluster().Service},
 		{"start-cluster-authentication-info-controller", s.bootstrapAuthenticationInfo},
-		{"priority-and-fairness-config-producer", s.bootstrapFlowControl},
+		{"priority-and-fairness-config-producer", s.maker.FlowControl},
 		{"start-service-ip-repair-controllers", s.repairServices},
 	}
 }

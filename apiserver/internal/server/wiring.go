@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
+	"time"
 
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"xebec.dev/api/scheme"
@@ -19,10 +23,12 @@ import (
 	"xebec.dev/apiserver/internal/admission/taintnodes"
 	"xebec.dev/apiserver/internal/authz/rbac"
 	authzsetup "xebec.dev/apiserver/internal/authz/setup"
+	"xebec.dev/apiserver/internal/bootstrap"
 	policy "xebec.dev/apiserver/internal/bootstrap/rbac"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/rest"
+	"xebec.dev/apiserver/internal/serviceip"
 )
 
 // address is where this server tells clients it is.
@@ -66,6 +72,7 @@ func (s *Server) resource(group, plural string) *scheme.Resource {
 func (s *Server) resourceHooks() map[*scheme.Resource]*registry.Hook {
 	return map[*scheme.Resource]*registry.Hook{
 		s.resource("", "namespaces"): registry.NamespaceHook(),
+		s.resource("", "services"):   s.services.Registry(),
 	}
 }
 
@@ -94,9 +101,86 @@ func (s *Server) bootstrapRoles(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) bootstrapServiceCIDR(context.Context) error        { return nil }
-func (s *Server) bootstrapKubernetesService(context.Context) error  { return nil }
-func (s *Server) bootstrapAuthenticationInfo(context.Context) error { return nil }
-func (s *Server) bootstrapFlowControl(context.Context) error        { return nil }
-func (s *Server) repairServices(context.Context) error              { return nil }
-func (s *Server) keep(ctx context.Context) error                    { <-ctx.Done(); return ctx.Err() }
+func (s *Server) bootstrapAuthenticationInfo(ctx context.Context) error {
+	data, err := s.cfg.Authn.AuthenticationInfo()
+	if err != nil {
+		return err
+	}
+	return s.maker.AuthenticationInfo(ctx, data)
+}
+
+// cluster is what the kubernetes Service is made of.
+func (s *Server) cluster() *bootstrap.Cluster {
+	c := &bootstrap.Cluster{
+		Maker: s.maker, Address: s.cfg.AdvertiseAddress, Port: int32(s.cfg.SecurePort),
+		ServiceIP: firstAddress(s.cfg.ServiceCIDRs[0]), Leased: s.cfg.EndpointReconciler != "none",
+	}
+	for _, n := range s.cfg.ServiceCIDRs {
+		c.CIDRs = append(c.CIDRs, n.String())
+	}
+	return c
+}
+
+// serviceHook allocates addresses and ports of services.
+func (s *Server) serviceHook() *serviceip.Hook {
+	log := s.log.Named("serviceip")
+	h := &serviceip.Hook{
+		Addresses: &serviceip.Addresses{
+			Reader: s.store, Store: s.store, Writer: s.maker, Log: log,
+			IPs: s.resource("networking.k8s.io", "ipaddresses"), CIDRs: s.resource("networking.k8s.io", "servicecidrs"),
+		},
+		Ports: &serviceip.Ports{Store: s.store, First: int32(s.cfg.NodePorts.First), Last: int32(s.cfg.NodePorts.Last), Log: log},
+	}
+	for _, n := range s.cfg.ServiceCIDRs {
+		family := corev1.IPv6Protocol
+		if n.IP.To4() != nil {
+			family = corev1.IPv4Protocol
+		}
+		h.Families = append(h.Families, family)
+		if p, err := netip.ParsePrefix(n.String()); err == nil {
+			h.Addresses.Default = append(h.Addresses.Default, p)
+		}
+	}
+	return h
+}
+
+func (s *Server) repairServices(ctx context.Context) error {
+	var err error
+	s.orphans, err = s.services.Repair(ctx, s.resource("", "services"), s.orphans)
+	return err
+}
+
+// repairEvery is how often addresses and ports are compared with the services.
+const repairEvery = 3 * time.Minute
+
+// keep does what goes on while the server runs: its lease in the kubernetes
+// Service, the repair of addresses, what must not be deleted.
+func (s *Server) keep(ctx context.Context) error {
+	c := s.cluster()
+	renew, repair := time.NewTicker(bootstrap.RenewEvery), time.NewTicker(repairEvery)
+	defer renew.Stop()
+	defer repair.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.drain:
+			leave, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			return c.Leave(leave)
+		case <-renew.C:
+			if s.cfg.EndpointReconciler != "none" {
+				err = c.Service(ctx)
+			}
+			if err == nil {
+				err = s.maker.Namespaces(ctx)
+			}
+		case <-repair.C:
+			err = s.repairServices(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("upkeep failed and is tried again", zap.Error(err))
+		}
+	}
+}
