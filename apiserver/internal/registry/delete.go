@@ -108,7 +108,11 @@ func (r *Registry) mark(ctx context.Context, t Target, obj scheme.Object, o *met
 	if obj.GetDeletionTimestamp() != nil {
 		return r.remark(obj, o, seconds, graceful, now), nil
 	}
-	if !graceful || seconds == 0 {
+	if !graceful {
+		return false, nil
+	}
+	if seconds == 0 {
+		markNow(obj, now)
 		return false, nil
 	}
 	end := metav1.NewTime(now.Add(time.Duration(seconds) * time.Second))
@@ -129,6 +133,7 @@ func (r *Registry) remark(obj scheme.Object, o *metav1.DeleteOptions, seconds in
 		return true
 	}
 	if seconds == 0 {
+		markNow(obj, now)
 		return false
 	}
 	start := obj.GetDeletionTimestamp().Add(-time.Duration(*have) * time.Second)
@@ -219,7 +224,11 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 		r.afterDelete(ctx, t.Resource, obj)
 	}
 	if returnsObject[t.GroupResource()] || returnsObjectGroups[t.Group] {
-		return &Result{Stored: &storage.Object{Namespace: current.Namespace, Name: current.Name, UID: current.UID, Raw: current.Raw, Revision: revision}}, nil
+		raw, err := Encode(obj)
+		if err != nil {
+			return nil, err
+		}
+		return &Result{Stored: unstored(obj, raw, revision)}, nil
 	}
 	return &Result{Other: deletedStatus(&t, obj)}, nil
 }

@@ -356,10 +356,10 @@ func (r *Registry) Patch(ctx context.Context, t Target, kind types.PatchType, bo
 			if err != nil {
 				return nil, err
 			}
-			if err := matchNamespace(&t, obj); err != nil {
+			if err := matchName(&t, obj); err != nil {
 				return nil, err
 			}
-			return obj, nil
+			return obj, matchNamespace(&t, obj)
 		}
 		return r.update(ctx, u)
 	}

@@ -7,6 +7,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -183,10 +185,26 @@ func (h *Handler) target(i *request.Info) (registry.Target, error) {
 	if err := checkScope(&t, i); err != nil {
 		return t, err
 	}
+	if err := checkSegments(&t); err != nil {
+		return t, err
+	}
 	if i.Subresource != "" && (served.Subresource(i.Subresource) == nil || len(i.Parts) > 0 && i.Subresource != "proxy") {
 		return t, errNoSuchResource
 	}
 	return t, nil
+}
+
+// checkSegments refuses names that would reach other keys.
+func checkSegments(t *registry.Target) error {
+	for _, part := range []struct{ what, value string }{{"Name", t.Name}, {"Namespace", t.Namespace}} {
+		if part.value == "" {
+			continue
+		}
+		if bad := content.IsPathSegmentName(part.value); len(bad) > 0 {
+			return apierrors.NewBadRequest(fmt.Sprintf("%s parameter invalid: %q: %s", part.what, part.value, strings.Join(bad, "; ")))
+		}
+	}
+	return nil
 }
 
 // checkScope refuses a cluster path of a namespaced object and the reverse.
@@ -274,3 +292,6 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // MethodNotAllowed writes a 405.
 func MethodNotAllowed(w http.ResponseWriter, r *http.Request) { Fail(w, r, errNoMethod) }
+
+// NotFound writes the 404 of a path below the API that is no resource.
+func NotFound(w http.ResponseWriter, r *http.Request) { Fail(w, r, errNoSuchResource) }

@@ -25,6 +25,9 @@ func (h *Handler) resource(w http.ResponseWriter, r *http.Request, t registry.Ta
 	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
+	if query.Has("export") && (req.Verb == "get" || req.Verb == "list") {
+		return apierrors.NewBadRequest("the export parameter, deprecated since v1.14, is no longer supported")
+	}
 	x := &exchange{Handler: h, w: w, r: r, t: t, query: query, agent: req.UserAgent}
 	switch req.Verb {
 	case "get":

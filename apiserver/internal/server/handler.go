@@ -187,11 +187,24 @@ func profile(w http.ResponseWriter, r *http.Request) {
 
 // documents serves discovery and OpenAPI.
 func (s *Server) documents(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && describesVersion(r.URL.Path) {
+		rest.MethodNotAllowed(w, r)
+		return
+	}
 	found, err := s.discovery.Serve(w, r)
 	switch {
 	case err != nil:
 		rest.Fail(w, r, err)
-	case !found:
+	case found:
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		rest.NotFound(w, r)
+	default:
 		http.NotFound(w, r)
 	}
+}
+
+// describesVersion takes /api/V and /apis/G/V, which only can be read.
+func describesVersion(path string) bool {
+	n := strings.Count(strings.Trim(path, "/"), "/")
+	return strings.HasPrefix(path, "/api/") && n == 1 || strings.HasPrefix(path, "/apis/") && n == 2
 }
