@@ -59,6 +59,48 @@ func validateAppArmorAnnotation(container, profile string, s *corev1.PodSpec, p 
 	return errs
 }
 
+// appArmorAgrees wants annotation and field of a container to name the same
+// AppArmor profile when a new pod has both.
+func appArmorAgrees(p *corev1.Pod) field.ErrorList {
+	if len(p.Annotations) == 0 || p.Spec.OS != nil && p.Spec.OS.Name == corev1.Windows {
+		return nil
+	}
+	var errs field.ErrorList
+	eachContainer(&p.Spec, specPath, func(c *corev1.Container, at func() *field.Path) {
+		v, ok := p.Annotations[appArmorPrefix+c.Name]
+		if !ok || c.SecurityContext == nil || c.SecurityContext.AppArmorProfile == nil {
+			return
+		}
+		kind, local := appArmorOf(v)
+		a := c.SecurityContext.AppArmorProfile
+		if kind == "" {
+			return
+		}
+		path := at().Child("securityContext", "appArmorProfile")
+		if kind != a.Type {
+			errs = append(errs, field.Forbidden(path.Child("type"), "apparmor type in annotation and field must match"))
+		}
+		if (a.LocalhostProfile == nil && local != "") || (a.LocalhostProfile != nil && local != *a.LocalhostProfile) {
+			errs = append(errs, field.Forbidden(path.Child("localhostProfile"), "apparmor profile in annotation and field must match"))
+		}
+	})
+	return errs
+}
+
+// appArmorOf reads the value of an annotation: "localhost/NAME" and the like.
+func appArmorOf(v string) (kind corev1.AppArmorProfileType, local string) {
+	if name, ok := strings.CutPrefix(v, appArmorLocalhostPrefix); ok {
+		return corev1.AppArmorProfileTypeLocalhost, name
+	}
+	switch v {
+	case appArmorRuntimeDefault:
+		return corev1.AppArmorProfileTypeRuntimeDefault, ""
+	case appArmorUnconfined:
+		return corev1.AppArmorProfileTypeUnconfined, ""
+	}
+	return "", ""
+}
+
 // validateAnnotationsUpdate keeps the annotations that stand for fields which
 // may not change either.
 func validateAnnotationsUpdate(now, old map[string]string, p *field.Path) field.ErrorList {

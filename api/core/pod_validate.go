@@ -77,7 +77,7 @@ func ValidatePodCreate(p *corev1.Pod) field.ErrorList {
 	if p.Spec.NodeName != "" && len(p.Spec.SchedulingGates) > 0 {
 		errs = append(errs, field.Forbidden(specPath.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"))
 	}
-	return errs
+	return append(errs, appArmorAgrees(p)...)
 }
 
 // validatePodSpec checks what pods and templates share. podName is "" for

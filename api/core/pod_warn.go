@@ -73,7 +73,7 @@ func (w *podWarnings) all(path *field.Path) {
 	w.overhead(spec)
 	if d := w.spec.DNSConfig; d != nil {
 		for i, ns := range d.Nameservers {
-			w.list = append(w.list, warnIP(ns, spec.Child("dnsConfig", "nameservers").Index(i))...)
+			w.oddIP(ns, spec.Child("dnsConfig", "nameservers").Index(i))
 		}
 	}
 }
@@ -200,7 +200,7 @@ func (w *podWarnings) hostAliases(p *field.Path) {
 				break
 			}
 		}
-		w.list = append(w.list, warnIP(ip, p.Index(i).Child("ip"))...)
+		w.oddIP(ip, p.Index(i).Child("ip"))
 	}
 }
 
@@ -236,10 +236,18 @@ func (w *podWarnings) containers(list []corev1.Container, spec *field.Path, name
 					w.add(at().Child("ports").Index(j), "hostIP set without hostPort: %+v", *port)
 				}
 				if port.HostPort != 0 {
-					w.list = append(w.list, warnIP(port.HostIP, at().Child("ports").Index(j).Child("hostIP"))...)
+					w.oddIP(port.HostIP, at().Child("ports").Index(j).Child("hostIP"))
 				}
 			}
 		}
+	}
+}
+
+// oddIP speaks of an address in an odd form. The addresses of host ports are
+// not validated, so that it may be none.
+func (w *podWarnings) oddIP(ip string, p *field.Path) {
+	if _, ok := parseLegacyIP(ip); ok {
+		w.list = append(w.list, warnIP(ip, p)...)
 	}
 }
 
