@@ -19,6 +19,9 @@ import (
 // Get reads one object. resourceVersion "" is fresh, "0" is what the cache
 // has, N is not older than N.
 func (r *Registry) Get(ctx context.Context, t Target, resourceVersion string) (*storage.Object, error) {
+	if t.IsComponents() {
+		return r.component(ctx, t)
+	}
 	match, rev := storage.Fresh, int64(0)
 	if resourceVersion != "" {
 		var err error
@@ -36,6 +39,9 @@ func (r *Registry) Get(ctx context.Context, t Target, resourceVersion string) (*
 
 // List reads a snapshot.
 func (r *Registry) List(ctx context.Context, t Target, o *metav1.ListOptions) (*storage.List, error) {
+	if t.IsComponents() {
+		return r.components(ctx, o)
+	}
 	opts := storage.ListOptions{Limit: o.Limit, Continue: o.Continue}
 	var err error
 	if opts.Selection, err = t.selection(o); err != nil {

@@ -16,8 +16,10 @@ func NamespaceHook() *Hook {
 		BeforeDelete: func(_ context.Context, obj scheme.Object, _ *metav1.DeleteOptions, now metav1.Time) (bool, error) {
 			ns := obj.(*corev1.Namespace)
 			if ns.DeletionTimestamp == nil {
+				// Even one that nothing holds is shown Terminating first.
 				ns.DeletionTimestamp = &now
 				ns.Status.Phase = corev1.NamespaceTerminating
+				return true, nil
 			}
 			return len(ns.Spec.Finalizers) > 0 || len(ns.Finalizers) > 0, nil
 		},

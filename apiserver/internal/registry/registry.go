@@ -83,6 +83,8 @@ type Options struct {
 	CanCreate func(ctx context.Context, t Target) error
 	Reviewer  Reviewer
 	Tokens    Tokens
+	// Components are what componentstatuses shows.
+	Components []Component
 	// EventTTL replaces Resource.TTLSeconds where that is set.
 	EventTTL time.Duration
 }

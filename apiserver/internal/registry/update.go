@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -261,11 +262,11 @@ func (r *Registry) checkPreconditions(u *updating, obj, old scheme.Object, revis
 		}
 		return nil
 	}
-	want, err := parseRevision(rv)
+	want, err := strconv.ParseUint(rv, 10, 63)
 	if err != nil {
 		return plain500("%v", err)
 	}
-	if want != revision {
+	if int64(want) != revision {
 		return apierrors.NewConflict(u.groupResource(), u.Name, errModified)
 	}
 	return nil

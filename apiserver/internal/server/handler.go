@@ -26,6 +26,7 @@ import (
 	"xebec.dev/apiserver/internal/discovery"
 	"xebec.dev/apiserver/internal/fieldmanager"
 	"xebec.dev/apiserver/internal/flow"
+	"xebec.dev/apiserver/internal/openapi"
 	"xebec.dev/apiserver/internal/patch"
 	"xebec.dev/apiserver/internal/pipeline"
 	"xebec.dev/apiserver/internal/registry"
@@ -63,13 +64,17 @@ func (s *Server) handler() (http.Handler, error) {
 	s.registry = registry.New(registry.Options{
 		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
-		Reviewer: reviews{&review.Reviewer{Authorizer: permissions, Tokens: auth.Tokens, Own: auth.Audiences}},
-		Tokens:   tokens{auth.Requests},
+		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions, Tokens: auth.Tokens, Own: auth.Audiences}},
+		Tokens:     tokens{auth.Requests},
+		Components: []registry.Component{{Name: "etcd-0", Check: s.store.Ready}},
 	})
 	s.maker.Registry = s.registry
 	s.checks()
 	s.discovery = discovery.NewHandler(s.address())
-	s.discovery.Set(discovery.FromScheme(s.scheme, s.served))
+	groups := discovery.FromScheme(s.scheme, s.served)
+	s.discovery.Set(groups)
+	s.openapi = openapi.NewHandler(version.GitVersion)
+	s.openapi.Set(groups)
 	s.rpc = rpc.New(rpc.Options{
 		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Served: s.served,
 		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rpc"),
@@ -191,7 +196,10 @@ func (s *Server) documents(w http.ResponseWriter, r *http.Request) {
 		rest.MethodNotAllowed(w, r)
 		return
 	}
-	found, err := s.discovery.Serve(w, r)
+	found, err := s.openapi.Serve(w, r)
+	if !found && err == nil {
+		found, err = s.discovery.Serve(w, r)
+	}
 	switch {
 	case err != nil:
 		rest.Fail(w, r, err)

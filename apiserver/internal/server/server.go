@@ -25,6 +25,7 @@ import (
 	"xebec.dev/apiserver/internal/discovery"
 	"xebec.dev/apiserver/internal/health"
 	"xebec.dev/apiserver/internal/metrics"
+	"xebec.dev/apiserver/internal/openapi"
 	"xebec.dev/apiserver/internal/pipeline"
 	"xebec.dev/apiserver/internal/pki"
 	"xebec.dev/apiserver/internal/registry"
@@ -54,6 +55,7 @@ type Server struct {
 	pipeline  *pipeline.Pipeline
 	registry  *registry.Registry
 	discovery *discovery.Handler
+	openapi   *openapi.Handler
 	accounts  *serviceaccount.Discovery
 	rpc       *rpc.Server
 	services  *serviceip.Hook
@@ -117,7 +119,7 @@ func (s *Server) certificates() error {
 	if a := &c.Authn.ServiceAccount; a.SigningKeyFile == "" && len(a.KeyFiles) == 0 {
 		a.SigningKeyFile, a.KeyFiles = files.AccountKey, []string{files.AccountPublic}
 		if len(a.Issuers) == 0 {
-			a.Issuers = []string{"https://kubernetes.default.svc.cluster.local"}
+			a.Issuers = []string{"https://kubernetes.default.svc"}
 		}
 	}
 	if c.Kubelet.Cert == "" {
