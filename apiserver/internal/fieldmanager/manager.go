@@ -94,12 +94,12 @@ func (m *Manager) update(live runtime.Object, obj scheme.Object, manager, subres
 		return err
 	}
 	before := live.(metav1.Object).GetManagedFields()
-	given := obj.GetManagedFields()
+	given, start := obj.GetManagedFields(), time.Now()
 	if _, err := lib.Update(live, obj, manager); err != nil {
 		obj.SetManagedFields(before)
 		return nil
 	}
-	stamp(obj, slices.Concat(before, given), now)
+	stamp(obj, slices.Concat(before, given), start, now)
 	return nil
 }
 
@@ -122,6 +122,7 @@ func (m *Manager) Apply(live scheme.Object, patch []byte, manager string, force 
 			return nil, err
 		}
 	}
+	start := time.Now()
 	merged, err := lib.Apply(base, config, manager, force)
 	if err != nil {
 		return nil, err
@@ -135,33 +136,26 @@ func (m *Manager) Apply(live scheme.Object, patch []byte, manager string, force 
 		m.served.Strategy.Default(obj)
 	}
 	obj.GetObjectKind().SetGroupVersionKind(m.served.GroupVersionKind())
-	stamp(obj, base.(metav1.Object).GetManagedFields(), now)
+	stamp(obj, base.(metav1.Object).GetManagedFields(), start, now)
 	if live != nil {
 		KeepTimes(live, obj)
 	}
 	return obj, nil
 }
 
-// stamp gives the entries that the library dated the request's time.
-func stamp(obj metav1.Object, before []metav1.ManagedFieldsEntry, now time.Time) {
+// stamp gives the entries that the library has dated, since start by the
+// clock, the request's time. Other entries have times that were there before,
+// if under other names where the oldest were folded into one.
+func stamp(obj metav1.Object, before []metav1.ManagedFieldsEntry, start, now time.Time) {
 	at := metav1.NewTime(now.UTC().Truncate(time.Second))
 	entries := obj.GetManagedFields()
 	for i := range entries {
-		if e := &entries[i]; e.Time != nil && !hasTime(before, e) {
+		e := &entries[i]
+		was := func(b metav1.ManagedFieldsEntry) bool { return seconds(b.Time) == seconds(e.Time) }
+		if seconds(e.Time) >= start.Unix() && !slices.ContainsFunc(before, was) {
 			e.Time = &at
 		}
 	}
 	sortEntries(entries)
 	obj.SetManagedFields(entries)
-}
-
-// hasTime finds the entry's time among those there were: the library keeps
-// the pointer of a time it does not touch.
-func hasTime(entries []metav1.ManagedFieldsEntry, e *metav1.ManagedFieldsEntry) bool {
-	for i := range entries {
-		if entries[i].Time == e.Time {
-			return true
-		}
-	}
-	return false
 }
