@@ -54,6 +54,9 @@ var showing = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &
 // UnmarshalShowable decodes a protobuf message, and refuses one that has no
 // JSON form: raw JSON in it that is not JSON, a union of no type.
 func UnmarshalShowable(raw []byte, into interface{ Unmarshal([]byte) error }) error {
+	if err := checkDepth(reflect.TypeOf(into).Elem(), raw); err != nil {
+		return err
+	}
 	if err := into.Unmarshal(raw); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func Any(w io.Writer, f Format, kind schema.GroupVersionKind, obj runtime.Object
 // AppendAny is Any onto a buffer.
 func AppendAny(dst []byte, f Format, kind schema.GroupVersionKind, obj runtime.Object) ([]byte, error) {
 	if !kind.Empty() && obj.GetObjectKind().GroupVersionKind() != kind {
-		obj = obj.DeepCopyObject()
+		obj = shallow(obj)
 		obj.GetObjectKind().SetGroupVersionKind(kind)
 	}
 	return appendAny(dst, f, obj)

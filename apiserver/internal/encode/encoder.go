@@ -115,6 +115,12 @@ func (e *Encoder) AppendObject(dst []byte, f Format, o *storage.Object) ([]byte,
 // appendAt is AppendObject at a revision other than the object's.
 func (e *Encoder) appendAt(dst []byte, f Format, o *storage.Object, revision int64) ([]byte, error) {
 	switch {
+	case f.Shape == Table && f.Media != Protobuf:
+		b, err := e.appendTable(nil, f, o, revision)
+		if err != nil {
+			return dst, err
+		}
+		return appendJSON(dst, f, b)
 	case !e.fromBytes(f):
 		obj, err := e.Decode(o)
 		if err != nil {
@@ -190,10 +196,22 @@ func (e *Encoder) convert(obj runtime.Object) (runtime.Object, error) {
 			return nil, err
 		}
 	} else {
-		out = obj.DeepCopyObject()
+		out = shallow(obj)
 	}
 	out.GetObjectKind().SetGroupVersionKind(schema.FromAPIVersionAndKind(e.apiVersion, e.kind))
 	return out, nil
+}
+
+// shallow copies an object so that its kind can be set without the original's
+// being.
+func shallow(obj runtime.Object) runtime.Object {
+	v := reflect.ValueOf(obj)
+	if _, custom := obj.(runtime.Unstructured); custom || v.Kind() != reflect.Pointer {
+		return obj.DeepCopyObject()
+	}
+	c := reflect.New(v.Type().Elem())
+	c.Elem().Set(v.Elem())
+	return c.Interface().(runtime.Object)
 }
 
 // goType is how Kubernetes prints the Go type of one of its internal kinds.

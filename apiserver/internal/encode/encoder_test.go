@@ -95,7 +95,8 @@ func shown(t *testing.T, e *Encoder, f Format, o *storage.Object) []byte {
 }
 
 var plainFormats = []Format{{}, {Pretty: true}, {Media: YAML}, {Media: Protobuf},
-	{Shape: Partial}, {Shape: Partial, Beta: true}, {Shape: Partial, Media: YAML}, {Shape: Partial, Media: Protobuf}}
+	{Shape: Partial}, {Shape: Partial, Beta: true}, {Shape: Partial, Media: YAML}, {Shape: Partial, Media: Protobuf},
+	{Shape: Table}, {Shape: Table, Include: IncludeNone, Beta: true}, {Shape: Table, Include: IncludeObject, NoColumns: true}, {Shape: Table, Media: YAML}}
 
 func TestObjects(t *testing.T) {
 	quick := 0
@@ -104,7 +105,7 @@ func TestObjects(t *testing.T) {
 		for _, f := range plainFormats {
 			if e.fromBytes(f) {
 				quick++
-			} else if s.At.Encode == nil && s.At.New == nil {
+			} else if s.At.Encode == nil && s.At.New == nil && f.Shape != Table {
 				t.Errorf("%s %s %+v goes over structs", s.At.Version, s.Kind, f)
 			}
 			for _, o := range s.objects {
@@ -218,6 +219,7 @@ func TestLists(t *testing.T) {
 			{Revision: 6, Objects: s.objects, Continue: "token<>", Remaining: &remaining},
 		} {
 			for _, f := range []Format{{}, {Pretty: true}, {Media: YAML}, {Media: Protobuf},
+				{Shape: Table}, {Shape: Table, Pretty: true, Include: IncludeNone}, {Shape: Table, Include: IncludeObject},
 				{Shape: PartialList}, {Shape: PartialList, Media: Protobuf}, {Shape: PartialList, Media: YAML, Beta: true}} {
 				checkList(t, e, f, l)
 			}

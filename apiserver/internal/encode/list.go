@@ -20,17 +20,20 @@ import (
 // that a large list takes no more memory than a small one. Errors that are
 // statuses come before anything is written.
 func (e *Encoder) WriteList(w io.Writer, f Format, l *storage.List) error {
-	if !e.listFromBytes(f) {
+	write := e.writeJSONList
+	switch {
+	case f.Shape == Table && f.Media != Protobuf:
+		write = e.writeTable
+	case !e.listFromBytes(f):
 		return e.writeDecoded(w, f, l)
-	}
-	if f.Media == JSON && !f.Pretty {
-		return e.writeJSONList(w, f, l)
-	}
-	if f.Media == Protobuf {
+	case f.Media == Protobuf:
 		return e.writeProtobufList(w, f, l)
 	}
+	if f.Media == JSON && !f.Pretty {
+		return write(w, f, l)
+	}
 	var b bytes.Buffer
-	if err := e.writeJSONList(&b, f, l); err != nil {
+	if err := write(&b, f, l); err != nil {
 		return err
 	}
 	out, err := appendJSON(nil, f, bytes.TrimSuffix(b.Bytes(), []byte{'\n'}))

@@ -30,20 +30,16 @@ var defaultColumns = []metav1.TableColumnDefinition{
 	{Name: "Created At", Type: "date", Description: objectDoc["creationTimestamp"]},
 }
 
-// table makes the Table of objects of the storage type.
+// table makes the Table of structs of the storage type.
 func (e *Encoder) table(f Format, objs []runtime.Object, meta metav1.ListMeta) (*metav1.Table, error) {
 	t := &metav1.Table{ListMeta: meta, Rows: make([]metav1.TableRow, 0, len(objs))}
 	t.SetGroupVersionKind(f.metaKind("Table"))
-	columns, row := e.res.Columns, e.res.Row
-	if columns == nil || row == nil {
-		columns, row = defaultColumns, defaultRow
-	}
 	if !f.NoColumns {
-		t.ColumnDefinitions = columns
+		t.ColumnDefinitions = e.columns()
 	}
 	now := metav1.Now()
 	for _, o := range objs {
-		r := metav1.TableRow{Cells: row(o, now)}
+		r := metav1.TableRow{Cells: e.row(o, now)}
 		if e.res.RowConditions != nil {
 			r.Conditions = e.res.RowConditions(o)
 		}
