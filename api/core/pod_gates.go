@@ -15,6 +15,7 @@ const (
 	gateGRPCContainerProbeTLS       = false
 	gateGenericWorkload             = false
 	gateH2CContainerProbe           = false
+	gatePodLogsQuerySplitStreams    = false
 	gateRestartAllContainers        = false
 	gateSELinuxMount                = false
 	gateUserNamespacesHostNetwork   = false

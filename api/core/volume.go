@@ -91,7 +91,7 @@ func validateVolumeSource(s *corev1.VolumeSource, name, podName string, path *fi
 
 // validateGeneratedName checks POD-NAME, the name of an object made for a pod.
 func validateGeneratedName(name, podName string, path *field.Path, kind string) field.ErrorList {
-	if podName == "" || name == "" || len(podName)+len(name) < 60 {
+	if podName == "" || name == "" {
 		return nil
 	}
 	var errs field.ErrorList

@@ -68,6 +68,9 @@ func defaultProjected(p *corev1.ProjectedVolumeSource) {
 		if t := p.Sources[i].ServiceAccountToken; t != nil && t.ExpirationSeconds == nil {
 			t.ExpirationSeconds = new(int64(60 * 60))
 		}
+		if c := p.Sources[i].PodCertificate; c != nil && c.MaxExpirationSeconds == nil {
+			c.MaxExpirationSeconds = new(int32(24 * 60 * 60))
+		}
 	}
 }
 
