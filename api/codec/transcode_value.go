@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"math"
@@ -258,10 +259,17 @@ func appendRaw(dst, data []byte) ([]byte, bool) {
 	if len(s) == 0 {
 		return append(dst, "null"...), len(data) == 0
 	}
-	if !isCompact(s) {
+	if isCompact(s) {
+		return append(dst, s...), true
+	}
+	if s[0] != '{' && s[0] != '[' {
 		return dst, false
 	}
-	return append(dst, s...), true
+	b := bytes.NewBuffer(dst)
+	if json.Compact(b, s) != nil {
+		return dst, false
+	}
+	return b.Bytes(), true
 }
 
 // appendOther goes over the value's own struct.
