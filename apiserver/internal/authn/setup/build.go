@@ -76,11 +76,7 @@ func Build(o *Options, d Deps) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain := &authn.Chain{Credentials: append(union, token.Bearer{Tokens: r.Tokens})}
-	if chain.Anonymous, err = b.anonymous(); err != nil {
-		return nil, err
-	}
-	r.Authenticator = chain
+	r.Authenticator = &authn.Chain{Credentials: append(union, token.Bearer{Tokens: r.Tokens}), Anonymous: b.anonymous()}
 	return r, nil
 }
 
@@ -88,6 +84,8 @@ type builder struct {
 	Deps
 	o *Options
 	r *Result
+	// config is the authentication configuration file, if there is one.
+	config *reload.File[*issuers]
 }
 
 func (b *builder) certificates() (authn.Union, error) {
@@ -141,7 +139,11 @@ func (b *builder) tokens() (authn.TokenUnion, error) {
 	if b.o.Bootstrap {
 		out = append(out, token.Agnostic{Own: b.r.Audiences, Tokens: token.NewBootstrap(b.Reader, b.Scheme)})
 	}
-	return out, nil
+	outside, err := b.outside()
+	if err != nil {
+		return nil, err
+	}
+	return append(out, outside...), nil
 }
 
 func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
