@@ -27,8 +27,10 @@ func TestWalkEqualsLibrary(t *testing.T) {
 		if r.StoragePrefix == "" {
 			continue
 		}
-		served := scheme.Served{Resource: r, At: scheme.Version{Group: r.Group, Version: r.Version, Kind: r.Kind}}
-		t.Run(r.Group+"/"+r.Plural, func(t *testing.T) { differ(t, New(served, types), rounds(t)) })
+		for _, v := range r.ServedVersions() {
+			served := scheme.Served{Resource: r, At: v}
+			t.Run(r.Group+"/"+r.Plural+"/"+v.Group+v.Version, func(t *testing.T) { differ(t, New(served, types), rounds(t)) })
+		}
 	}
 }
 
@@ -41,10 +43,7 @@ func rounds(t *testing.T) int {
 
 func differ(t *testing.T, m *Manager, rounds int) {
 	if m.endpoint("").plan == nil {
-		schema, err := m.types.Kind(m.kind())
-		if err == nil {
-			_, err = compile(reflect.TypeOf(m.served.New()), schema)
-		}
+		_, err := m.types.plan(m.kind(), reflect.TypeOf(m.conv.newAt(m.served.At)))
 		t.Fatalf("no plan: %v", err)
 	}
 	walked := 0

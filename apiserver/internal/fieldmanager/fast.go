@@ -50,12 +50,8 @@ func (m *Manager) compile(subresource string) *endpoint {
 	if isResize(m.served.Resource, subresource) || slices.ContainsFunc(resets, func(p string) bool { return strings.Count(p, ".") > 1 }) {
 		return e
 	}
-	schema, err := m.types.Kind(m.kind())
-	if err != nil {
-		return e
-	}
 	empty := m.conv.newAt(m.served.At)
-	whole, err := compile(reflect.TypeOf(empty), schema)
+	whole, err := m.types.plan(m.kind(), reflect.TypeOf(empty))
 	if err != nil {
 		return e
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	smd "sigs.k8s.io/structured-merge-diff/v6/schema"
-	"sigs.k8s.io/structured-merge-diff/v6/typed"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
 
@@ -84,8 +83,10 @@ const (
 
 // compiler makes plans. It is not safe for concurrent use.
 type compiler struct {
-	schema *smd.Schema
-	plans  map[planKey]*plan
+	atoms *atoms
+	plans map[planKey]*plan
+	// added are plans that are not known to be whole yet.
+	added []planKey
 }
 
 type planKey struct {
@@ -93,16 +94,20 @@ type planKey struct {
 	schema string
 }
 
-// compile makes the plan of a kind's Go type, or an error when the type is
-// one that only the library can walk.
-func compile(t reflect.Type, p *typed.ParseableType) (*plan, error) {
-	c := &compiler{schema: p.Schema, plans: map[planKey]*plan{}}
-	root, err := c.plan(t, p.TypeRef)
-	if err != nil {
-		return nil, err
+// compile makes the plan of a Go type under a definition, or an error when the
+// type is one that only the library can walk. It takes from plans and adds to
+// them.
+func compile(t reflect.Type, definition string, a *atoms, plans map[planKey]*plan) (*plan, error) {
+	c := &compiler{atoms: a, plans: plans}
+	root, err := c.plan(t, smd.TypeRef{NamedType: &definition})
+	if err == nil && root.form != structure {
+		err = fmt.Errorf("%v is not an object", t)
 	}
-	if root.form != structure {
-		return nil, fmt.Errorf("%v is not an object", t)
+	if err != nil {
+		for _, key := range c.added {
+			delete(plans, key)
+		}
+		return nil, err
 	}
 	return root, nil
 }
@@ -173,13 +178,14 @@ func (c *compiler) plan(t reflect.Type, ref smd.TypeRef) (*plan, error) {
 			return p, nil
 		}
 	}
-	atom, ok := c.schema.Resolve(ref)
-	if !ok {
-		return nil, fmt.Errorf("no schema for %v", t)
+	atom, err := c.atoms.resolve(ref)
+	if err != nil {
+		return nil, err
 	}
 	p := &plan{}
 	if key.schema != "" {
 		c.plans[key] = p
+		c.added = append(c.added, key)
 	}
 	return p, c.fill(p, t, atom)
 }
@@ -356,7 +362,10 @@ func (c *compiler) list(p *plan, t reflect.Type, l *smd.List) error {
 		return err
 	}
 	p.elem = elem
-	atom, _ := c.schema.Resolve(l.ElementType)
+	atom, err := c.atoms.resolve(l.ElementType)
+	if err != nil {
+		return err
+	}
 	if t.Elem().Kind() != reflect.Struct || atom.Map == nil {
 		return fmt.Errorf("%v is keyed but not of structs", t)
 	}
