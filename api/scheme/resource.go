@@ -7,6 +7,8 @@
 package scheme
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -53,6 +55,10 @@ type Resource struct {
 	// Fields are the field selector labels beyond metadata.name and
 	// metadata.namespace.
 	Fields []SelectableField
+
+	// UnknownField is the text, with %s or %q for the label, that refuses a
+	// field selector label; empty is the usual one.
+	UnknownField string
 
 	// Columns of the Table form after kubectl's own; nil means Name and Age
 	// ("Created At"). Row yields one cell per column.
@@ -146,6 +152,14 @@ func (r *Resource) ServedVersions() []Version {
 		return r.Served
 	}
 	return []Version{{Group: r.Group, Version: r.Version}}
+}
+
+// UnknownFieldLabel is the text that refuses a field selector label.
+func (r *Resource) UnknownFieldLabel(label string) string {
+	if r.UnknownField != "" {
+		return fmt.Sprintf(r.UnknownField, label)
+	}
+	return "field label not supported: " + label
 }
 
 // Lists is the kind of a list of this resource.

@@ -175,3 +175,41 @@ func (s *Server) Client(t testing.TB) *http.Client {
 	t.Helper()
 	return &http.Client{Transport: &http.Transport{TLSClientConfig: s.TLS(t), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16}}
 }
+
+// TokenClient is an HTTP client with a bearer token and no certificate; a
+// request's own Authorization header goes first.
+func (s *Server) TokenClient(t testing.TB, token string) *http.Client {
+	t.Helper()
+	config := s.TLS(t)
+	config.Certificates = nil
+	return &http.Client{Transport: WithToken(token, &http.Transport{TLSClientConfig: config, MaxIdleConnsPerHost: 32})}
+}
+
+// WithToken adds a bearer token to requests without an Authorization header.
+func WithToken(token string, next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if _, ok := r.Header["Authorization"]; !ok {
+			r = r.Clone(r.Context())
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// RecordedTokens writes the token file of the server that was recorded.
+func RecordedTokens(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tokens.csv")
+	text := RecordedAdmin + ",admin,admin,system:masters\nusertoken,alice,alice\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// RecordedAdmin is the token of the user that the recordings call admin.
+const RecordedAdmin = "admintoken"

@@ -24,19 +24,19 @@ var files = []string{
 // error unless exceptions.txt names it with a reason; a named case that no
 // longer differs is one too, so that the list stays true.
 func TestObserved(t *testing.T) {
-	s := apiservertest.Start(t, "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.0.0.0/16")
+	s := apiservertest.Start(t, "--token-auth-file="+apiservertest.RecordedTokens(t), "--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.0.0.0/16")
 	observe(t, s, files)
 }
 
 // TestObservedNodeRestriction was recorded with that plugin on.
 func TestObservedNodeRestriction(t *testing.T) {
-	s := apiservertest.Start(t, "--disable-admission-plugins=ServiceAccount", "--enable-admission-plugins=NodeRestriction")
+	s := apiservertest.Start(t, "--token-auth-file="+apiservertest.RecordedTokens(t), "--disable-admission-plugins=ServiceAccount", "--enable-admission-plugins=NodeRestriction")
 	observe(t, s, []string{"node-restriction.jsonl"})
 }
 
 func observe(t *testing.T, s *apiservertest.Server, files []string) {
 	exceptions := loadExceptions(t)
-	r := &Runner{URL: s.URL, Client: s.Client(t)}
+	r := &Runner{URL: s.URL, Client: s.TokenClient(t, apiservertest.RecordedAdmin)}
 	for _, f := range files {
 		cases, err := observedtest.Load(f)
 		if err != nil {

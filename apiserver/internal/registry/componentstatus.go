@@ -48,6 +48,11 @@ func (r *Registry) components(ctx context.Context, o *metav1.ListOptions) (*stor
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())
 	}
+	for _, q := range sel.Requirements() {
+		if q.Field != "metadata.name" && q.Field != "metadata.namespace" {
+			return nil, unknownField(q.Field)
+		}
+	}
 	label, err := labels.Parse(o.LabelSelector)
 	if err != nil {
 		return nil, apierrors.NewBadRequest(err.Error())

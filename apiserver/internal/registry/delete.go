@@ -217,7 +217,14 @@ func (r *Registry) storeMarked(ctx context.Context, c storage.Collection, t Targ
 func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, current *storage.Object, obj scheme.Object, dryRun bool) (*Result, error) {
 	revision := current.Revision
 	if !dryRun {
+		// An object whose end has a period shows the last mark to watchers
+		// before it goes.
 		var err error
+		if t.Strategy.GracePeriod != nil && obj.GetDeletionTimestamp() != nil {
+			if current, err = r.writeMark(ctx, c, current, obj); err != nil {
+				return nil, err
+			}
+		}
 		if revision, err = c.Delete(ctx, current); err != nil {
 			return nil, err
 		}
@@ -231,6 +238,14 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 		return &Result{Stored: unstored(obj, raw, revision)}, nil
 	}
 	return &Result{Other: deletedStatus(&t, obj)}, nil
+}
+
+func (r *Registry) writeMark(ctx context.Context, c storage.Collection, current *storage.Object, obj scheme.Object) (*storage.Object, error) {
+	raw, err := Encode(obj)
+	if err != nil || string(raw) == string(current.Raw) {
+		return current, err
+	}
+	return c.Update(ctx, current, raw, 0)
 }
 
 func deletedStatus(t *Target, obj scheme.Object) *metav1.Status {

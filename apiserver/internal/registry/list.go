@@ -243,9 +243,13 @@ func (t *Target) fieldIndex(label string) (int, error) {
 	case label == "metadata.namespace" && (t.Namespaced || len(fields) == 0):
 		return storage.IndexNamespace, nil
 	case len(fields) > 0:
-		return 0, apierrors.NewBadRequest("field label not supported: " + label)
+		return 0, apierrors.NewBadRequest(t.UnknownFieldLabel(label))
 	}
-	return 0, apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only %q, %q", label, "metadata.name", "metadata.namespace"))
+	return 0, unknownField(label)
+}
+
+func unknownField(label string) error {
+	return apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only %q, %q", label, "metadata.name", "metadata.namespace"))
 }
 
 // storedField finds the storage version's field with the same path as a

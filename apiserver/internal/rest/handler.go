@@ -122,6 +122,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}
+	if req.Resource == "watch" && req.Name == "" {
+		http.Error(w, fmt.Sprintf("Internal Server Error: %q: failed to create RequestInfo: unable to determine kind and namespace from url, %s", r.URL.Path, r.URL.Path), http.StatusInternalServerError)
+		return
+	}
 	if r.Method == http.MethodHead {
 		MethodNotAllowed(w, r)
 		return
@@ -141,7 +145,12 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		return
 	}
 	if req.Verb != "watch" {
-		ctx, cancel := context.WithTimeout(r.Context(), h.timeout(r))
+		limit, err := h.timeout(r)
+		if err != nil {
+			Fail(w, r, err)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), limit)
 		defer cancel()
 		r = r.WithContext(ctx)
 	}
@@ -151,13 +160,22 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 }
 
 // timeout is the client's ?timeout=, never more than ours.
-func (h *Handler) timeout(r *http.Request) time.Duration {
-	if v := r.URL.Query().Get("timeout"); v != "" {
-		if d, err := time.ParseDuration(v); err == nil && d > 0 && d < h.RequestTimeout {
-			return d
-		}
+func (h *Handler) timeout(r *http.Request) (time.Duration, error) {
+	if r.URL.RawQuery == "" {
+		return h.RequestTimeout, nil
 	}
-	return h.RequestTimeout
+	v := r.URL.Query().Get("timeout")
+	if v == "" {
+		return h.RequestTimeout, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, apierrors.NewBadRequest("invalid timeout specified in the request URL - " + err.Error())
+	}
+	if d <= 0 || d > h.RequestTimeout {
+		return h.RequestTimeout, nil
+	}
+	return d, nil
 }
 
 var connectSubresources = map[string]bool{"log": true, "exec": true, "attach": true, "portforward": true, "proxy": true}
@@ -187,6 +205,9 @@ func (h *Handler) target(i *request.Info) (registry.Target, error) {
 	}
 	if err := checkSegments(&t); err != nil {
 		return t, err
+	}
+	if t.StoragePrefix == "" && i.Name != "" && !t.IsComponents() {
+		return t, errNoSuchResource // reviews have no items
 	}
 	if i.Subresource != "" && (served.Subresource(i.Subresource) == nil || len(i.Parts) > 0 && i.Subresource != "proxy") {
 		return t, errNoSuchResource

@@ -74,7 +74,7 @@ func refineVerb(info *request.Info, r *http.Request) {
 	if info.Verb == "deletecollection" {
 		return
 	}
-	if w := q.Get("watch"); info.Verb != "watch" && info.Subresource == "" && (w == "1" || w == "true" || w == "" && q.Has("watch")) {
+	if w := q.Get("watch"); info.Verb == "list" && (w == "1" || w == "true" || w == "" && q.Has("watch")) {
 		info.Verb = "watch"
 		info.FieldSelector, info.LabelSelector = q.Get("fieldSelector"), q.Get("labelSelector")
 	}

@@ -19,6 +19,9 @@ import (
 // resource carries out a verb on a resource.
 func (h *Handler) resource(w http.ResponseWriter, r *http.Request, t registry.Target, req *request.Request) error {
 	if !allows(&t, req.Verb) {
+		if req.Verb == "watch" {
+			return apierrors.NewMethodNotSupported(t.GroupResource(), "watch")
+		}
 		return errNoMethod
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)

@@ -8,10 +8,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"xebec.dev/apiserver/internal/encode"
-	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/storage"
 )
 
@@ -34,7 +35,7 @@ func (x *exchange) watch() error {
 	}
 	defer watcher.Close()
 	x.head(f)
-	x.stream(ctx, cancel, f, watcher)
+	x.stream(ctx, cancel, f, watcher, o.AllowWatchBookmarks)
 	return nil
 }
 
@@ -55,12 +56,17 @@ func (x *exchange) head(f encode.Format) {
 // watchError answers a watch that can't start: an expired revision is told
 // inside the stream, as clients expect, everything else as a Status.
 func (x *exchange) watchError(f encode.Format, err error) error {
-	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) {
+	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) && !tooLarge(err) {
 		return err
 	}
 	x.head(f)
 	x.writeError(f, err)
 	return nil
+}
+
+// tooLarge: a revision of the future is told within the stream, too.
+func tooLarge(err error) bool {
+	return apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
 func (x *exchange) writeError(f encode.Format, err error) {
@@ -100,7 +106,7 @@ func rest(ctx context.Context, last time.Time) {
 	}
 }
 
-func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher) {
+func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher, bookmarks bool) {
 	flush := http.NewResponseController(x.w)
 	if x.Draining != nil {
 		go endOnDrain(ctx, cancel, x.Draining)
@@ -119,9 +125,13 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 		}
 		buf = buf[:0]
 		for i := range events {
+			if events[i].Type == storage.Bookmark && !bookmarks {
+				continue
+			}
 			frame, err := enc.Event(f, &events[i])
 			if err != nil {
-				x.writeError(f, registry.Status(err, x.t.GroupResource(), ""))
+				// The shape asked for does not fit; Kubernetes just ends here.
+				x.Log.Debug("a watch event could not be encoded", zap.Error(err))
 				return
 			}
 			buf = append(buf, frame...)

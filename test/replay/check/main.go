@@ -17,12 +17,14 @@ import (
 	"sync"
 
 	"xebec.dev/api/observedtest"
+	"xebec.dev/test/apiservertest"
 	"xebec.dev/test/replay"
 )
 
 func main() {
 	url := flag.String("url", "https://127.0.0.1:6443", "the server")
 	dir := flag.String("data-dir", "", "its --data-dir, for the administrator's certificate")
+	token := flag.String("token", "", "a bearer token instead of the certificate")
 	run := flag.String("run", "", "only cases whose id matches")
 	most := flag.Int("most", 6, "differences to print of each case")
 	parallel := flag.Int("parallel", 8, "cases at once")
@@ -36,6 +38,11 @@ func main() {
 		TLSClientConfig:     &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}, // loopback, for a person's look
 		MaxIdleConnsPerHost: *parallel * 2,
 	}}
+	if *token != "" {
+		transport := client.Transport.(*http.Transport)
+		transport.TLSClientConfig.Certificates = nil
+		client.Transport = apiservertest.WithToken(*token, transport)
+	}
 	if check(&replay.Runner{URL: *url, Client: client}, regexp.MustCompile(*run), *most, *parallel, flag.Args()) > 0 {
 		os.Exit(1)
 	}
