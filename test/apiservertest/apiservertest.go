@@ -204,7 +204,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func RecordedTokens(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tokens.csv")
-	text := RecordedAdmin + ",admin,admin,system:masters\nusertoken,alice,alice\n"
+	text := RecordedAdmin + ",admin,admin,system:masters\nusertoken,alice,alice,devs\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

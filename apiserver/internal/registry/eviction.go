@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,8 +65,7 @@ func (r *Registry) evict(ctx context.Context, t Target, body runtime.Object, val
 		}
 		if !charged {
 			// The decision was for a pod that isn't ready: only that one may go.
-			rv := pod.ResourceVersion
-			options = withVersion(options, rv)
+			options = withVersion(options, pod.ResourceVersion)
 		}
 	}
 	return r.evicted(ctx, plain, options)
@@ -76,17 +76,88 @@ func withVersion(o *metav1.DeleteOptions, rv string) *metav1.DeleteOptions {
 	if o.Preconditions == nil {
 		o.Preconditions = &metav1.Preconditions{}
 	}
-	if o.Preconditions.ResourceVersion == nil {
-		o.Preconditions.ResourceVersion = &rv
-	}
+	o.Preconditions.ResourceVersion = &rv
 	return o
 }
 
+// evicted notes on the pod why it goes, and deletes it.
 func (r *Registry) evicted(ctx context.Context, t Target, o *metav1.DeleteOptions) (*Result, error) {
+	if !isDryRun(o.DryRun) {
+		marked, err := r.markDisrupted(ctx, t, o)
+		if err != nil {
+			return nil, err
+		}
+		if p := o.Preconditions; p != nil && p.ResourceVersion != nil {
+			o = withVersion(o, strconv.FormatInt(marked.Revision, 10))
+		}
+	}
 	if _, err := r.Delete(ctx, t, o); err != nil {
 		return nil, err
 	}
 	return &Result{Other: successStatus(http.StatusCreated), Created: true}, nil
+}
+
+// markDisrupted sets the DisruptionTarget condition.
+func (r *Registry) markDisrupted(ctx context.Context, t Target, o *metav1.DeleteOptions) (*storage.Object, error) {
+	c := r.Store.Collection(t.Resource)
+	current, err := c.Get(ctx, t.Namespace, t.Name, storage.Fresh, 0)
+	for {
+		if err != nil {
+			return nil, Status(err, t.groupResource(), t.Name)
+		}
+		obj, err := Decode(t.Resource, current)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkDeletePreconditions(&t, obj, o); err != nil {
+			return nil, err
+		}
+		pod := obj.(*corev1.Pod)
+		if !setDisrupted(&pod.Status, metav1.NewTime(time.Now().Truncate(time.Second))) {
+			return current, nil
+		}
+		raw, err := Encode(pod)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := c.Update(ctx, current, raw, 0)
+		if err == nil {
+			return stored, nil
+		}
+		var conflict *storage.Conflict
+		if !errors.As(err, &conflict) || conflict.Current == nil {
+			return nil, Status(err, t.groupResource(), t.Name)
+		}
+		current = conflict.Current
+		err = ctx.Err()
+		if err != nil {
+			return nil, Status(err, t.groupResource(), t.Name)
+		}
+	}
+}
+
+// setDisrupted reports whether the condition was not there already.
+func setDisrupted(s *corev1.PodStatus, now metav1.Time) bool {
+	want := corev1.PodCondition{
+		Type: corev1.DisruptionTarget, Status: corev1.ConditionTrue, LastTransitionTime: now,
+		Reason: "EvictionByEvictionAPI", Message: "Eviction API: evicting",
+	}
+	for i := range s.Conditions {
+		c := &s.Conditions[i]
+		if c.Type != corev1.DisruptionTarget {
+			continue
+		}
+		if c.Status == want.Status && c.Reason == want.Reason && c.Message == want.Message {
+			return false
+		}
+		if c.Status == want.Status {
+			want.LastTransitionTime = c.LastTransitionTime
+		}
+		*c = want
+		return true
+	}
+	s.Conditions = append(s.Conditions, want)
+	return true
 }
 
 // ignoresBudget: pods that are over or not yet running, or already going,

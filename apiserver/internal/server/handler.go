@@ -64,7 +64,7 @@ func (s *Server) handler() (http.Handler, error) {
 	s.registry = registry.New(registry.Options{
 		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
-		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions, Tokens: auth.Tokens, Own: auth.Audiences}},
+		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions.Authorizer, Tokens: auth.Tokens, Own: auth.Audiences}},
 		Tokens:     tokens{auth.Requests},
 		Components: []registry.Component{{Name: "etcd-0", Check: s.store.Ready}},
 	})
