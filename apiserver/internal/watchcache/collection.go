@@ -193,8 +193,15 @@ var errBehind = errors.New("the cache is behind")
 
 // reach waits until the cache is as new as a read needs it.
 func (c *collection) reach(ctx context.Context, match storage.Match, revision int64) error {
-	if match == storage.Any && c.view.Load() != nil {
-		return nil
+	if c.view.Load() != nil {
+		switch match {
+		case storage.Any:
+			return nil
+		case storage.Fresh:
+			if r, ok := c.store.localRevision(); ok && r == c.store.progress.get() {
+				return nil
+			}
+		}
 	}
 	wait, cancel := context.WithTimeout(ctx, c.store.o.wait())
 	defer cancel()

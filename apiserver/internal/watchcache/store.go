@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -223,6 +224,8 @@ func (s *Store) settledReady() {
 	if ready {
 		return
 	}
+	// Loading leaves much garbage behind, and less will do from now on.
+	go debug.FreeOSMemory()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ready, s.problem = true, nil
@@ -324,9 +327,12 @@ func (s *Store) compacted(ctx context.Context, revision int64) (bool, error) {
 // CurrentRevision is the newest revision, linearizable.
 func (s *Store) CurrentRevision(ctx context.Context) (int64, error) {
 	before := s.progress.get()
-	revision, err := s.reads.get(ctx)
-	if err != nil {
-		return 0, err
+	revision, ok := s.localRevision()
+	if !ok {
+		var err error
+		if revision, err = s.reads.get(ctx); err != nil {
+			return 0, err
+		}
 	}
 	if revision < before {
 		s.mu.RLock()
@@ -337,6 +343,13 @@ func (s *Store) CurrentRevision(ctx context.Context) (int64, error) {
 		return 0, errRestored
 	}
 	return revision, nil
+}
+
+func (s *Store) localRevision() (int64, bool) {
+	if l, ok := s.kv.(kv.Local); ok {
+		return l.LocalRevision()
+	}
+	return 0, false
 }
 
 // Ready is nil once every cache has its objects and the store below answers.

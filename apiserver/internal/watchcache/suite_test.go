@@ -18,7 +18,11 @@ import (
 
 // open runs a cache over a store and waits until it is ready.
 func open(t testing.TB, backend kv.Store) *watchcache.Store {
-	s := watchcache.New(backend, storagetest.Resources, watchcache.Options{Wait: time.Second})
+	return openWith(t, backend, watchcache.Options{Wait: time.Second})
+}
+
+func openWith(t testing.TB, backend kv.Store, o watchcache.Options) *watchcache.Store {
+	s := watchcache.New(backend, storagetest.Resources, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()

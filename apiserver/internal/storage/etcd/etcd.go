@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -80,7 +81,11 @@ func New(c Config) (*Store, error) {
 		PermitWithoutStream:  true,
 		// The default backoff after a lost connection grows to two minutes,
 		// far longer than etcd takes to restart.
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(reconnect)},
+		DialOptions: []grpc.DialOption{
+			grpc.WithConnectParams(reconnect),
+			// A page or a batch of events may be larger than gRPC's 4 MB.
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+		},
 		Logger:      log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
 	})
 	if err != nil {
@@ -203,10 +208,18 @@ func (s *Store) entry(e *mvccpb.KeyValue) kv.Entry {
 	return kv.Entry{Key: string(e.Key[len(s.prefix):]), Value: e.Value, Revision: e.ModRevision}
 }
 
+// LocalRevision is the newest revision if etcd is in this process.
+func (s *Store) LocalRevision() (int64, bool) {
+	if s.s.LocalRevision == nil {
+		return 0, false
+	}
+	return s.s.LocalRevision(), true
+}
+
 // Revision is etcd's, linearizable: an empty range read.
 func (s *Store) Revision(ctx context.Context) (int64, error) {
-	if s.s.LocalRevision != nil {
-		return s.s.LocalRevision(), nil
+	if r, ok := s.LocalRevision(); ok {
+		return r, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

@@ -46,7 +46,7 @@ type pending struct {
 // NewBatcher groups the writes to a store.
 func NewBatcher(s Store, o BatcherOptions) *Batcher {
 	if o.Slots == 0 {
-		o.Slots = 4
+		o.Slots = 2
 	}
 	if o.Ops == 0 {
 		o.Ops = 64

@@ -135,3 +135,9 @@ type Store interface {
 	// Revision is the newest revision, linearizable.
 	Revision(ctx context.Context) (int64, error)
 }
+
+// Local is a Store that knows its newest revision without asking anybody.
+type Local interface {
+	// LocalRevision is linearizable if ok.
+	LocalRevision() (revision int64, ok bool)
+}
