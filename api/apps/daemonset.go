@@ -25,6 +25,7 @@ func daemonSetHooks() scheme.Hooks[appsv1.DaemonSet] {
 		},
 		PrepareUpdate: func(_ scheme.Context, d, old *appsv1.DaemonSet) {
 			d.Status = old.Status
+			core.PreparePodTemplate(&d.Spec.Template, &old.Spec.Template)
 			g := templateGeneration(old)
 			if !apiequality.Semantic.DeepEqual(&d.Spec.Template, &old.Spec.Template) {
 				g++
@@ -60,6 +61,7 @@ func daemonSetStatusHooks() scheme.UpdateHooks[appsv1.DaemonSet] {
 
 func prepareDaemonSet(_ scheme.Context, d *appsv1.DaemonSet) {
 	d.Status = appsv1.DaemonSetStatus{}
+	core.PreparePodTemplate(&d.Spec.Template, nil)
 	setTemplateGeneration(d, max(templateGeneration(d), 1))
 }
 

@@ -16,12 +16,18 @@ import (
 func deploymentHooks() scheme.Hooks[appsv1.Deployment] {
 	return scheme.Hooks[appsv1.Deployment]{
 		Default:        defaultDeployment,
-		PrepareCreate:  func(_ scheme.Context, d *appsv1.Deployment) { d.Status = appsv1.DeploymentStatus{} },
+		PrepareCreate:  func(_ scheme.Context, d *appsv1.Deployment) {
+			d.Status = appsv1.DeploymentStatus{}
+			core.PreparePodTemplate(&d.Spec.Template, nil)
+		},
 		ValidateCreate: func(d *appsv1.Deployment) field.ErrorList { return validateDeploymentSpec(&d.Spec, nil) },
 		WarnCreate: func(d *appsv1.Deployment) []string {
 			return append(warnName(d.Name), core.WarnPodTemplate(templatePath, &d.Spec.Template, nil)...)
 		},
-		PrepareUpdate:  func(_ scheme.Context, d, old *appsv1.Deployment) { d.Status = old.Status },
+		PrepareUpdate:  func(_ scheme.Context, d, old *appsv1.Deployment) {
+			d.Status = old.Status
+			core.PreparePodTemplate(&d.Spec.Template, &old.Spec.Template)
+		},
 		ValidateUpdate: validateDeploymentUpdate,
 		WarnUpdate: func(d, old *appsv1.Deployment) []string {
 			if d.Generation == old.Generation {

@@ -14,12 +14,18 @@ import (
 func replicaSetHooks() scheme.Hooks[appsv1.ReplicaSet] {
 	return scheme.Hooks[appsv1.ReplicaSet]{
 		Default:        defaultReplicaSet,
-		PrepareCreate:  func(_ scheme.Context, r *appsv1.ReplicaSet) { r.Status = appsv1.ReplicaSetStatus{} },
+		PrepareCreate:  func(_ scheme.Context, r *appsv1.ReplicaSet) {
+			r.Status = appsv1.ReplicaSetStatus{}
+			core.PreparePodTemplate(&r.Spec.Template, nil)
+		},
 		ValidateCreate: func(r *appsv1.ReplicaSet) field.ErrorList { return validateReplicaSetSpec(&r.Spec, nil) },
 		WarnCreate: func(r *appsv1.ReplicaSet) []string {
 			return append(warnName(r.Name), core.WarnPodTemplate(templatePath, &r.Spec.Template, nil)...)
 		},
-		PrepareUpdate: func(_ scheme.Context, r, old *appsv1.ReplicaSet) { r.Status = old.Status },
+		PrepareUpdate: func(_ scheme.Context, r, old *appsv1.ReplicaSet) {
+			r.Status = old.Status
+			core.PreparePodTemplate(&r.Spec.Template, &old.Spec.Template)
+		},
 		ValidateUpdate: func(r, old *appsv1.ReplicaSet) field.ErrorList {
 			errs := validateReplicaSetSpec(&r.Spec, &old.Spec)
 			return append(errs, apivalidation.ValidateImmutableField(r.Spec.Selector, old.Spec.Selector, selectorPath)...)

@@ -25,6 +25,7 @@ func cronJobHooks() scheme.Hooks[batchv1.CronJob] {
 		Default: defaultCronJob,
 		PrepareCreate: func(_ scheme.Context, c *batchv1.CronJob) {
 			c.Status = batchv1.CronJobStatus{}
+			core.PreparePodTemplate(&c.Spec.JobTemplate.Spec.Template, nil)
 			c.Spec.JobTemplate.Spec.Scheduling = nil // gate WorkloadWithJob: alpha
 		},
 		ValidateCreate: func(c *batchv1.CronJob) field.ErrorList {
@@ -39,6 +40,7 @@ func cronJobHooks() scheme.Hooks[batchv1.CronJob] {
 		},
 		PrepareUpdate: func(_ scheme.Context, c, old *batchv1.CronJob) {
 			c.Status = old.Status
+			core.PreparePodTemplate(&c.Spec.JobTemplate.Spec.Template, &old.Spec.JobTemplate.Spec.Template)
 			if old.Spec.JobTemplate.Spec.Scheduling == nil {
 				c.Spec.JobTemplate.Spec.Scheduling = nil
 			}

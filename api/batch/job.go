@@ -36,6 +36,7 @@ func jobHooks() scheme.Hooks[batchv1.Job] {
 		},
 		PrepareUpdate: func(_ scheme.Context, j, old *batchv1.Job) {
 			j.Status = old.Status
+			core.PreparePodTemplate(&j.Spec.Template, &old.Spec.Template)
 			if old.Spec.Scheduling == nil {
 				j.Spec.Scheduling = nil
 			}
@@ -71,6 +72,7 @@ func jobStatusHooks() scheme.UpdateHooks[batchv1.Job] {
 
 func prepareJob(_ scheme.Context, j *batchv1.Job) {
 	j.Status = batchv1.JobStatus{}
+	core.PreparePodTemplate(&j.Spec.Template, nil)
 	j.Spec.Scheduling = nil // gate WorkloadWithJob: alpha
 	if valueOf(j.Spec.ManualSelector) {
 		return

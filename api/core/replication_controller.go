@@ -34,10 +34,18 @@ func replicationControllerResource() scheme.Resource {
 			Default: DefaultReplicationController,
 			PrepareCreate: func(_ scheme.Context, r *corev1.ReplicationController) {
 				r.Status = corev1.ReplicationControllerStatus{}
+				if r.Spec.Template != nil {
+					PreparePodTemplate(r.Spec.Template, nil)
+				}
 			},
 			ValidateCreate: func(r *corev1.ReplicationController) field.ErrorList { return validateReplicationController(r, nil) },
 			WarnCreate:     warnReplicationController,
-			PrepareUpdate:  func(_ scheme.Context, r, old *corev1.ReplicationController) { r.Status = old.Status },
+			PrepareUpdate:  func(_ scheme.Context, r, old *corev1.ReplicationController) {
+				r.Status = old.Status
+				if r.Spec.Template != nil {
+					PreparePodTemplate(r.Spec.Template, old.Spec.Template)
+				}
+			},
 			ValidateUpdate: validateReplicationController,
 			WarnUpdate: func(r, old *corev1.ReplicationController) []string {
 				if r.Generation == old.Generation || r.Spec.Template == nil {
