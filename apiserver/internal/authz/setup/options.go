@@ -2,6 +2,7 @@
 package setup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"xebec.dev/apiserver/internal/authz"
 	"xebec.dev/apiserver/internal/authz/node"
 	"xebec.dev/apiserver/internal/authz/rbac"
+	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
 )
 
@@ -107,6 +109,17 @@ type Result struct {
 	Rules *rbac.Authorizer
 }
 
+// RulesFor implements authz.Resolver.
+func (r *Result) RulesFor(ctx context.Context, u *request.User, namespace string) (authz.Rules, error) {
+	resolver, ok := r.Authorizer.(authz.Resolver)
+	if !ok {
+		return authz.Rules{Incomplete: true}, errors.New("the authorizer cannot list rules")
+	}
+	return resolver.RulesFor(ctx, u, namespace)
+}
+
+var _ authz.Resolver = (*Result)(nil)
+
 // Build makes the chain: masters, then the modes in order.
 func Build(o *Options, d Deps) (*Result, error) {
 	if err := o.Validate(); err != nil {
@@ -162,5 +175,3 @@ func (b *builder) plain(m string) (authz.Authorizer, error) {
 	}
 	return nil, fmt.Errorf("unknown authorization mode %q", m)
 }
-
-var _ authz.Resolver = authz.Union{}
