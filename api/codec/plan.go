@@ -77,7 +77,9 @@ type fieldPlan struct {
 	inline   bool
 	pointer  bool
 	repeated bool
-	isMap    bool
+	// simple fields are single strings, the most frequent ones.
+	simple bool
+	isMap  bool
 	// omitEmpty leaves out zero scalars, omitZero also zero structs (of Time only).
 	omitEmpty bool
 	omitZero  bool
@@ -240,6 +242,7 @@ func (c *compiler) wire(m *message, f fieldPlan, sf reflect.StructField) error {
 	if f.omitZero && f.kind != kindTime && f.kind != kindMicroTime {
 		return fmt.Errorf("omitzero of %s", sf.Type)
 	}
+	f.simple = f.kind == kindString && !f.repeated && !f.isMap && !f.pointer
 	f.valueWire = uint8(f.kind.wireType())
 	if f.wire = f.valueWire; f.isMap {
 		f.wire = wireBytes

@@ -155,6 +155,19 @@ func (m *message) append(dst, b []byte, revision int64) ([]byte, bool) {
 			b = r.b
 			continue
 		}
+		if f.simple {
+			// Most fields are strings; they are not worth a call.
+			size, k := uvarint(b[n:])
+			if k <= 0 || size > uint64(len(b)-n-k) {
+				return dst, false
+			}
+			end := n + k + int(size)
+			if size > 0 || !f.omitEmpty {
+				dst = AppendQuoted(appendMember(dst, f.name), b[n+k:end])
+			}
+			b = b[end:]
+			continue
+		}
 		var ok bool
 		if dst, b, ok = f.append(dst, b, n, revision); !ok {
 			return dst, false
