@@ -1,0 +1,243 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+)
+
+// Protocols of the TLS handshake: the first is handed to gRPC's own transport
+// by a Xebec API server, the second is gRPC for everybody.
+const (
+	protocolNative = "xebec-grpc"
+	protocolHTTP2  = "h2"
+)
+
+// checkFiles is how often files are looked at for change.
+const checkFiles = 10 * time.Second
+
+// identity is who the server is expected to be and who the client is, as of
+// the newest state of the files. It implements gRPC's transport credentials.
+type identity struct {
+	c    Config
+	host string
+
+	mu sync.Mutex
+	// guarded by mu
+	pair    *tls.Certificate
+	pool    *x509.CertPool
+	token   string
+	stamp   string // of the files when they were read
+	checked time.Time
+	conns   map[net.Conn]string // open connections and the certificate's stamp each was made with
+}
+
+func newIdentity(c Config, host string) (*identity, error) {
+	i := &identity{c: c, host: host, conns: map[net.Conn]string{}}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i, i.refresh(true)
+}
+
+// refresh reads the files again if they changed. It needs the lock. Half
+// written files leave everything as it was.
+func (i *identity) refresh(must bool) error {
+	now := time.Now()
+	if !must && now.Sub(i.checked) < checkFiles {
+		return nil
+	}
+	i.checked = now
+	stamp := stampOf(i.c.CAFile, i.c.CertFile, i.c.KeyFile, i.c.TokenFile)
+	if !must && stamp == i.stamp {
+		return nil
+	}
+	pair, err := i.loadPair()
+	if err != nil {
+		return err
+	}
+	pool, err := i.loadPool()
+	if err != nil {
+		return err
+	}
+	token, err := i.loadToken()
+	if err != nil {
+		return err
+	}
+	i.pair, i.pool, i.token, i.stamp = pair, pool, token, stamp
+	return nil
+}
+
+func (i *identity) loadPair() (*tls.Certificate, error) {
+	cert, err := content(i.c.CertFile, i.c.CertData)
+	if err != nil || len(cert) == 0 {
+		return nil, err
+	}
+	key, err := content(i.c.KeyFile, i.c.KeyData)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("client certificate %s: %w", i.c.CertFile, err)
+	}
+	return &pair, nil
+}
+
+// loadPool gives nil, the system's authorities, when none are configured.
+func (i *identity) loadPool() (*x509.CertPool, error) {
+	ca, err := content(i.c.CAFile, i.c.CAData)
+	if err != nil || len(ca) == 0 {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("no certificates in %s", i.c.CAFile)
+	}
+	return pool, nil
+}
+
+func (i *identity) loadToken() (string, error) {
+	t, err := content(i.c.TokenFile, []byte(i.c.Token))
+	return strings.TrimSpace(string(t)), err
+}
+
+func content(file string, data []byte) ([]byte, error) {
+	if file == "" {
+		return data, nil
+	}
+	return os.ReadFile(file)
+}
+
+// stampOf changes when a file does: kubelets rotate by moving links, secret
+// volumes by moving directories.
+func stampOf(files ...string) string {
+	var b strings.Builder
+	for _, f := range files {
+		if f == "" {
+			continue
+		}
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprintf(&b, "%s %d %d\n", f, info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return b.String()
+}
+
+func (i *identity) config() (*tls.Config, string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_ = i.refresh(false) // the connection will say what is wrong with the old ones
+	name := i.c.ServerName
+	if name == "" {
+		name = i.host
+	}
+	c := &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: i.pool, ServerName: name,
+		InsecureSkipVerify: i.c.Insecure, // only if the configuration says so
+		NextProtos:         []string{protocolNative, protocolHTTP2},
+	}
+	if i.pair != nil {
+		c.Certificates = []tls.Certificate{*i.pair}
+	}
+	return c, i.certificateStamp()
+}
+
+func (i *identity) certificateStamp() string {
+	if i.pair == nil || i.pair.Leaf == nil {
+		return ""
+	}
+	return string(i.pair.Leaf.Signature)
+}
+
+var errNoProtocol = errors.New("the server speaks neither of the protocols " + protocolNative + " and " + protocolHTTP2)
+
+// ClientHandshake implements credentials.TransportCredentials.
+func (i *identity) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	cfg, stamp := i.config()
+	conn := tls.Client(raw, cfg)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = raw.Close() // the handshake's error is the news
+		return nil, nil, err
+	}
+	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == "" {
+		_ = conn.Close() // as above
+		return nil, nil, errNoProtocol
+	}
+	c := &trackedConn{Conn: conn, i: i}
+	i.mu.Lock()
+	i.conns[c] = stamp
+	i.mu.Unlock()
+	return c, credentials.TLSInfo{State: state, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+}
+
+type trackedConn struct {
+	net.Conn
+	i *identity
+}
+
+func (c *trackedConn) Close() error {
+	c.i.mu.Lock()
+	delete(c.i.conns, c)
+	c.i.mu.Unlock()
+	return c.Conn.Close()
+}
+
+// retire closes connections made with a certificate that has been replaced,
+// so that the server sees the new one before the old one expires.
+func (i *identity) retire() {
+	i.mu.Lock()
+	_ = i.refresh(false) // half-written files: next time
+	now := i.certificateStamp()
+	var old []net.Conn
+	for c, stamp := range i.conns {
+		if stamp != now {
+			old = append(old, c)
+		}
+	}
+	i.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close() // gRPC dials again
+	}
+}
+
+// ServerHandshake implements credentials.TransportCredentials.
+func (i *identity) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these are a client's credentials")
+}
+
+// Info implements credentials.TransportCredentials.
+func (i *identity) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "tls", ServerName: i.host}
+}
+
+// Clone implements credentials.TransportCredentials.
+func (i *identity) Clone() credentials.TransportCredentials { return i }
+
+// OverrideServerName implements credentials.TransportCredentials.
+func (i *identity) OverrideServerName(string) error {
+	return errors.New("the server's name is part of the configuration")
+}
+
+// bearer sends the token with every call.
+type bearer struct{ i *identity }
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
+	b.i.mu.Lock()
+	defer b.i.mu.Unlock()
+	_ = b.i.refresh(false) // a token that can't be read again may still be good
+	return map[string]string{"authorization": "Bearer " + b.i.token}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (b bearer) RequireTransportSecurity() bool { return true }
