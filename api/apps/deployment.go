@@ -15,8 +15,8 @@ import (
 
 func deploymentHooks() scheme.Hooks[appsv1.Deployment] {
 	return scheme.Hooks[appsv1.Deployment]{
-		Default:        defaultDeployment,
-		PrepareCreate:  func(_ scheme.Context, d *appsv1.Deployment) {
+		Default: defaultDeployment,
+		PrepareCreate: func(_ scheme.Context, d *appsv1.Deployment) {
 			d.Status = appsv1.DeploymentStatus{}
 			core.PreparePodTemplate(&d.Spec.Template, nil)
 		},
@@ -24,7 +24,7 @@ func deploymentHooks() scheme.Hooks[appsv1.Deployment] {
 		WarnCreate: func(d *appsv1.Deployment) []string {
 			return append(warnName(d.Name), core.WarnPodTemplate(templatePath, &d.Spec.Template, nil)...)
 		},
-		PrepareUpdate:  func(_ scheme.Context, d, old *appsv1.Deployment) {
+		PrepareUpdate: func(_ scheme.Context, d, old *appsv1.Deployment) {
 			d.Status = old.Status
 			core.PreparePodTemplate(&d.Spec.Template, &old.Spec.Template)
 		},

@@ -13,8 +13,8 @@ import (
 
 func replicaSetHooks() scheme.Hooks[appsv1.ReplicaSet] {
 	return scheme.Hooks[appsv1.ReplicaSet]{
-		Default:        defaultReplicaSet,
-		PrepareCreate:  func(_ scheme.Context, r *appsv1.ReplicaSet) {
+		Default: defaultReplicaSet,
+		PrepareCreate: func(_ scheme.Context, r *appsv1.ReplicaSet) {
 			r.Status = appsv1.ReplicaSetStatus{}
 			core.PreparePodTemplate(&r.Spec.Template, nil)
 		},

@@ -16,16 +16,16 @@ import (
 
 func statefulSetHooks() scheme.Hooks[appsv1.StatefulSet] {
 	return scheme.Hooks[appsv1.StatefulSet]{
-		Default:        defaultStatefulSet,
-		PrepareCreate:  func(_ scheme.Context, s *appsv1.StatefulSet) {
+		Default: defaultStatefulSet,
+		PrepareCreate: func(_ scheme.Context, s *appsv1.StatefulSet) {
 			s.Status = appsv1.StatefulSetStatus{}
 			core.PreparePodTemplate(&s.Spec.Template, nil)
 		},
 		ValidateCreate: func(s *appsv1.StatefulSet) field.ErrorList { return validateStatefulSetSpec(&s.Spec, nil) },
 		WarnCreate:     func(s *appsv1.StatefulSet) []string { return warnStatefulSet(s, nil) },
 		// Pods are named after the set and an ordinal, and named so in DNS.
-		ValidateName:   apivalidation.NameIsDNSLabel,
-		PrepareUpdate:  func(_ scheme.Context, s, old *appsv1.StatefulSet) {
+		ValidateName: apivalidation.NameIsDNSLabel,
+		PrepareUpdate: func(_ scheme.Context, s, old *appsv1.StatefulSet) {
 			s.Status = old.Status
 			core.PreparePodTemplate(&s.Spec.Template, &old.Spec.Template)
 		},

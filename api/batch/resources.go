@@ -31,7 +31,7 @@ func Resources() []scheme.Resource {
 		{
 			Group: "batch", Version: "v1", Kind: "Job",
 			Plural: "jobs", Singular: "job",
-			UnknownField: "field label %q not supported for Job",
+			UnknownField:  "field label %q not supported for Job",
 			Categories:    []string{"all"},
 			Namespaced:    true,
 			New:           func() runtime.Object { return new(batchv1.Job) },

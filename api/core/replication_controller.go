@@ -40,7 +40,7 @@ func replicationControllerResource() scheme.Resource {
 			},
 			ValidateCreate: func(r *corev1.ReplicationController) field.ErrorList { return validateReplicationController(r, nil) },
 			WarnCreate:     warnReplicationController,
-			PrepareUpdate:  func(_ scheme.Context, r, old *corev1.ReplicationController) {
+			PrepareUpdate: func(_ scheme.Context, r, old *corev1.ReplicationController) {
 				r.Status = old.Status
 				if r.Spec.Template != nil {
 					PreparePodTemplate(r.Spec.Template, old.Spec.Template)
