@@ -13,27 +13,22 @@ const compressFrom = 128 << 10
 
 // Response writes the body of one answer. The head goes out with the first
 // bytes, so that until then an error can be answered instead. Large bodies are
-// compressed. Close it.
+// compressed. End it with Close or Abandon.
 type Response struct {
 	w      http.ResponseWriter
-	begin  func(header http.Header)
+	head   func()
 	accept bool
 	// held is kept back until it is known whether the body is large.
 	held    []byte
 	zip     *gzip.Writer
 	started bool
+	lost    bool
 }
 
-// NewResponse answers with a body of a format. acceptEncoding is the request's
-// header; begin, when not nil, adds headers before they are sent.
-func NewResponse(w http.ResponseWriter, contentType string, code int, acceptEncoding string, begin func(http.Header)) *Response {
-	return &Response{w: w, accept: acceptsGzip(acceptEncoding), begin: func(h http.Header) {
-		h.Set("Content-Type", contentType)
-		if begin != nil {
-			begin(h)
-		}
-		w.WriteHeader(code)
-	}}
+// NewResponse answers on w. acceptEncoding is the request's header; head sets
+// the headers and writes the status, after the encoding is set.
+func NewResponse(w http.ResponseWriter, acceptEncoding string, head func()) *Response {
+	return &Response{w: w, head: head, accept: acceptsGzip(acceptEncoding)}
 }
 
 func acceptsGzip(header string) bool {
@@ -45,29 +40,41 @@ func acceptsGzip(header string) bool {
 	return false
 }
 
-// Started reports whether anything has been sent.
-func (r *Response) Started() bool { return r.started }
+// Sent reports whether anything has been sent, so that it is too late for
+// another answer.
+func (r *Response) Sent() bool { return r.started }
+
+// Lost reports whether the client is gone.
+func (r *Response) Lost() bool { return r.lost }
 
 // Write takes the next bytes of the body.
 func (r *Response) Write(b []byte) (int, error) {
-	switch {
-	case r.zip != nil:
-		return r.zip.Write(b)
-	case r.started:
-		return r.w.Write(b)
-	case !r.accept:
-		r.start(false)
-		return r.w.Write(b)
-	case len(r.held)+len(b) < compressFrom:
+	if !r.started && r.accept && len(r.held)+len(b) < compressFrom {
 		r.held = append(r.held, b...)
 		return len(b), nil
 	}
-	r.start(true)
-	if _, err := r.zip.Write(r.held); err != nil {
-		return 0, err
+	if !r.started {
+		held := r.held
+		r.held = nil
+		r.start(r.accept)
+		if _, err := r.send(held); err != nil {
+			return 0, err
+		}
 	}
-	r.held = nil
-	return r.zip.Write(b)
+	return r.send(b)
+}
+
+func (r *Response) send(b []byte) (n int, err error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	if r.zip != nil {
+		n, err = r.zip.Write(b)
+	} else {
+		n, err = r.w.Write(b)
+	}
+	r.lost = r.lost || err != nil
+	return n, err
 }
 
 // zippers are reused: each has a megabyte of tables.
@@ -88,35 +95,36 @@ func (r *Response) start(compressed bool) {
 		r.zip = zippers.Get().(*gzip.Writer)
 		r.zip.Reset(r.w)
 	}
-	r.begin(r.w.Header())
+	r.head()
 }
 
 // Close sends what is held back and ends the body.
 func (r *Response) Close() error {
-	if r.zip != nil {
-		err := r.zip.Close()
-		r.zip.Reset(nil)
-		zippers.Put(r.zip)
-		r.zip = nil
-		return err
-	}
 	if !r.started {
 		r.start(false)
-		_, err := r.w.Write(r.held)
+		_, err := r.send(r.held)
 		r.held = nil
 		return err
 	}
-	return nil
+	if r.zip == nil {
+		return nil
+	}
+	err := r.zip.Close()
+	r.lost = r.lost || err != nil
+	r.release()
+	return err
 }
 
-// Abandon is Close for an answer that failed: nothing more is sent, and the
-// compressor is given back.
+// Abandon is Close for an answer that failed: nothing more is sent.
 func (r *Response) Abandon() {
-	if r.zip != nil {
-		r.zip.Reset(nil)
-		zippers.Put(r.zip)
-		r.zip = nil
-	}
 	r.held = nil
-	r.started = true
+	if r.zip != nil {
+		r.release()
+	}
+}
+
+func (r *Response) release() {
+	r.zip.Reset(nil)
+	zippers.Put(r.zip)
+	r.zip = nil
 }

@@ -1,55 +1,30 @@
 package rest
 
 import (
-	"compress/gzip"
 	"net/http"
-	"strings"
-	"sync"
+
+	"xebec.dev/apiserver/internal/encode"
+	"xebec.dev/apiserver/internal/storage"
 )
 
-// compressFrom is the size in bytes from which lists are compressed for
-// clients that accept it: below, the CPU costs more than the network.
-const compressFrom = 128 << 10
-
-var gzipWriters = sync.Pool{New: func() any {
-	w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is a valid constant
-	return w
-}}
-
-// listWriter writes the head with the first bytes, so that an encoder's
-// early error can still become a Status, and compresses large answers.
-type listWriter struct {
-	w           http.ResponseWriter
-	r           *http.Request
-	contentType string
-	started     bool
-	zip         *gzip.Writer
-}
-
-func newListWriter(w http.ResponseWriter, r *http.Request, contentType string) *listWriter {
-	return &listWriter{w: w, r: r, contentType: contentType}
-}
-
-func (l *listWriter) Write(b []byte) (int, error) {
-	if !l.started {
-		l.started = true
-		if len(b) >= compressFrom && strings.Contains(l.r.Header.Get("Accept-Encoding"), "gzip") {
-			l.zip = gzipWriters.Get().(*gzip.Writer)
-			l.zip.Reset(l.w)
-			l.w.Header().Set("Content-Encoding", "gzip")
-			l.w.Header().Add("Vary", "Accept-Encoding")
-		}
-		head(l.w, l.r, l.contentType, http.StatusOK)
+// writeList answers a list, compressed when it is large and the client accepts
+// that. An error before the first byte is the caller's to answer; after it the
+// connection is cut, so that half a list is not taken for a whole one.
+func (x *exchange) writeList(f encode.Format, l *storage.List) error {
+	out := encode.NewResponse(x.w, x.r.Header.Get("Accept-Encoding"), func() {
+		head(x.w, x.r, f.ContentType(), http.StatusOK)
+	})
+	err := x.encoder(&x.t).WriteList(out, f, l)
+	if err == nil {
+		_ = out.Close() // an error means that the client is gone
+		return nil
 	}
-	if l.zip != nil {
-		return l.zip.Write(b)
+	out.Abandon()
+	switch {
+	case out.Lost():
+		return nil
+	case out.Sent():
+		panic(http.ErrAbortHandler)
 	}
-	return l.w.Write(b)
-}
-
-func (l *listWriter) Close() {
-	if l.zip != nil {
-		_ = l.zip.Close() // the client is gone
-		gzipWriters.Put(l.zip)
-	}
+	return err
 }

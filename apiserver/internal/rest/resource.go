@@ -127,9 +127,7 @@ func (x *exchange) list() error {
 	if err != nil {
 		return err
 	}
-	out := newListWriter(x.w, x.r, f.ContentType())
-	defer out.Close()
-	return x.encoder(&x.t).WriteList(out, f, l)
+	return x.writeList(f, l)
 }
 
 func (x *exchange) create() error {
@@ -306,7 +304,5 @@ func (x *exchange) deleteCollection() error {
 	if err != nil {
 		return err
 	}
-	out := newListWriter(x.w, x.r, f.ContentType())
-	defer out.Close()
-	return x.encoder(&x.t).WriteList(out, f, l)
+	return x.writeList(f, l)
 }
