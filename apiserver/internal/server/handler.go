@@ -55,6 +55,10 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	nodes, err := s.nodeProxy(chain)
+	if err != nil {
+		return nil, err
+	}
 	limits := flow.New(s.cfg.MaxInFlight, s.cfg.MaxMutating, s.metrics.InFlight)
 	s.pipeline = pipeline.New(pipeline.Options{
 		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
@@ -80,7 +84,7 @@ func (s *Server) handler() (http.Handler, error) {
 		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rpc"),
 	})
 	return both(s.rpc.Handler(), rest.New(rest.Options{
-		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Paths: s.paths(), Connect: s.connect, Served: s.served,
+		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Paths: s.paths(), Connect: nodes.ServeHTTP, Served: s.served,
 		RequestTimeout: s.cfg.RequestTimeout, MinWatch: time.Duration(s.cfg.MinRequestTimeout) * time.Second,
 		Draining: s.drain, Log: s.log.Named("rest"),
 	})), nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,7 +11,6 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
@@ -25,6 +23,7 @@ import (
 	authzsetup "xebec.dev/apiserver/internal/authz/setup"
 	"xebec.dev/apiserver/internal/bootstrap"
 	policy "xebec.dev/apiserver/internal/bootstrap/rbac"
+	"xebec.dev/apiserver/internal/nodeproxy"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/rest"
@@ -86,9 +85,15 @@ func (s *Server) canCreate(ctx context.Context, t registry.Target) error {
 	return s.pipeline.Authorize(ctx, &r.User, &i)
 }
 
-// connect reaches kubelets and proxied objects.
-func (s *Server) connect(w http.ResponseWriter, r *http.Request, t registry.Target, _ *request.Info) {
-	rest.Fail(w, r, apierrors.NewServiceUnavailable("no node can be reached"))
+// nodeProxy reaches kubelets and proxied objects.
+func (s *Server) nodeProxy(chain *admission.Chain) (*nodeproxy.Proxy, error) {
+	k := &s.cfg.Kubelet
+	return nodeproxy.New(nodeproxy.Options{
+		Store: s.store, Admission: chain, Fail: rest.Fail, Log: s.log.Named("nodeproxy"),
+		Pods: s.resource("", "pods"), Nodes: s.resource("", "nodes"), Services: s.resource("", "services"),
+		Slices: s.resource("discovery.k8s.io", "endpointslices"),
+		CAFile: k.CA, CertFile: k.Cert, KeyFile: k.Key, AddressTypes: k.AddressTypes, Timeout: k.Timeout,
+	})
 }
 
 // bootstrapRoles brings the default policy up to date.
