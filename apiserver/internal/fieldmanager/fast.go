@@ -181,7 +181,7 @@ func (m *Manager) updateFast(live, obj scheme.Object, name, subresource string, 
 
 // sameEntries compares what a client sent back with what it was given.
 func sameEntries(a, b []metav1.ManagedFieldsEntry) bool {
-	return slices.EqualFunc(a, b, func(x, y metav1.ManagedFieldsEntry) bool { return seconds(x.Time) == seconds(y.Time) }) && sameButTimes(a, b)
+	return sameTimes(a, b) && sameButTimes(a, b)
 }
 
 // updatable reports whether entries are ones that need no conversion between

@@ -14,18 +14,19 @@ import (
 
 // KeepTimes gives obj the managedFields of live when the two objects differ in
 // nothing but the times in them, so that a write that changes nothing is not
-// stored. It reports whether they do. Call it once obj is what would be
-// stored.
-func KeepTimes(live, obj scheme.Object) bool {
-	before := live.GetManagedFields()
-	if !sameButTimes(before, obj.GetManagedFields()) {
-		return false
+// stored. Call it once obj is what would be stored.
+func KeepTimes(live, obj scheme.Object) {
+	before, after := live.GetManagedFields(), obj.GetManagedFields()
+	if sameTimes(before, after) || !sameButTimes(before, after) {
+		return
 	}
-	if !equality.Semantic.DeepEqualWithNilDifferentFromEmpty(withoutManagedFields(live), withoutManagedFields(obj)) {
-		return false
+	if equality.Semantic.DeepEqualWithNilDifferentFromEmpty(withoutManagedFields(live), withoutManagedFields(obj)) {
+		obj.SetManagedFields(before)
 	}
-	obj.SetManagedFields(before)
-	return true
+}
+
+func sameTimes(a, b []metav1.ManagedFieldsEntry) bool {
+	return slices.EqualFunc(a, b, func(x, y metav1.ManagedFieldsEntry) bool { return seconds(x.Time) == seconds(y.Time) })
 }
 
 // withoutManagedFields is a shallow copy.

@@ -27,11 +27,12 @@ func (r *Registry) Create(ctx context.Context, t Target, obj scheme.Object, o *m
 		return nil, plain500("resourceVersion should not be set on objects to be created")
 	}
 	obj.SetResourceVersion("")
-	attr := r.attributes(ctx, admission.Create, t, obj, nil, o, isDryRun(o.DryRun))
-	if err := r.Admission.Admit(ctx, attr); err != nil {
+	// What admission adds is nobody's.
+	if err := r.Managers(t.Served, "").Create(obj, o.FieldManager, time.Now()); err != nil {
 		return nil, err
 	}
-	if err := r.Managers(t.Served, "").Create(obj, o.FieldManager, time.Now()); err != nil {
+	attr := r.attributes(ctx, admission.Create, t, obj, nil, o, isDryRun(o.DryRun))
+	if err := r.Admission.Admit(ctx, attr); err != nil {
 		return nil, err
 	}
 	return r.insert(ctx, t, obj, attr, isDryRun(o.DryRun))

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -49,6 +50,13 @@ type FieldManager interface {
 	Apply(live scheme.Object, patch []byte, manager string, force bool, subresource string, now time.Time) (scheme.Object, error)
 }
 
+// ScaleManager keeps the managedFields of one resource when its Scale is
+// written: it gives the parent's new entries.
+type ScaleManager interface {
+	Update(parent []metav1.ManagedFieldsEntry, live, obj *autoscalingv1.Scale, manager string, now time.Time) ([]metav1.ManagedFieldsEntry, error)
+	Apply(parent []metav1.ManagedFieldsEntry, live *autoscalingv1.Scale, patch []byte, manager string, force bool, now time.Time) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error)
+}
+
 // Patcher applies a JSON, merge or strategic merge patch to the live object
 // and gives the decoded, defaulted result in the storage type.
 type Patcher func(t types.PatchType, served scheme.Served, live scheme.Object, body []byte, fieldValidation string) (scheme.Object, []string, error)
@@ -75,6 +83,7 @@ type Options struct {
 	Store     storage.Store
 	Admission *admission.Chain
 	Managers  func(served scheme.Served, subresource string) FieldManager
+	Scales    func(served scheme.Served) ScaleManager
 	Patch     Patcher
 	// Hooks by resource.
 	Hooks map[*scheme.Resource]*Hook

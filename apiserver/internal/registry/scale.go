@@ -2,7 +2,7 @@ package registry
 
 import (
 	"context"
-	"encoding/json"
+	"time"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -52,45 +52,51 @@ func (r *Registry) GetScale(ctx context.Context, t Target) (*autoscalingv1.Scale
 // UpdateScale replaces the scale subresource.
 func (r *Registry) UpdateScale(ctx context.Context, t Target, body runtime.Object, o *metav1.UpdateOptions) (*autoscalingv1.Scale, error) {
 	want := body.(*autoscalingv1.Scale)
-	return r.changeScale(ctx, t, func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error) { return want.DeepCopy(), nil }, o)
+	return r.changeScale(ctx, t, r.ownedScale(t, o.FieldManager, func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error) { return want.DeepCopy(), nil }), o)
 }
 
 // PatchScale patches the scale subresource.
 func (r *Registry) PatchScale(ctx context.Context, t Target, kind types.PatchType, body []byte, o *metav1.PatchOptions) (*autoscalingv1.Scale, error) {
 	uo := &metav1.UpdateOptions{DryRun: o.DryRun, FieldManager: o.FieldManager, FieldValidation: o.FieldValidation}
-	return r.changeScale(ctx, t, func(live *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
-		if kind == types.ApplyPatchType {
-			return appliedScale(live, body)
-		}
+	if kind == types.ApplyPatchType || kind == types.ApplyCBORPatchType {
+		force := o.Force != nil && *o.Force
+		return r.changeScale(ctx, t, func(parent []metav1.ManagedFieldsEntry, live *autoscalingv1.Scale) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error) {
+			return r.Scales(t.Served).Apply(parent, live, body, o.FieldManager, force, time.Now())
+		}, uo)
+	}
+	return r.changeScale(ctx, t, r.ownedScale(t, o.FieldManager, func(live *autoscalingv1.Scale) (*autoscalingv1.Scale, error) {
 		obj, warnings, err := r.Options.Patch(kind, scaleServed, live, body, o.FieldValidation)
 		if err != nil {
 			return nil, err
 		}
 		warn(ctx, warnings)
 		return obj.(*autoscalingv1.Scale), nil
-	}, uo)
+	}), uo)
 }
 
-// appliedScale takes the applied replicas over the live Scale; ownership is
-// kept on the parent, by its own field manager.
-func appliedScale(live *autoscalingv1.Scale, body []byte) (*autoscalingv1.Scale, error) {
-	text, err := yamlToJSON(body)
-	if err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
+// scaleChange makes a new Scale from the live one, and the parent's new
+// managedFields from the entries it has.
+type scaleChange func(parent []metav1.ManagedFieldsEntry, live *autoscalingv1.Scale) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error)
+
+// ownedScale gives what a change alters to the manager.
+func (r *Registry) ownedScale(t Target, manager string, change func(live *autoscalingv1.Scale) (*autoscalingv1.Scale, error)) scaleChange {
+	return func(parent []metav1.ManagedFieldsEntry, live *autoscalingv1.Scale) (*autoscalingv1.Scale, []metav1.ManagedFieldsEntry, error) {
+		want, err := change(live)
+		if err != nil {
+			return nil, nil, err
+		}
+		entries, err := r.Scales(t.Served).Update(parent, live, want, manager, time.Now())
+		return want, entries, err
 	}
-	out := live.DeepCopy()
-	if err := json.Unmarshal(text, out); err != nil {
-		return nil, apierrors.NewBadRequest(err.Error())
-	}
-	return out, nil
 }
 
-func (r *Registry) changeScale(ctx context.Context, t Target, change func(*autoscalingv1.Scale) (*autoscalingv1.Scale, error), o *metav1.UpdateOptions) (*autoscalingv1.Scale, error) {
+func (r *Registry) changeScale(ctx context.Context, t Target, change scaleChange, o *metav1.UpdateOptions) (*autoscalingv1.Scale, error) {
 	access := t.Served.Subresource("scale").Scale
 	u := &updating{
 		Target: t, strategy: &t.Strategy.UpdateStrategy, options: o, dryRun: isDryRun(o.DryRun), manager: o.FieldManager,
+		apply: true, // ownership is kept here
 		change: func(live scheme.Object) (scheme.Object, error) {
-			want, err := change(scaleOf(&t, live))
+			want, entries, err := change(live.GetManagedFields(), scaleOf(&t, live))
 			if err != nil {
 				return nil, err
 			}
@@ -99,6 +105,7 @@ func (r *Registry) changeScale(ctx context.Context, t Target, change func(*autos
 			}
 			obj := live.DeepCopyObject().(scheme.Object)
 			access.Set(obj, want.Spec.Replicas)
+			obj.SetManagedFields(entries)
 			obj.SetResourceVersion(want.ResourceVersion)
 			return obj, nil
 		},

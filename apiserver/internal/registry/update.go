@@ -16,6 +16,7 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/fieldmanager"
 	"xebec.dev/apiserver/internal/storage"
 )
 
@@ -151,19 +152,23 @@ func (r *Registry) updateMissing(ctx context.Context, u *updating) (*Result, err
 	if !u.apply && obj.GetUID() != "" {
 		return nil, apierrors.NewConflict(u.groupResource(), u.Name, errPreconditionUID(u.storageKey(), obj.GetUID(), ""))
 	}
+	if uid := obj.GetUID(); u.apply && uid != "" {
+		return nil, apierrors.NewConflict(u.groupResource(), u.Name,
+			fmt.Errorf("uid mismatch: the provided object specified uid %s, and no existing object was found", uid))
+	}
 	obj.SetResourceVersion("")
 	options := &metav1.CreateOptions{FieldManager: u.manager}
 	if u.dryRun {
 		options.DryRun = []string{metav1.DryRunAll}
 	}
-	attr := r.attributes(ctx, admission.Create, u.Target, obj, nil, options, u.dryRun)
-	if err := r.Admission.Admit(ctx, attr); err != nil {
-		return nil, err
-	}
 	if !u.apply {
 		if err := r.Managers(u.Served, "").Create(obj, u.manager, time.Now()); err != nil {
 			return nil, err
 		}
+	}
+	attr := r.attributes(ctx, admission.Create, u.Target, obj, nil, options, u.dryRun)
+	if err := r.Admission.Admit(ctx, attr); err != nil {
+		return nil, err
 	}
 	return r.insert(ctx, u.Target, obj, attr, u.dryRun)
 }
@@ -181,16 +186,16 @@ func (r *Registry) updateOnce(ctx context.Context, c storage.Collection, u *upda
 		return nil, err
 	}
 	obj.SetResourceVersion(old.GetResourceVersion())
-	attr := r.attributes(ctx, admission.Update, u.Target, obj, old, u.options, u.dryRun)
-	if err := r.Admission.Admit(ctx, attr); err != nil {
-		return nil, err
-	}
-	keepSystemMetadata(obj, old)
 	if !u.apply {
 		if err := r.Managers(u.Served, u.Subresource).Update(old, obj, u.manager, u.Subresource, time.Now()); err != nil {
 			return nil, err
 		}
 	}
+	attr := r.attributes(ctx, admission.Update, u.Target, obj, old, u.options, u.dryRun)
+	if err := r.Admission.Admit(ctx, attr); err != nil {
+		return nil, err
+	}
+	keepSystemMetadata(obj, old)
 	if begin := r.hook(u.Resource).BeforeUpdate; begin != nil && u.Subresource == "" {
 		finish, err := begin(ctx, obj, old, u.dryRun)
 		if err != nil {
@@ -204,6 +209,7 @@ func (r *Registry) updateOnce(ctx context.Context, c storage.Collection, u *upda
 	if err := r.Admission.Validate(ctx, attr); err != nil {
 		return nil, err
 	}
+	fieldmanager.KeepTimes(old, obj)
 	return r.swap(ctx, c, u, current, obj)
 }
 

@@ -66,7 +66,7 @@ func (s *Server) handler() (http.Handler, error) {
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}
 	s.services = s.serviceHook()
 	s.registry = registry.New(registry.Options{
-		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Patch: patch.Apply,
+		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Scales: s.scales(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
 		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions.Authorizer, Tokens: auth.Tokens, Own: auth.Audiences}},
 		Tokens:     tokens{auth.Requests},
@@ -131,6 +131,20 @@ func (s *Server) managers() func(scheme.Served, string) registry.FieldManager {
 		}
 		m, _ := made.LoadOrStore(key, fieldmanager.New(served, types))
 		return m.(registry.FieldManager)
+	}
+}
+
+// scales makes the managers of scale subresources, likewise.
+func (s *Server) scales() func(scheme.Served) registry.ScaleManager {
+	types := fieldmanager.NewTypes()
+	var made sync.Map
+	return func(served scheme.Served) registry.ScaleManager {
+		key := schema.GroupVersionResource{Group: served.At.Group, Version: served.At.Version, Resource: served.Plural}
+		if m, ok := made.Load(key); ok {
+			return m.(registry.ScaleManager)
+		}
+		m, _ := made.LoadOrStore(key, fieldmanager.NewScale(served, types))
+		return m.(registry.ScaleManager)
 	}
 }
 
