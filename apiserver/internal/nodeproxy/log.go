@@ -5,30 +5,55 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/runtime"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/api/core"
 	"xebec.dev/apiserver/internal/registry"
 )
 
-// logParameters converts queries to PodLogOptions.
-var logParameters = func() runtime.ParameterCodec {
-	s := runtime.NewScheme()
-	if err := corev1.AddToScheme(s); err != nil {
-		panic(err) // the types of the same module
+// logOptions reads the query of a request for logs.
+func logOptions(q url.Values) (*corev1.PodLogOptions, error) {
+	o := &corev1.PodLogOptions{Container: q.Get("container")}
+	on := func(key string) bool {
+		// As all of Kubernetes' boolean parameters: there, and not false.
+		v := strings.ToLower(q.Get(key))
+		return q.Has(key) && v != "false" && v != "0"
 	}
-	return runtime.NewParameterCodec(s)
-}()
+	o.Follow, o.Previous, o.Timestamps = on("follow"), on("previous"), on("timestamps")
+	o.InsecureSkipTLSVerifyBackend = on("insecureSkipTLSVerifyBackend")
+	for key, into := range map[string]**int64{"sinceSeconds": &o.SinceSeconds, "tailLines": &o.TailLines, "limitBytes": &o.LimitBytes} {
+		if !q.Has(key) {
+			continue
+		}
+		n, err := strconv.ParseInt(q.Get(key), 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		*into = &n
+	}
+	if v := q.Get("sinceTime"); v != "" {
+		t, err := time.Parse(time.RFC3339, v)
+		if err != nil {
+			return nil, err
+		}
+		o.SinceTime = &metav1.Time{Time: t}
+	}
+	if v := q.Get("stream"); v != "" {
+		o.Stream = &v
+	}
+	return o, nil
+}
 
 // log streams a container's log.
 func (p *Proxy) log(w http.ResponseWriter, r *http.Request, t registry.Target) error {
-	o := &corev1.PodLogOptions{}
-	if err := logParameters.DecodeParameters(r.URL.Query(), schema.GroupVersion{Version: "v1"}, o); err != nil {
+	o, err := logOptions(r.URL.Query())
+	if err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
 	if errs := core.ValidatePodLogOptions(o); len(errs) > 0 {
