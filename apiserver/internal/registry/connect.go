@@ -9,7 +9,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"xebec.dev/apiserver/internal/admission"
 )
@@ -106,5 +105,3 @@ func (t *Target) storageKey() string {
 	}
 	return key + t.Name
 }
-
-func yamlToJSON(b []byte) ([]byte, error) { return yaml.YAMLToJSONStrict(b) }
