@@ -50,6 +50,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.all(w, r, kind, checks)
 }
 
+// Names lists the checks of "healthz", "livez" or "readyz".
+func (h *Handler) Names(kind string) []string {
+	var out []string
+	for _, c := range h.of(kind) {
+		out = append(out, c.Name)
+	}
+	return out
+}
+
 func (h *Handler) of(kind string) []Check {
 	h.mu.RLock()
 	defer h.mu.RUnlock()

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 
+	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
 )
 
@@ -70,6 +72,11 @@ func (r *Registry) Review(ctx context.Context, t Target, obj runtime.Object, o *
 		}
 		t.Resource = pods
 		return r.CreateSubresource(ctx, t, obj, o)
+	}
+	if meta, ok := obj.(scheme.Object); ok {
+		if err := r.Managers(t.Served, "").Create(meta, o.FieldManager, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	answer, err := r.Reviewer.Review(ctx, t, obj)
 	if err != nil {

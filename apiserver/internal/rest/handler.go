@@ -56,8 +56,8 @@ type Options struct {
 type Handler struct {
 	Options
 	encoders map[schema.GroupVersionResource]*encode.Encoder
-	// served are the group versions of which any resource is served.
-	served map[schema.GroupVersion]bool
+	// groups are those of which any resource is served at any version.
+	groups map[string]bool
 }
 
 // New makes a handler.
@@ -68,13 +68,13 @@ func New(o Options) *Handler {
 	if o.MinWatch == 0 {
 		o.MinWatch = 30 * time.Minute
 	}
-	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}, served: map[schema.GroupVersion]bool{}}
+	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}, groups: map[string]bool{}}
 	for _, r := range o.Scheme.Resources() {
 		for _, v := range r.ServedVersions() {
 			gvr := schema.GroupVersionResource{Group: v.Group, Version: v.Version, Resource: r.Plural}
 			if served, ok := o.Scheme.At(gvr); ok {
 				h.encoders[gvr] = encode.New(served)
-				h.served[gvr.GroupVersion()] = h.served[gvr.GroupVersion()] || o.Served(gvr.GroupVersion(), r.Plural)
+				h.groups[v.Group] = h.groups[v.Group] || o.Served(gvr.GroupVersion(), r.Plural)
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		h.Paths.ServeHTTP(w, r)
 		return
 	}
-	if req.Group != "" && !h.served[schema.GroupVersion{Group: req.Group, Version: req.Version}] || strings.Contains(r.URL.Path, "//") {
+	if req.Group != "" && !h.groups[req.Group] || strings.Contains(r.URL.Path, "//") {
 		http.Error(w, "404 page not found", http.StatusNotFound)
 		return
 	}

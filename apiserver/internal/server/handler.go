@@ -160,6 +160,8 @@ func (s *Server) paths() http.Handler {
 		switch p := r.URL.Path; {
 		case p == "/healthz", p == "/livez", p == "/readyz", strings.HasPrefix(p, "/healthz/"), strings.HasPrefix(p, "/livez/"), strings.HasPrefix(p, "/readyz/"):
 			s.health.ServeHTTP(w, r)
+		case p == "/", p == "/index":
+			s.writeIndex(w)
 		case p == "/version", p == "/version/":
 			writeVersion(w, r)
 		case p == "/metrics":
@@ -174,6 +176,24 @@ func (s *Server) paths() http.Handler {
 			s.documents(w, r)
 		}
 	})
+}
+
+// writeIndex lists what can be asked for.
+func (s *Server) writeIndex(w http.ResponseWriter) {
+	paths := append(s.discovery.Paths(), "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+	if s.accounts != nil {
+		paths = append(paths, serviceaccount.ConfigurationPath, serviceaccount.KeysPath)
+	}
+	for _, path := range []string{"/healthz", "/livez", "/readyz"} {
+		for _, name := range s.health.Names(path[1:]) {
+			paths = append(paths, path+"/"+name)
+		}
+	}
+	slices.Sort(paths)
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(map[string][]string{"paths": paths}) // the client is gone
 }
 
 func writeVersion(w http.ResponseWriter, r *http.Request) {
