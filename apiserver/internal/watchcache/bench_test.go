@@ -84,21 +84,11 @@ func rss() int {
 	return 0
 }
 
-// BenchmarkLoad loads from an etcd in another process: all by ranges, or all
-// as history.
+// BenchmarkLoad loads from an etcd in another process.
 func BenchmarkLoad(b *testing.B) {
 	p := startProcess(b, b.TempDir())
 	s := connect(b, p.endpoint)
 	fill(b, s, *benchPods)
-	for _, test := range []struct {
-		name   string
-		replay int64
-	}{{"ranges", 1}, {"history", 8192}} {
-		b.Run(test.name, func(b *testing.B) { load(b, s, test.replay) })
-	}
-}
-
-func load(b *testing.B, s kv.Store, replay int64) {
 	gc, stop := context.WithCancel(context.Background())
 	defer stop()
 	watchcache.AdaptGC(gc)
@@ -109,7 +99,7 @@ func load(b *testing.B, s kv.Store, replay int64) {
 		before := rss()
 		b.StartTimer()
 		ctx, cancel := context.WithCancel(context.Background())
-		c := watchcache.New(s, storagetest.Resources, watchcache.Options{Replay: replay})
+		c := watchcache.New(s, storagetest.Resources, watchcache.Options{})
 		go c.Run(ctx)
 		for deadline := time.Now().Add(20 * time.Second); c.Ready(ctx) != nil; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {

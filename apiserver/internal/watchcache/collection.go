@@ -35,6 +35,8 @@ type collection struct {
 	exact   []snapshot
 
 	own ownWrites
+	// extending is a lock that waiting for can be given up.
+	extending chan struct{}
 
 	// For the feed alone, between two publications.
 	next     *view
@@ -74,6 +76,7 @@ func newCollection(s *Store, r *scheme.Resource) *collection {
 		extractor: extractor,
 		index:     -1,
 		loaded:    make(chan struct{}),
+		extending: make(chan struct{}, 1),
 	}
 	var t value.Transformer
 	if s.o.Transformer != nil {
@@ -369,10 +372,7 @@ func (c *collection) commit(now time.Time) {
 	if len(c.steps) == 0 {
 		return
 	}
-	l := &link{revision: c.revision, changes: make([]change, len(c.steps)), at: now}
-	for i, s := range c.steps {
-		l.changes[i].step = s
-	}
+	l := newLink(c.revision, c.steps, now)
 	clear(c.steps)
 	c.steps = c.steps[:0]
 	c.history.push(l)

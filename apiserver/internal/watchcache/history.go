@@ -30,6 +30,14 @@ type link struct {
 	at       time.Time
 }
 
+func newLink(revision int64, steps []step, at time.Time) *link {
+	l := &link{revision: revision, changes: make([]change, len(steps)), at: at}
+	for i, s := range steps {
+		l.changes[i].step = s
+	}
+	return l
+}
+
 // history is the revision ring of a collection: the changes after a revision,
 // bounded in bytes. Its owner, the collection, guards it.
 type history struct {
@@ -92,15 +100,14 @@ func (h *history) at(revision int64) *link {
 	return nil
 }
 
+// reaches reports whether a watch can start where it wants to.
+func (h *history) reaches(o storage.WatchOptions) bool {
+	return o.Revision > h.since || o.Revision == h.since && (h.whole || o.Complete)
+}
+
 // push adds a revision. The watchers hear of it when they are woken.
 func (h *history) push(l *link) {
-	for i := range l.changes {
-		c := &l.changes[i]
-		l.bytes += 256
-		if c.old != nil {
-			l.bytes += len(c.old.Raw)
-		}
-	}
+	l.weigh()
 	h.links = append(h.links, l)
 	h.bytes += l.bytes
 	h.tell(h.main, l)
@@ -111,6 +118,16 @@ func (h *history) push(l *link) {
 		h.links[n].forget()
 	}
 	h.trim(l.at)
+}
+
+func (l *link) weigh() {
+	for i := range l.changes {
+		c := &l.changes[i]
+		l.bytes += 256
+		if c.old != nil {
+			l.bytes += len(c.old.Raw)
+		}
+	}
 }
 
 func (h *history) tell(s *stream, l *link) {

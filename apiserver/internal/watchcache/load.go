@@ -2,7 +2,6 @@ package watchcache
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -21,13 +20,8 @@ type contents struct {
 	corrupt map[string]error
 }
 
-// load fills every collection with the state at one revision, some way back:
-// from there the feed brings the rest, and with it the recent history.
-func (s *Store) load(ctx context.Context, now int64) error {
-	revision, err := s.start(ctx, now)
-	if err != nil {
-		return err
-	}
+// load fills every collection with the state at one revision, the newest.
+func (s *Store) load(ctx context.Context, revision int64) error {
 	began := time.Now()
 	s.mu.RLock()
 	var all []*collection
@@ -51,7 +45,7 @@ func (s *Store) load(ctx context.Context, now int64) error {
 		c.install(found[i], revision, s.o.limit)
 	}
 	// Readers see the new views with their own revision until progress
-	// follows; a restored store's progress goes back.
+	// follows. After a restore from a backup it goes back.
 	s.progress.set(revision)
 	s.loaded = true
 	s.mu.Lock()
@@ -64,20 +58,6 @@ func (s *Store) load(ctx context.Context, now int64) error {
 	s.mu.Unlock()
 	s.log.Info("objects loaded", zap.Int("objects", objects), zap.Int64("revision", revision), zap.Duration("elapsed", time.Since(began)))
 	return nil
-}
-
-// start chooses the revision to load: as far back as wanted and not
-// compacted.
-func (s *Store) start(ctx context.Context, now int64) (int64, error) {
-	for back := s.o.Replay; ; back /= 8 {
-		revision := max(now-back, 1)
-		_, _, err := s.kv.Get(ctx, kv.FenceKey, revision)
-		var compacted *kv.Compacted
-		if errors.As(err, &compacted) && back > 0 {
-			continue
-		}
-		return revision, err
-	}
 }
 
 // parallel runs n jobs on some workers and returns the first error.

@@ -30,9 +30,6 @@ type Options struct {
 	Transformer func(*scheme.Resource) value.Transformer
 	// Wait bounds how long a read waits for the cache to catch up: 3 s.
 	Wait time.Duration
-	// Replay is how many of the newest revisions are followed at the start
-	// instead of loaded, so that clients can resume over a restart: 8192.
-	Replay int64
 	// Batch bounds grouped writes.
 	Batch kv.BatcherOptions
 	// KeyPrefix is the store's; set by New.
@@ -94,9 +91,6 @@ type mark struct {
 func New(backend kv.Store, resources []*scheme.Resource, o Options) *Store {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
-	}
-	if o.Replay == 0 {
-		o.Replay = 8192
 	}
 	if o.limit == (historyLimit{}) {
 		o.limit = defaultLimit
@@ -192,6 +186,12 @@ func (s *Store) follow(ctx context.Context) error {
 	s.mu.Lock()
 	s.feed, s.restart = feed, cancel
 	s.mu.Unlock()
+	if !loaded {
+		// Of the revision that was loaded it is not known how many objects
+		// it changed; no list may carry it.
+		s.fence(now)
+	}
+	go s.watchdog(ctx, cancel)
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -229,6 +229,36 @@ func (s *Store) settledReady() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ready, s.problem = true, nil
+}
+
+const watchdogEvery = 10 * time.Second
+
+// watchdog ends a feed that has fallen silent although there is something to
+// tell: a connection can hang in a way that only hurts one stream. It also
+// keeps bookmarks and the marks of compaction moving while nothing happens.
+func (s *Store) watchdog(ctx context.Context, restart func()) {
+	tick := time.NewTicker(watchdogEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		before := s.progress.get()
+		now, err := s.CurrentRevision(ctx)
+		if err != nil || now <= before {
+			continue
+		}
+		wait, cancel := context.WithTimeout(ctx, s.o.wait())
+		s.progress.wait(wait, before+1, s.nudge)
+		cancel()
+		if ctx.Err() == nil && s.progress.get() <= before {
+			s.log.Warn("the feed of changes is stuck", zap.Int64("at", before), zap.Int64("revision", now))
+			restart()
+			return
+		}
+	}
 }
 
 // forget makes the next round load everything.
@@ -327,12 +357,19 @@ func (s *Store) compacted(ctx context.Context, revision int64) (bool, error) {
 // CurrentRevision is the newest revision, linearizable.
 func (s *Store) CurrentRevision(ctx context.Context) (int64, error) {
 	before := s.progress.get()
-	revision, ok := s.localRevision()
-	if !ok {
-		var err error
-		if revision, err = s.reads.get(ctx); err != nil {
-			return 0, err
+	revision, err := s.newestRevision(ctx)
+	// An embedded etcd tells watchers of a revision a moment before it counts
+	// it as its own; a restored one stays behind.
+	for attempt := 0; err == nil && revision < before && attempt < 10; attempt++ {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(5 * time.Millisecond):
 		}
+		revision, err = s.newestRevision(ctx)
+	}
+	if err != nil {
+		return 0, err
 	}
 	if revision < before {
 		s.mu.RLock()
@@ -343,6 +380,13 @@ func (s *Store) CurrentRevision(ctx context.Context) (int64, error) {
 		return 0, errRestored
 	}
 	return revision, nil
+}
+
+func (s *Store) newestRevision(ctx context.Context) (int64, error) {
+	if revision, ok := s.localRevision(); ok {
+		return revision, nil
+	}
+	return s.reads.get(ctx)
 }
 
 func (s *Store) localRevision() (int64, bool) {

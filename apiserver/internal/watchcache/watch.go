@@ -61,8 +61,16 @@ func (c *collection) Watch(ctx context.Context, o storage.WatchOptions) (storage
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.history.reaches(o) {
+		c.mu.Unlock()
+		err := c.extend(ctx, o)
+		c.mu.Lock()
+		if err != nil {
+			return nil, err
+		}
+	}
 	h := c.history
-	if o.Revision < h.since || o.Revision == h.since && !h.whole && !o.Complete {
+	if !h.reaches(o) {
 		return nil, storage.ErrExpired
 	}
 	first := h.after(o.Revision)

@@ -86,7 +86,7 @@ func New(c Config) (*Store, error) {
 			// A page or a batch of events may be larger than gRPC's 4 MB.
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
 		},
-		Logger:      log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
+		Logger: log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel)),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd %s: %w", strings.Join(c.Endpoints, ","), err)

@@ -99,6 +99,12 @@ type Event struct {
 	Revision int64
 }
 
+// Past is an event and what the key held before it; nil if it was absent.
+type Past struct {
+	Event
+	Before *Entry
+}
+
 // Batch is whole revisions, in order. After it the feed has told everything
 // up to Revision.
 type Batch struct {
@@ -132,6 +138,10 @@ type Store interface {
 	Apply(ctx context.Context, writes []Write) (revision int64, results []Result, err error)
 	// Watch starts a feed of everything after a revision.
 	Watch(ctx context.Context, after int64) (Feed, error)
+	// History is what happened to the keys with a prefix after a revision and
+	// up to another, whole revisions in order. Errors: *Compacted;
+	// ErrTooLarge when there are more than so many bytes.
+	History(ctx context.Context, prefix string, after, upTo int64, bytes int) ([]Past, error)
 	// Revision is the newest revision, linearizable.
 	Revision(ctx context.Context) (int64, error)
 }

@@ -226,6 +226,34 @@ func (s *Store) Watch(ctx context.Context, after int64) (kv.Feed, error) {
 	return f, nil
 }
 
+// History is a part of the past.
+func (s *Store) History(ctx context.Context, prefix string, after, upTo int64, bytes int) ([]kv.Past, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken != nil {
+		return nil, s.broken
+	}
+	if after < s.compacted {
+		return nil, &kv.Compacted{Revision: s.compacted}
+	}
+	var past []kv.Past
+	for _, e := range s.history {
+		if e.Revision <= after || e.Revision > upTo || !strings.HasPrefix(e.Key, prefix) {
+			continue
+		}
+		p := kv.Past{Event: e}
+		if v, ok := at(s.versions[e.Key], e.Revision-1); ok {
+			p.Before = &kv.Entry{Key: e.Key, Value: v.value, Revision: v.revision}
+			bytes -= len(v.value)
+		}
+		if bytes -= len(e.Value); bytes < 0 {
+			return nil, kv.ErrTooLarge
+		}
+		past = append(past, p)
+	}
+	return past, nil
+}
+
 type feed struct {
 	s      *Store
 	ctx    context.Context

@@ -418,12 +418,13 @@ func testFuture(r *run) {
 		r.Errorf("get at a future revision: %v", err)
 	}
 	// A watch just waits; what comes before is not delivered.
-	w := r.watch(c, storage.WatchOptions{Revision: o.Revision + 2})
-	o = r.update(c, o, ConfigMap("a", "x", "1", nil))
-	o = r.update(c, o, ConfigMap("a", "x", "2", nil))
-	w.quiet()
-	o = r.update(c, o, ConfigMap("a", "x", "3", nil))
+	from := o.Revision + 3
+	w := r.watch(c, storage.WatchOptions{Revision: from})
+	for o.Revision <= from {
+		o = r.update(c, o, ConfigMap("a", "x", "1", nil))
+	}
 	w.expect(fmt.Sprintf("MODIFIED a/x@%d", o.Revision))
+	w.quiet()
 }
 
 func testTTL(r *run) {

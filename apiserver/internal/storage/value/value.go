@@ -2,12 +2,14 @@
 // for byte, so that either can serve what the other wrote.
 //
 // Built-in objects are "k8s\x00" and a runtime.Unknown message that holds the
-// object's protobuf; custom resources are JSON and a newline. Either may be
-// encrypted, under a prefix "k8s:enc:".
+// object's protobuf; custom resources are JSON and a newline, and so are
+// CustomResourceDefinitions and APIServices. Any of them may be encrypted,
+// under a prefix "k8s:enc:".
 package value
 
 import (
 	"bytes"
+	stdjson "encoding/json"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -29,8 +31,9 @@ type Transformer interface {
 
 // Codec is the form of one resource's values. It is immutable.
 type Codec struct {
-	r           *scheme.Resource
-	json        bool
+	r *scheme.Resource
+	// json objects are JSON here and in etcd; text ones in etcd only.
+	json, text  bool
 	typeMeta    []byte // field 1 of runtime.Unknown, with its tag
 	transformer Transformer
 }
@@ -48,7 +51,9 @@ func NewCodec(r *scheme.Resource, t Transformer) *Codec {
 	meta = protowire.AppendTag(meta, 2, protowire.BytesType)
 	meta = protowire.AppendString(meta, r.Kind)
 	head := protowire.AppendTag(nil, 1, protowire.BytesType)
-	return &Codec{r: r, json: index.IsJSON(r), typeMeta: protowire.AppendBytes(head, meta), transformer: t}
+	c := &Codec{r: r, json: index.IsJSON(r), typeMeta: protowire.AppendBytes(head, meta), transformer: t}
+	c.text = !c.json && (r.Group == "apiextensions.k8s.io" || r.Group == "apiregistration.k8s.io")
+	return c
 }
 
 func groupVersion(group, version string) string {
@@ -57,26 +62,38 @@ func groupVersion(group, version string) string {
 
 // Seal makes the stored value of an object's bytes.
 func (c *Codec) Seal(raw []byte, path string) ([]byte, error) {
-	v := c.plain(raw)
+	v, err := c.plain(raw)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", path, err)
+	}
 	if c.transformer == nil {
 		return v, nil
 	}
-	v, err := c.transformer.ToStorage(v, path)
+	v, err = c.transformer.ToStorage(v, path)
 	if err != nil {
 		return nil, fmt.Errorf("encrypt %s: %w", path, err)
 	}
 	return v, nil
 }
 
-func (c *Codec) plain(raw []byte) []byte {
+func (c *Codec) plain(raw []byte) ([]byte, error) {
+	if c.text {
+		o := c.r.New().(scheme.Object)
+		if err := o.Unmarshal(raw); err != nil {
+			return nil, err
+		}
+		o.GetObjectKind().SetGroupVersionKind(c.r.GroupVersionKind())
+		v, err := stdjson.Marshal(o)
+		return append(v, '\n'), err
+	}
 	if c.json {
 		if n := len(raw); n > 0 && raw[n-1] == '\n' {
-			return raw
+			return raw, nil
 		}
 		v := make([]byte, len(raw)+1)
 		copy(v, raw)
 		v[len(raw)] = '\n'
-		return v
+		return v, nil
 	}
 	n := len(magic) + len(c.typeMeta) + 1 + protowire.SizeBytes(len(raw)) + len(trailer)
 	v := make([]byte, 0, n)
@@ -84,7 +101,7 @@ func (c *Codec) plain(raw []byte) []byte {
 	v = append(v, c.typeMeta...)
 	v = protowire.AppendTag(v, 2, protowire.BytesType)
 	v = protowire.AppendBytes(v, raw)
-	return append(v, trailer...)
+	return append(v, trailer...), nil
 }
 
 // Open takes the object's bytes out of a stored value; they alias it where
@@ -100,7 +117,7 @@ func (c *Codec) Open(v []byte, path string) (raw []byte, stale bool, err error) 
 	if bytes.HasPrefix(v, magic) {
 		raw, err = c.envelope(v[len(magic):])
 	} else {
-		raw, err = c.text(v)
+		raw, err = c.fromText(v)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("decode %s: %w", path, err)
@@ -174,9 +191,9 @@ func typeMeta(b []byte) (schema.GroupVersionKind, error) {
 	return schema.FromAPIVersionAndKind(s[0], s[1]), nil
 }
 
-// text opens a JSON value. Kubernetes stores built-in objects as JSON too
+// fromText opens a JSON value. Kubernetes stores built-in objects as JSON too
 // when it is told to (--storage-media-type).
-func (c *Codec) text(v []byte) ([]byte, error) {
+func (c *Codec) fromText(v []byte) ([]byte, error) {
 	v = bytes.TrimSuffix(v, []byte("\n"))
 	if len(v) == 0 || v[0] != '{' {
 		return nil, fmt.Errorf("neither protobuf nor JSON")
