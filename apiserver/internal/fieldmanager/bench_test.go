@@ -105,3 +105,19 @@ func BenchmarkFirstUse(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkApply(b *testing.B) {
+	m, pod := podManager(b)
+	now := time.Now()
+	patch := []byte(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-5d9f8c7b6-abcde","labels":{"x":"y"}},"spec":{"containers":[{"name":"web","image":"nginx:1.28"}]}}`)
+	if err := m.Create(pod, "bench", now); err != nil {
+		b.Fatal(err)
+	}
+	pod.UID = "u"
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := m.Apply(pod, patch, "m", true, "", now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
