@@ -135,7 +135,9 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		Fail(w, r, err)
 		return
 	}
-	request.Warn(r.Context(), t.At.Deprecated)
+	if allows(&t, req.Verb) || req.Verb == "watch" {
+		request.Warn(r.Context(), t.At.Deprecated)
+	}
 	if connects(&req.Info) {
 		if !allows(&t, connectVerb(r.Method)) {
 			MethodNotAllowed(w, r)
