@@ -202,7 +202,7 @@ func boundObject(ctx context.Context, o *objects, r *scheme.Resource, namespace 
 		return nil, err
 	}
 	if ref.UID != "" && ref.UID != obj.GetUID() {
-		return nil, apierrors.NewConflict(r.GroupResource(), ref.Name, errOtherUID(ref.UID))
+		return nil, apierrors.NewConflict(schema.GroupResource{Group: r.Group, Resource: r.Kind}, ref.Name, errOtherUID(ref.UID))
 	}
 	return obj, nil
 }
