@@ -196,6 +196,13 @@ func TestRecordStages(t *testing.T) {
 		t.Error(got)
 	}
 	k.events = nil
+	r.AuthMethod, r.CredentialID = "x509", "X509SHA256=1"
+	_, rec, _ = a.Begin(context.Background(), r, Origin{})
+	if got := k.events[0].Annotations; rec == nil || got["authentication.xebec.dev/method"] != "x509" || got["authentication.xebec.dev/credential-id"] != "X509SHA256=1" {
+		t.Errorf("annotations %v", got)
+	}
+	r.AuthMethod, r.CredentialID = "", ""
+	k.events = nil
 	a.FailedAuthentication(r, Origin{}, "bearer")
 	if len(k.events) != 1 || k.events[0].Stage != ResponseStarted || k.events[0].ResponseStatus.Message != "Authentication failed, attempted: bearer" || k.events[0].User.Username != "" {
 		t.Errorf("%+v", k.events)

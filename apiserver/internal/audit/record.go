@@ -110,8 +110,21 @@ func (rec *Record) stage(s Stage) bool {
 	if slices.Contains(rec.decision.OmitStages, s) {
 		return true
 	}
-	rec.event.Annotations = rec.r.Annotations()
+	rec.event.Annotations = rec.annotations()
 	return rec.auditor.backend.Process(rec.event.clone())
+}
+
+// annotations are the request's, with where the identity comes from: the
+// user's name alone does not tell a certificate from a token.
+func (rec *Record) annotations() map[string]string {
+	out := rec.r.Annotations()
+	if m := rec.r.AuthMethod; m != "" {
+		out["authentication.xebec.dev/method"] = m
+	}
+	if id := rec.r.CredentialID; id != "" {
+		out["authentication.xebec.dev/credential-id"] = id
+	}
+	return out
 }
 
 // WantsRequest and WantsResponse tell whether bodies are recorded at all.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/authn"
 	"xebec.dev/apiserver/internal/authn/cert"
@@ -36,6 +38,8 @@ type Deps struct {
 	AlwaysAllow bool
 	// OnError is told of trouble with files that are read again.
 	OnError func(error)
+	// Metrics, when set, takes the metrics.
+	Metrics prometheus.Registerer
 }
 
 // Result is authentication, and what else comes of its options.
@@ -76,7 +80,8 @@ func Build(o *Options, d Deps) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Authenticator = &authn.Chain{Credentials: append(union, token.Bearer{Tokens: r.Tokens}), Anonymous: b.anonymous()}
+	chain := &authn.Chain{Credentials: append(union, token.Bearer{Tokens: r.Tokens}), Anonymous: b.anonymous()}
+	r.Authenticator = authn.Measure(chain, d.Metrics)
 	return r, nil
 }
 
@@ -184,11 +189,26 @@ func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
 		b.r.Discovery = discovery
 	}
 	verify := func() []serviceaccount.PublicKey { return keys }
-	out := authn.TokenUnion{serviceaccount.NewLegacyVerifier(verify, b.r.Audiences, s.Lookup, deps)}
+	legacy := serviceaccount.NewLegacyVerifier(verify, b.r.Audiences, s.Lookup, deps)
+	used, stale := b.counter("serviceaccount_legacy_tokens_total", "Uses of tokens kept in Secrets."), b.counter("serviceaccount_stale_tokens_total", "Uses of tokens that should have been renewed.")
+	legacy.Used = func(string, string) { used() }
+	out := authn.TokenUnion{legacy}
 	if len(s.Issuers) > 0 {
-		out = append(out, serviceaccount.NewVerifier(s.Issuers, verify, b.r.Audiences, s.Lookup, deps))
+		bound := serviceaccount.NewVerifier(s.Issuers, verify, b.r.Audiences, s.Lookup, deps)
+		bound.Stale = func(string, string) { stale() }
+		out = append(out, bound)
 	}
 	return out, nil
+}
+
+// counter registers a counter and gives what counts.
+func (b *builder) counter(name, help string) func() {
+	if b.Metrics == nil {
+		return func() {}
+	}
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	b.Metrics.MustRegister(c)
+	return c.Inc
 }
 
 func (b *builder) issuer() (*serviceaccount.Issuer, error) {

@@ -73,7 +73,7 @@ func (b *builder) chain(c *configuration) (authz.Union, error) {
 		if err != nil {
 			return nil, fmt.Errorf("authorizer %q: %w", a.Name, err)
 		}
-		out = append(out, z)
+		out = append(out, b.metrics.Part(z, a.Type, a.Name))
 	}
 	return out, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"xebec.dev/api/scheme"
@@ -99,6 +100,8 @@ type Deps struct {
 	Scheme *scheme.Scheme
 	// OnError is told of trouble with files that are read again.
 	OnError func(error)
+	// Metrics, when set, takes the metrics.
+	Metrics prometheus.Registerer
 }
 
 // Result is the authorizer and the part of it that other things need.
@@ -125,7 +128,7 @@ func Build(o *Options, d Deps) (*Result, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	b := &builder{Deps: d, rules: rbac.New(d.Reader, d.Scheme)}
+	b := &builder{Deps: d, rules: rbac.New(d.Reader, d.Scheme), metrics: authz.NewMetrics(d.Metrics)}
 	if d.OnError == nil {
 		b.OnError = func(error) {}
 	}
@@ -134,7 +137,7 @@ func Build(o *Options, d Deps) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &Result{z, b.rules}, nil
+		return &Result{b.metrics.Whole(z), b.rules}, nil
 	}
 	chain := authz.Union{authz.Masters{}}
 	for _, m := range o.Modes {
@@ -142,14 +145,15 @@ func Build(o *Options, d Deps) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		chain = append(chain, z)
+		chain = append(chain, b.metrics.Part(z, m, strings.ToLower(m)))
 	}
-	return &Result{chain, b.rules}, nil
+	return &Result{b.metrics.Whole(chain), b.rules}, nil
 }
 
 type builder struct {
 	Deps
-	rules *rbac.Authorizer
+	rules   *rbac.Authorizer
+	metrics *authz.Metrics
 }
 
 func (b *builder) mode(m string, o *Options) (authz.Authorizer, error) {

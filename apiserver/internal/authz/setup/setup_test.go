@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"xebec.dev/apiserver/internal/authz"
@@ -225,5 +226,40 @@ func TestConfigErrors(t *testing.T) {
 	}
 	if _, errs := compile([]matchCondition{{"request.usr == ''"}, {"request.user"}, {"1 +"}}, nil); len(errs) != 3 {
 		t.Errorf("%v", errs)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	d := deps()
+	r := prometheus.NewRegistry()
+	d.Metrics = r
+	z, err := Build(parse(t, "--authorization-mode=RBAC,AlwaysAllow"), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask(z, "u")
+	ask(z, "u", "system:masters")
+	if rules, err := z.RulesFor(context.Background(), &request.User{Name: "u"}, "n"); err != nil || len(rules.Resource) != 1 {
+		t.Errorf("%v %v", rules, err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if m.Counter != nil {
+				got[f.GetName()+fmt.Sprint(m.Label)] += m.Counter.GetValue()
+			}
+		}
+	}
+	for k, v := range got {
+		if strings.HasPrefix(k, "authorization_attempts_total") && v != 2 || strings.Contains(k, "AlwaysAllow") && strings.Contains(k, `"allowed"`) && v != 1 {
+			t.Errorf("%s %v", k, v)
+		}
+	}
+	if len(got) != 5 {
+		t.Errorf("%v", got)
 	}
 }
