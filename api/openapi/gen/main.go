@@ -32,6 +32,7 @@ const scratch = "_scratch"
 var roots = []string{
 	"k8s.io/api/...",
 	"k8s.io/apimachinery/pkg/...",
+	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1",
 	"xebec.dev/api/...",
 }
 
@@ -117,8 +118,8 @@ func program(packages []string) []byte {
 	b.WriteString("package main\n\nimport (\n\t\"os\"\n\n\t\"xebec.dev/api/openapi/gen/dump\"\n\tdefs \"xebec.dev/api/openapi/gen/" + scratch + "/defs\"\n")
 	var registered []string
 	for i, p := range packages {
-		if !strings.HasPrefix(p, "k8s.io/api/") && !strings.HasPrefix(p, "xebec.dev/api/") {
-			continue
+		if strings.HasPrefix(p, "k8s.io/apimachinery/") {
+			continue // has no kinds of its own
 		}
 		name := fmt.Sprintf("p%d", i)
 		fmt.Fprintf(&b, "\t%s %q\n", name, p)
