@@ -4,6 +4,7 @@
 package embedded
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/url"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
 	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
+	"go.etcd.io/raft/v3/raftpb"
 	"go.uber.org/zap"
 
 	"xebec.dev/apiserver/internal/storage/etcd"
@@ -51,6 +54,9 @@ func Start(dir string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start etcd in %s: %w", dir, err)
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go elect(ctx, e.Server)
 	select {
 	case <-e.Server.ReadyNotify():
 	case err := <-e.Err():
@@ -61,6 +67,23 @@ func Start(dir string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("start etcd in %s: not ready after a minute", dir)
 	}
 	return &Server{etcd: e, Endpoint: endpoint.String()}, nil
+}
+
+// elect makes the only member the leader at once, instead of after an election
+// timeout: it gets the message by which a leader hands over to another. Until
+// the member has read its own membership it ignores that.
+func elect(ctx context.Context, s *etcdserver.EtcdServer) {
+	id := uint64(s.MemberID())
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for s.Leader() == 0 {
+		s.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: &id, From: &id})
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // address picks where to listen.
@@ -94,9 +117,6 @@ func config(dir string, endpoint *url.URL, o Options) *embed.Config {
 	// A single member has no peers. The address is only a name in its
 	// membership and must stay the same over restarts.
 	c.ListenPeerUrls = nil
-	// An election with oneself: a few short ticks instead of a second.
-	c.TickMs, c.ElectionMs = 10, 50
-	c.PreVote = false
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
 	c.EnableGRPCGateway = false
 	// No peer will ever need to catch up from the log in memory.

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	stdjson "encoding/json"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -213,7 +214,7 @@ func (c *Codec) fromText(v []byte) ([]byte, error) {
 	})
 }
 
-// convert decodes an object of any served version and encodes it in the
+// convert decodes an object of any known version and encodes it in the
 // storage version: it was stored before that version was chosen.
 func (c *Codec) convert(gvk schema.GroupVersionKind, decode func(into any) error) ([]byte, error) {
 	if gvk == c.r.GroupVersionKind() {
@@ -223,7 +224,7 @@ func (c *Codec) convert(gvk schema.GroupVersionKind, decode func(into any) error
 		}
 		return marshal(o)
 	}
-	for _, v := range c.r.Served {
+	for _, v := range slices.Concat(c.r.Served, c.r.Stored) {
 		kind := v.Kind
 		if kind == "" {
 			kind = c.r.Kind
