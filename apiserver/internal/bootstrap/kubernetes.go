@@ -117,8 +117,8 @@ func (c *Cluster) Endpoints(ctx context.Context) error {
 
 func (c *Cluster) renew(ctx context.Context) error {
 	name := c.Address.String()
-	e := corev1.Endpoints{Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: name}}}}} //nolint:staticcheck // the stored form
-	e.Generation = time.Now().Unix()                                                                           // each renewal must differ, or it would be no write
+	e := corev1.Endpoints{Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: name}}}}}
+	e.Generation = time.Now().Unix() // each renewal must differ, or it would be no write
 	raw, err := e.Marshal()
 	if err != nil {
 		return err
@@ -173,14 +173,14 @@ func (c *Cluster) publish(ctx context.Context, living []string) error {
 		addresses = append(addresses, corev1.EndpointAddress{IP: ip})
 	}
 	subsets := []corev1.EndpointSubset{{Addresses: addresses, Ports: []corev1.EndpointPort{{Name: "https", Port: c.Port, Protocol: corev1.ProtocolTCP}}}}
-	e := &corev1.Endpoints{ //nolint:staticcheck // clients still read it
+	e := &corev1.Endpoints{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: metav1.NamespaceDefault, Name: serviceName,
 			Labels: map[string]string{discoveryv1.LabelSkipMirror: "true"},
 		},
 		Subsets: subsets,
 	}
-	err := c.Ensure(ctx, "", "v1", "endpoints", e, func(have scheme.Object) { have.(*corev1.Endpoints).Subsets = subsets }) //nolint:staticcheck // see above
+	err := c.Ensure(ctx, "", "v1", "endpoints", e, func(have scheme.Object) { have.(*corev1.Endpoints).Subsets = subsets })
 	if err != nil {
 		return err
 	}

@@ -185,8 +185,8 @@ func setPropagationFinalizers(res *scheme.Resource, obj scheme.Object, o *metav1
 }
 
 func wantsFinalizers(res *scheme.Resource, obj scheme.Object, o *metav1.DeleteOptions) (orphan, foreground bool) {
-	if o.OrphanDependents != nil { //nolint:staticcheck // old clients still send it
-		return *o.OrphanDependents, false //nolint:staticcheck // see above
+	if o.OrphanDependents != nil {
+		return *o.OrphanDependents, false
 	}
 	if o.PropagationPolicy != nil {
 		return *o.PropagationPolicy == metav1.DeletePropagationOrphan, *o.PropagationPolicy == metav1.DeletePropagationForeground

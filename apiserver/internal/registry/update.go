@@ -50,9 +50,7 @@ type updating struct {
 	strategy *scheme.UpdateStrategy
 	change   change
 	options  *metav1.UpdateOptions
-	// attrOptions is what admission sees: UpdateOptions or PatchOptions.
-	attrOptions any
-	dryRun      bool
+	dryRun   bool
 	// mayCreate is true for PUT of kinds that allow it and for apply.
 	mayCreate bool
 	// given is true for PUT, whose object carries its own preconditions.
