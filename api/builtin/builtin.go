@@ -3,6 +3,7 @@ package builtin
 
 import (
 	"xebec.dev/api/admissionregistration"
+	"xebec.dev/api/apiextensions"
 	"xebec.dev/api/apps"
 	"xebec.dev/api/authentication"
 	"xebec.dev/api/authorization"
@@ -44,5 +45,6 @@ func Scheme() *scheme.Scheme {
 		discovery.Resources(),
 		resource.Resources(),
 		flowcontrol.Resources(),
+		apiextensions.Resources(),
 	)
 }

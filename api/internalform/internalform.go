@@ -88,6 +88,10 @@ func write(b *bytes.Buffer, v reflect.Value) error {
 // otherOrder has the types whose fields come in another order than the API
 // type declares them.
 var otherOrder = map[string]string{
+	"v1.JSONSchemaProps": `ID Schema Ref Description Type Nullable Format Title Default Maximum ExclusiveMaximum Minimum ExclusiveMinimum
+		MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Enum MaxProperties MinProperties Required Items AllOf OneOf
+		AnyOf Not Properties AdditionalProperties PatternProperties Dependencies AdditionalItems Definitions ExternalDocs Example
+		XPreserveUnknownFields XEmbeddedResource XIntOrString XListMapKeys XListType XMapType XValidations`,
 	"v1.VolumeSource": `HostPath EmptyDir GCEPersistentDisk AWSElasticBlockStore GitRepo Secret NFS ISCSI Glusterfs
 		PersistentVolumeClaim RBD Quobyte FlexVolume Cinder CephFS Flocker DownwardAPI FC AzureFile ConfigMap
 		VsphereVolume AzureDisk PhotonPersistentDisk Projected PortworxVolume ScaleIO StorageOS CSI Ephemeral Image`,

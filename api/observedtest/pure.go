@@ -23,6 +23,8 @@ type Options struct {
 	Ignore []string
 	// Skip are case ids that a pure replay can't decide, with the reason.
 	Skip map[string]string
+	// Settle does to a created object what controllers do at once.
+	Settle func(obj runtime.Object)
 }
 
 // Run replays, without a server, the single creates of the files: decode,

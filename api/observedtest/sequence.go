@@ -266,6 +266,11 @@ func (m *memory) create(r scheme.Served, obj runtime.Object, step *Step) *answer
 	obj = stored(r, obj)
 	m.objects[m.key(r, meta.GetName())] = obj
 	a.body = shown(r, obj)
+	if m.options.Settle != nil {
+		settled := obj.DeepCopyObject()
+		m.options.Settle(settled)
+		m.objects[m.key(r, meta.GetName())] = settled
+	}
 	return a
 }
 
@@ -366,15 +371,15 @@ func (m *memory) list(r scheme.Served) *answer {
 }
 
 func asTable(r scheme.Served, objects ...runtime.Object) any {
-	columns := r.Columns
+	columns, rows := r.Columns, []any{}
 	if columns == nil {
+		rows = nil // as Kubernetes' plain tables are without objects
 		doc := metav1.ObjectMeta{}.SwaggerDoc()
 		columns = []metav1.TableColumnDefinition{
 			{Name: "Name", Type: "string", Format: "name", Description: doc["name"]},
 			{Name: "Created At", Type: "date", Description: doc["creationTimestamp"]},
 		}
 	}
-	rows := []any{}
 	for _, obj := range objects {
 		meta := obj.(metav1.Object)
 		cells := []any{meta.GetName(), meta.GetCreationTimestamp().UTC().Format(time.RFC3339)}

@@ -42,6 +42,12 @@ type Resource struct {
 	// Served lists every version the resource is offered at, preferred first.
 	// Empty means the storage version alone, on by default.
 	Served []Version
+	// Stored lists versions that objects may be found stored at and that are
+	// not served any more; only New and Decode count.
+	Stored []Version
+	// HashVersion is the version that the storageVersionHash of discovery
+	// stands for, when clients know another than Version from Kubernetes.
+	HashVersion string
 
 	// StoragePrefix is the path below the etcd prefix: "pods",
 	// "services/specs". A key is PREFIX/StoragePrefix/[NAMESPACE/]NAME.

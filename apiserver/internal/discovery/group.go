@@ -121,7 +121,9 @@ func resource(r *scheme.Resource, v scheme.Version) Resource {
 		out.Verbs = scheme.StandardVerbs
 	}
 	if r.StoragePrefix != "" {
-		out.StorageHash = StorageHash(r.GroupVersionKind())
+		gvk := r.GroupVersionKind()
+		gvk.Version = cmp.Or(r.HashVersion, gvk.Version)
+		out.StorageHash = StorageHash(gvk)
 	}
 	for i := range r.Subresources {
 		out.Subresources = append(out.Subresources, subresource(&r.Subresources[i], out.Kind, v))

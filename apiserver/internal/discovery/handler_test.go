@@ -21,7 +21,7 @@ import (
 )
 
 // absent are groups served by Kubernetes whose types may not be in the table.
-var absent = []string{"apiextensions.k8s.io", "apiregistration.k8s.io"}
+var absent = []string{"apiregistration.k8s.io"}
 
 func handler() *Handler {
 	h := NewHandler("127.0.0.1:6443")

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
@@ -34,7 +35,7 @@ func TestBytesOfBuiltins(t *testing.T) {
 	codec := protobuf.NewSerializer(s, s)
 	n := 0
 	for _, r := range builtin.Scheme().Resources() {
-		if r.StoragePrefix == "" {
+		if r.StoragePrefix == "" || r.Group == "apiextensions.k8s.io" || r.Group == "apiregistration.k8s.io" {
 			continue
 		}
 		o := sample(r)
@@ -87,6 +88,21 @@ func TestJSONOfBuiltin(t *testing.T) {
 	var m corev1.ConfigMap
 	if err := m.Unmarshal(raw); err != nil || m.Name != "n" || m.Data["k"] != "v" {
 		t.Fatalf("%+v, %v", m, err)
+	}
+}
+
+// Kubernetes stores definitions at a version that it does not serve.
+func TestStoredOnly(t *testing.T) {
+	c := value.NewCodec(resource(t, "apiextensions.k8s.io", "customresourcedefinitions"), nil)
+	raw, _, err := c.Open([]byte(`{"kind":"CustomResourceDefinition","apiVersion":"apiextensions.k8s.io/v1beta1","metadata":{"name":"n"},`+
+		`"spec":{"group":"g","version":"v1","names":{"plural":"p","kind":"K"},"scope":"Cluster","validation":{"openAPIV3Schema":{"type":"object"}},`+
+		`"versions":[{"name":"v1","served":true,"storage":true}],"preserveUnknownFields":false},"status":{"storedVersions":["v1"]}}`+"\n"), "/registry/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d apiextensionsv1.CustomResourceDefinition
+	if err := d.Unmarshal(raw); err != nil || len(d.Spec.Versions) != 1 || d.Spec.Versions[0].Schema.OpenAPIV3Schema.Type != "object" {
+		t.Fatalf("%+v, %v", d, err)
 	}
 }
 
