@@ -36,6 +36,9 @@ type Options struct {
 	KeyPrefix string
 	Log       *zap.Logger
 
+	// Watchdog is how often the feed is checked while nothing happens: 10 s.
+	Watchdog time.Duration
+
 	limit historyLimit
 }
 
@@ -91,6 +94,9 @@ type mark struct {
 func New(backend kv.Store, resources []*scheme.Resource, o Options) *Store {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
+	}
+	if o.Watchdog == 0 {
+		o.Watchdog = 10 * time.Second
 	}
 	if o.limit == (historyLimit{}) {
 		o.limit = defaultLimit
@@ -231,13 +237,11 @@ func (s *Store) settledReady() {
 	s.ready, s.problem = true, nil
 }
 
-const watchdogEvery = 10 * time.Second
-
 // watchdog ends a feed that has fallen silent although there is something to
 // tell: a connection can hang in a way that only hurts one stream. It also
 // keeps bookmarks and the marks of compaction moving while nothing happens.
 func (s *Store) watchdog(ctx context.Context, restart func()) {
-	tick := time.NewTicker(watchdogEvery)
+	tick := time.NewTicker(s.o.Watchdog)
 	defer tick.Stop()
 	for {
 		select {

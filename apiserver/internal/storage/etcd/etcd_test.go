@@ -1,0 +1,156 @@
+package etcd_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"google.golang.org/grpc"
+
+	"xebec.dev/apiserver/internal/storage/embedded"
+	"xebec.dev/apiserver/internal/storage/etcd"
+	"xebec.dev/apiserver/internal/storage/kv"
+)
+
+func services(t *testing.T) etcd.Services {
+	s, err := embedded.Start(t.TempDir(), embedded.Options{NoSync: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s.Services()
+}
+
+// counting counts leases that are granted.
+type counting struct {
+	pb.LeaseClient
+	granted []int64
+}
+
+func (c *counting) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest, opts ...grpc.CallOption) (*pb.LeaseGrantResponse, error) {
+	c.granted = append(c.granted, r.TTL)
+	return c.LeaseClient.LeaseGrant(ctx, r, opts...)
+}
+
+func TestLeasesAreShared(t *testing.T) {
+	s := services(t)
+	c := &counting{LeaseClient: s.Lease}
+	s.Lease = c
+	store := etcd.Over(s, etcd.Config{})
+	ctx := context.Background()
+	for i := range 2500 {
+		if _, _, err := store.Apply(ctx, []kv.Write{{Key: fmt.Sprintf("events/a/%d", i), Value: []byte("v"), TTL: time.Hour}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(c.granted) != 3 || c.granted[0] != 3660 {
+		t.Errorf("granted %v for 2500 keys", c.granted)
+	}
+	if _, _, err := store.Apply(ctx, []kv.Write{{Key: "events/a/x", Value: []byte("v"), TTL: time.Minute}}); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.granted) != 4 {
+		t.Errorf("a shorter life shares a lease")
+	}
+	// A lease that has gone is replaced.
+	r, err := s.Lease.LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range r.Leases {
+		if _, err := s.Lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: l.ID}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := store.Apply(ctx, []kv.Write{{Key: "events/a/y", Value: []byte("v"), TTL: time.Minute}}); err != nil {
+		t.Errorf("write after the lease is gone: %v", err)
+	}
+}
+
+// ledger is the part of etcd that compaction needs, to run on virtual time.
+type ledger struct {
+	pb.KVClient
+	revision, version int64
+	value             string
+	compacted         []int64
+}
+
+func (l *ledger) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
+	if l.version != r.Compare[0].GetVersion() {
+		return &pb.TxnResponse{Header: &pb.ResponseHeader{Revision: l.revision}, Responses: []*pb.ResponseOp{{Response: &pb.ResponseOp_ResponseRange{
+			ResponseRange: &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Version: l.version, Value: []byte(l.value)}}},
+		}}}}, nil
+	}
+	l.version++
+	l.revision++
+	l.value = string(r.Success[0].GetRequestPut().Value)
+	return &pb.TxnResponse{Succeeded: true, Header: &pb.ResponseHeader{Revision: l.revision}}, nil
+}
+
+func (l *ledger) Compact(ctx context.Context, r *pb.CompactionRequest, opts ...grpc.CallOption) (*pb.CompactionResponse, error) {
+	l.compacted = append(l.compacted, r.Revision)
+	return &pb.CompactionResponse{}, nil
+}
+
+// Two servers compact as one: in each interval to where the last one ended.
+func TestCompaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &ledger{revision: 100}
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 2 {
+			s := etcd.Over(etcd.Services{KV: l}, etcd.Config{})
+			go s.Compact(ctx, 5*time.Minute)
+			time.Sleep(time.Second)
+		}
+		for range 4 {
+			time.Sleep(5 * time.Minute)
+			l.revision += 1000
+		}
+		cancel()
+		synctest.Wait()
+		// After 5, 10, 15 and 20 minutes; the first only notes the revision.
+		if got, want := fmt.Sprint(l.compacted), "[101 1102 2103]"; got != want {
+			t.Errorf("compacted to %s, want %s", got, want)
+		}
+		if l.version != 4 || l.value != "2103" {
+			t.Errorf("clock %d, value %s", l.version, l.value)
+		}
+	})
+}
+
+// The history tells what was before, and ends where it is asked to.
+func TestHistory(t *testing.T) {
+	store := etcd.Over(services(t), etcd.Config{})
+	ctx := context.Background()
+	var revisions []int64
+	for i := range 5 {
+		revision, _, err := store.Apply(ctx, []kv.Write{
+			{Key: "pods/a/x", Value: fmt.Appendf(nil, "%d", i), Compare: kv.Anything},
+			{Key: fmt.Sprintf("nodes/%d", i), Value: []byte("v"), Compare: kv.Anything},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		revisions = append(revisions, revision)
+	}
+	past, err := store.History(ctx, "pods/", revisions[0], revisions[3], 1000)
+	if err != nil || len(past) != 3 {
+		t.Fatalf("%d events, %v", len(past), err)
+	}
+	for i, p := range past {
+		if p.Revision != revisions[i+1] || string(p.Value) != fmt.Sprint(i+1) || p.Before == nil || string(p.Before.Value) != fmt.Sprint(i) {
+			t.Errorf("event %d: %+v", i, p)
+		}
+	}
+	if _, err := store.History(ctx, "pods/", revisions[0], revisions[3], 3); !errors.Is(err, kv.ErrTooLarge) {
+		t.Errorf("too many bytes: %v", err)
+	}
+	if past, err := store.History(ctx, "secrets/", revisions[0], revisions[4], 1000); err != nil || len(past) != 0 {
+		t.Errorf("history of nothing: %v, %v", past, err)
+	}
+}
