@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"xebec.dev/apiserver/internal/audit"
 	authn "xebec.dev/apiserver/internal/authn/setup"
 	authz "xebec.dev/apiserver/internal/authz/setup"
 )
@@ -35,6 +36,7 @@ type Config struct {
 	Etcd  Etcd
 	Authn authn.Options
 	Authz authz.Options
+	Audit audit.Options
 
 	ServiceCIDRs                        []net.IPNet
 	serviceRange                        string
@@ -91,6 +93,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	c.clusterFlags(f)
 	c.Authn.Flags(f)
 	c.Authz.Flags(f)
+	c.Audit.Flags(f)
 	f.StringVar(&c.LogFormat, "logging-format", "text", "Format of the log: text or json.")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "Log verbosity; 4 and above add debug messages.")
 	f.StringSliceVar(&c.FeatureGates, "feature-gates", nil, "Pairs of feature=true|false. Unknown features are accepted, for manifests written for other versions.")

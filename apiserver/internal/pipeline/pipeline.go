@@ -7,6 +7,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/authn"
 	"xebec.dev/apiserver/internal/authz"
 	"xebec.dev/apiserver/internal/request"
@@ -29,6 +30,8 @@ type Options struct {
 	Authorizer    authz.Authorizer
 	Impersonator  Impersonator
 	Flow          Flow
+	// Audit records requests; nil records nothing.
+	Audit *audit.Auditor
 	// Observe is told of each request's end.
 	Observe func(r *request.Request, code int)
 }
@@ -53,12 +56,24 @@ func (p *Pipeline) Begin(ctx context.Context, r *request.Request, c *request.Cre
 	}()
 	id, err := p.o.Authenticator.Authenticate(ctx, c)
 	if err != nil || id == nil {
+		p.o.Audit.FailedAuthentication(r, origin(c))
 		return ctx, done, apierrors.NewUnauthorized("Unauthorized")
 	}
 	r.User, r.AuthMethod, r.CredentialID = id.User, id.Method, id.CredentialID
+	if p.o.Audit != nil {
+		var record *audit.Record
+		if ctx, record, err = p.o.Audit.Begin(ctx, r, origin(c)); err != nil {
+			return ctx, done, err
+		}
+		end := done
+		done = func(code int) { end(code); record.Complete(code, nil) }
+	}
 	if p.o.Impersonator != nil {
 		if err := p.o.Impersonator.Impersonate(ctx, r, c); err != nil {
 			return ctx, done, err
+		}
+		if r.Impersonator != nil {
+			audit.From(ctx).Impersonated(&r.User)
 		}
 	}
 	if p.o.Flow != nil {
@@ -72,6 +87,10 @@ func (p *Pipeline) Begin(ctx context.Context, r *request.Request, c *request.Cre
 	return ctx, done, p.Authorize(ctx, &r.User, &r.Info)
 }
 
+func origin(c *request.Credentials) audit.Origin {
+	return audit.Origin{URI: c.URI, SourceIPs: audit.SourceIPs(c.Header, c.Remote)}
+}
+
 func codeOf(err error) int {
 	if s, ok := err.(apierrors.APIStatus); ok {
 		return int(s.Status().Code)
@@ -83,8 +102,12 @@ func codeOf(err error) int {
 func (p *Pipeline) Authorize(ctx context.Context, u *request.User, i *request.Info) error {
 	decision, reason, err := p.o.Authorizer.Authorize(ctx, u, i)
 	if decision == authz.Allow {
+		request.Annotate(ctx, "authorization.k8s.io/decision", "allow")
+		request.Annotate(ctx, "authorization.k8s.io/reason", reason)
 		return nil
 	}
+	request.Annotate(ctx, "authorization.k8s.io/decision", "forbid")
+	request.Annotate(ctx, "authorization.k8s.io/reason", reason)
 	if err != nil && reason == "" {
 		reason = err.Error()
 	}

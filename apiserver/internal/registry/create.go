@@ -14,11 +14,21 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/storage"
 )
 
 // Create stores a new object. obj is decoded and defaulted; it is changed.
 func (r *Registry) Create(ctx context.Context, t Target, obj scheme.Object, o *metav1.CreateOptions) (*Result, error) {
+	audit.From(ctx).RequestObject(obj)
+	res, err := r.create(ctx, t, obj, o)
+	if err == nil {
+		auditResult(ctx, &t, res)
+	}
+	return res, err
+}
+
+func (r *Registry) create(ctx context.Context, t Target, obj scheme.Object, o *metav1.CreateOptions) (*Result, error) {
 	if err := matchNamespace(&t, obj); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
 )
@@ -173,6 +174,21 @@ func (r *Registry) attributes(ctx context.Context, op admission.Operation, t Tar
 		a.User = &request.User{}
 	}
 	return a
+}
+
+// auditResult records the object of a write, where the policy wants it.
+func auditResult(ctx context.Context, t *Target, res *Result) {
+	record := audit.From(ctx)
+	if !record.WantsResponse() {
+		return
+	}
+	if res.Stored == nil {
+		record.ResponseObject(res.Other)
+		return
+	}
+	if obj, err := Decode(t.Resource, res.Stored); err == nil {
+		record.ResponseObject(obj)
+	}
 }
 
 func warn(ctx context.Context, texts []string) {

@@ -16,6 +16,7 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/fieldmanager"
 	"xebec.dev/apiserver/internal/storage"
 )
@@ -77,7 +78,12 @@ func (r *Registry) Update(ctx context.Context, t Target, obj scheme.Object, o *m
 		mayCreate: t.Subresource == "" && t.Strategy.CreateOnUpdate,
 		change:    func(scheme.Object) (scheme.Object, error) { return obj.DeepCopyObject().(scheme.Object), nil },
 	}
-	return r.update(ctx, u)
+	audit.From(ctx).RequestObject(obj)
+	res, err := r.update(ctx, u)
+	if err == nil {
+		auditResult(ctx, &t, res)
+	}
+	return res, err
 }
 
 func matchName(t *Target, obj metav1.Object) error {
@@ -344,6 +350,15 @@ func (r *Registry) afterDelete(ctx context.Context, res *scheme.Resource, obj sc
 
 // Patch changes an object by one of the four patch types.
 func (r *Registry) Patch(ctx context.Context, t Target, kind types.PatchType, body []byte, o *metav1.PatchOptions) (*Result, error) {
+	audit.From(ctx).RequestPatch(body)
+	res, err := r.patch(ctx, t, kind, body, o)
+	if err == nil {
+		auditResult(ctx, &t, res)
+	}
+	return res, err
+}
+
+func (r *Registry) patch(ctx context.Context, t Target, kind types.PatchType, body []byte, o *metav1.PatchOptions) (*Result, error) {
 	s, err := t.strategy()
 	if err != nil {
 		return nil, err

@@ -54,6 +54,8 @@ type Credentials struct {
 	// Headers lists header names that begin with a prefix, canonical form.
 	Headers func(prefix string) []string
 	Remote  net.Addr
+	// URI of the request as it came, for audit.
+	URI string
 }
 
 // Request is one call on its way through the pipeline.

@@ -274,7 +274,7 @@ func auditID(given string) string {
 }
 
 func credentials(r *http.Request) *request.Credentials {
-	c := &request.Credentials{Header: func(name string) []string { return r.Header.Values(name) }}
+	c := &request.Credentials{Header: func(name string) []string { return r.Header.Values(name) }, URI: r.RequestURI}
 	c.Headers = func(prefix string) []string {
 		var names []string
 		for name := range r.Header {

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/encode"
 	"xebec.dev/apiserver/internal/storage"
 )
@@ -35,6 +36,7 @@ func (x *exchange) watch() error {
 	}
 	defer watcher.Close()
 	x.head(f)
+	audit.From(ctx).Started(http.StatusOK)
 	x.stream(ctx, cancel, f, watcher, o.AllowWatchBookmarks)
 	return nil
 }

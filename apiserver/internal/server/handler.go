@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/authn/impersonation"
 	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	authnsetup "xebec.dev/apiserver/internal/authn/setup"
@@ -39,12 +40,12 @@ import (
 
 // handler wires the pipeline behind both front doors.
 func (s *Server) handler() (http.Handler, error) {
-	permissions, err := authzsetup.Build(&s.cfg.Authz, authzsetup.Deps{Reader: s.store, Scheme: s.scheme, OnError: s.troubled("authorization")})
+	permissions, err := authzsetup.Build(&s.cfg.Authz, authzsetup.Deps{Reader: s.store, Scheme: s.scheme, OnError: s.troubled("authorization"), Metrics: s.metrics.Registerer()})
 	if err != nil {
 		return nil, err
 	}
 	auth, err := authnsetup.Build(&s.cfg.Authn, authnsetup.Deps{
-		Reader: s.store, Scheme: s.scheme, Fresh: s.fresh, ExternalHost: s.address(),
+		Reader: s.store, Scheme: s.scheme, Fresh: s.fresh, ExternalHost: s.address(), Metrics: s.metrics.Registerer(),
 		AlwaysAllow: slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeAlwaysAllow), OnError: s.troubled("authentication"),
 	})
 	if err != nil {
@@ -60,7 +61,13 @@ func (s *Server) handler() (http.Handler, error) {
 		return nil, err
 	}
 	limits := flow.New(s.cfg.MaxInFlight, s.cfg.MaxMutating, s.metrics.InFlight)
+	auditor, records, err := audit.Build(&s.cfg.Audit, s.troubled("audit"))
+	if err != nil {
+		return nil, err
+	}
+	s.records = records
 	s.pipeline = pipeline.New(pipeline.Options{
+		Audit:         auditor,
 		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}

@@ -19,6 +19,7 @@ import (
 
 	"xebec.dev/api/builtin"
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/config"
@@ -58,6 +59,7 @@ type Server struct {
 	openapi   *openapi.Handler
 	accounts  *serviceaccount.Discovery
 	rpc       *rpc.Server
+	records   audit.Backend // nil without an audit policy
 	services  *serviceip.Hook
 	orphans   map[string]bool // addresses unowned at the last repair
 	grpc      *listener
@@ -232,6 +234,9 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return ignoreCanceled(s.store.Run(background)) })
 	g.Go(func() error { return ignoreCanceled(s.etcd.Compact(background, s.cfg.Etcd.CompactionInterval)) })
 	g.Go(func() error { return ignoreCanceled(s.start(background)) })
+	if s.records != nil {
+		g.Go(func() error { return ignoreCanceled(s.records.Run(background)) })
+	}
 	g.Go(func() error { return s.rpc.Serve(s.grpc) })
 	g.Go(func() error {
 		if err := s.http.Serve(tls.NewListener(l, s.http.TLSConfig)); !errors.Is(err, http.ErrServerClosed) {
