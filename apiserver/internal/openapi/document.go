@@ -89,11 +89,14 @@ func unzip(data []byte) ([]byte, error) {
 }
 
 // v3Of makes the document of paths that list gives.
-func v3Of(release string, identity any, list func(m *models) []pathItem) *document {
+func v3Of(release string, identity any, custom []CustomKind, list func(m *models) []pathItem) *document {
 	return &document{
-		etag: etag("v3", release, identity),
+		etag: etag("v3", release, identity, custom),
 		build: func() ([]byte, error) {
-			m := newModels()
+			m, err := newModels(custom)
+			if err != nil {
+				return nil, err
+			}
 			return json.Marshal(v3Document(m, release, list(m)))
 		},
 		protobuf: v3Protobuf,
@@ -110,14 +113,14 @@ func etag(parts ...any) string {
 }
 
 // documents are the documents of a list of groups, by path below /openapi/v3.
-func documents(release string, groups []discovery.Group) (v3 map[string]*document, v2 *document) {
+func documents(release string, groups []discovery.Group, custom []CustomKind) (v3 map[string]*document, v2 *document) {
 	v3 = map[string]*document{}
 	for path, item := range general() {
-		v3[path] = v3Of(release, path, func(*models) []pathItem { return []pathItem{item} })
+		v3[path] = v3Of(release, path, nil, func(*models) []pathItem { return []pathItem{item} })
 	}
 	for _, g := range groups {
 		if g.Name != "" {
-			v3["apis/"+g.Name] = v3Of(release, g.Name, func(*models) []pathItem { return []pathItem{groupPath(g.Name)} })
+			v3["apis/"+g.Name] = v3Of(release, g.Name, nil, func(*models) []pathItem { return []pathItem{groupPath(g.Name)} })
 		}
 		for _, v := range g.Versions {
 			gv := schema.GroupVersion{Group: g.Name, Version: v.Name}
@@ -125,13 +128,25 @@ func documents(release string, groups []discovery.Group) (v3 map[string]*documen
 			if g.Name == "" {
 				path = "api/" + v.Name
 			}
-			v3[path] = v3Of(release, []any{gv, v.Resources}, func(m *models) []pathItem { return newVersion(m, gv).paths(v.Resources) })
+			own := of(gv, custom)
+			v3[path] = v3Of(release, []any{gv, v.Resources}, own, func(m *models) []pathItem { return newVersion(m, gv).paths(v.Resources) })
 		}
 	}
-	return v3, v2Of(release, groups)
+	return v3, v2Of(release, groups, custom)
 }
 
-func v2Of(release string, groups []discovery.Group) *document {
+// of are the custom kinds of one version.
+func of(gv schema.GroupVersion, custom []CustomKind) []CustomKind {
+	var out []CustomKind
+	for _, k := range custom {
+		if k.Kind.GroupVersion() == gv {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+func v2Of(release string, groups []discovery.Group, custom []CustomKind) *document {
 	list := func(m *models) []pathItem {
 		var items []pathItem
 		for _, item := range general() {
@@ -148,9 +163,12 @@ func v2Of(release string, groups []discovery.Group) *document {
 		return items
 	}
 	return &document{
-		etag: etag("v2", release, groups),
+		etag: etag("v2", release, groups, custom),
 		build: func() ([]byte, error) {
-			m := newModels()
+			m, err := newModels(custom)
+			if err != nil {
+				return nil, err
+			}
 			return json.Marshal(v2Document(m, release, list(m)))
 		},
 		protobuf: func(doc []byte) ([]byte, error) {

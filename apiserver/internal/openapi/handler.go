@@ -42,11 +42,15 @@ func NewHandler(release string) *Handler {
 	return h
 }
 
-// Set replaces all groups, in order; their kinds must have definitions.
-// Documents are built when they are asked for.
-func (h *Handler) Set(groups []discovery.Group) {
+// Set replaces all groups, in order. The kinds of their resources are built-in
+// or among the custom ones. Documents are built when they are asked for, those
+// that have not changed only once.
+func (h *Handler) Set(groups []discovery.Group, custom ...CustomKind) {
 	s := &state{}
-	s.v3, s.v2 = documents(h.release, groups)
+	s.v3, s.v2 = documents(h.release, groups, custom)
+	if was := h.current.Load(); was != nil {
+		s.keep(was)
+	}
 	type entry struct {
 		ServerRelativeURL string `json:"serverRelativeURL"`
 	}
@@ -59,6 +63,18 @@ func (h *Handler) Set(groups []discovery.Group) {
 	s.index, _ = json.Marshal(index) // plain strings
 	s.etag = etag("index", index)
 	h.current.Store(s)
+}
+
+// keep takes over the documents that are the same as before.
+func (s *state) keep(was *state) {
+	for path, d := range s.v3 {
+		if old := was.v3[path]; old != nil && old.etag == d.etag {
+			s.v3[path] = old
+		}
+	}
+	if was.v2 != nil && was.v2.etag == s.v2.etag {
+		s.v2 = was.v2
+	}
 }
 
 func address(path, etag string) string {

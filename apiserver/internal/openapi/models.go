@@ -13,16 +13,37 @@ import (
 type models struct {
 	*definitions.Definitions
 	decoded map[string]map[string]any
+	// customs are the kinds of custom definitions, names the reverse.
+	customs map[string]schema.GroupVersionKind
+	names   map[schema.GroupVersionKind]string
 }
 
-func newModels() *models {
-	return &models{definitions.Load(), map[string]map[string]any{}}
+func newModels(custom []CustomKind) (*models, error) {
+	m := &models{
+		Definitions: definitions.Load(), decoded: map[string]map[string]any{},
+		customs: map[string]schema.GroupVersionKind{}, names: map[schema.GroupVersionKind]string{},
+	}
+	for i := range custom {
+		if err := m.custom(&custom[i]); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
 }
 
 // name is the definition of a kind, "" when there is none.
 func (m *models) name(gvk schema.GroupVersionKind) string {
+	if n, ok := m.names[gvk]; ok {
+		return n
+	}
 	n, _ := m.Kind(gvk)
 	return n
+}
+
+// isCustom reports whether a definition is of a custom resource.
+func (m *models) isCustom(name string) bool {
+	_, ok := m.customs[name]
+	return ok
 }
 
 // schema decodes a definition. Callers do not change the result.
@@ -75,12 +96,33 @@ func (m *models) used(items []pathItem) []string {
 			}
 		}
 	}
-	return m.Closure(roots...)
+	customs := []string{}
+	for _, name := range roots {
+		if m.isCustom(name) {
+			customs = append(customs, name)
+		}
+	}
+	if len(customs) == 0 {
+		return m.Closure(roots...)
+	}
+	roots = slices.DeleteFunc(roots, m.isCustom)
+	// Lists name their items, and all name one of these.
+	for name := range m.customs {
+		if !slices.Contains(customs, name) {
+			customs = append(customs, name)
+		}
+	}
+	all := append(m.Closure(append(roots, objectMetaModel, listMetaModel)...), customs...)
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // kinds is a definition's extension that names its kinds.
 func (m *models) kinds(name string) []any {
 	var out []any
+	if gvk, ok := m.customs[name]; ok {
+		return []any{kindMap(gvk)}
+	}
 	for _, gvk := range m.KindsOf(name) {
 		out = append(out, kindMap(gvk))
 	}

@@ -54,6 +54,22 @@ func (r *resourcePaths) kind() schema.GroupVersionKind {
 	return k
 }
 
+// custom resources have no protobuf and no strategic merge patch.
+func (r *resourcePaths) custom() bool { return r.models.isCustom(r.models.name(r.kind())) }
+
+func (r *resourcePaths) object(model string) *content {
+	return &content{model: model, media: r.media(objectMedia)}
+}
+
+func (r *resourcePaths) media(list []string) []string {
+	if !r.custom() {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(m string) bool {
+		return strings.Contains(m, "protobuf") || strings.Contains(m, "strategic") || strings.Contains(m, ";stream")
+	})
+}
+
 func (r *resourcePaths) can(verb string) bool { return slices.Contains(r.Verbs, verb) }
 
 // scope stands in operation ids of namespaced resources.
@@ -114,7 +130,7 @@ func (r *resourcePaths) collectionOperations() []operation {
 		o.id = "delete" + r.words + "Collection" + r.scope() + r.Kind
 		o.parameters = merge(r.where(), r.models.parameters(deleteOptions), r.models.parameters(meta+"ListOptions", "watch", "allowWatchBookmarks"), pretty)
 		o.body = &content{model: deleteOptions, media: anyMedia}
-		o.responses = answers(ok(object(statusModel)))
+		o.responses = answers(ok(r.object(statusModel)))
 		ops = append(ops, o)
 	}
 	if r.can("list") {
@@ -124,7 +140,7 @@ func (r *resourcePaths) collectionOperations() []operation {
 		o := r.operation("post", "create", "", "post", "create "+article(r.Kind)+r.Kind)
 		o.parameters = merge(r.where(), r.models.parameters(meta+"CreateOptions"), pretty)
 		o.body = &content{model: model, media: anyMedia, required: true}
-		o.responses = answers(ok(object(model)), created(object(model)), accepted(object(model)))
+		o.responses = answers(ok(r.object(model)), created(r.object(model)), accepted(r.object(model)))
 		ops = append(ops, o)
 	}
 	return ops
@@ -145,7 +161,7 @@ func (r *resourcePaths) list(after, scope string) operation {
 	if r.can("watch") {
 		media = listMedia
 	}
-	o.responses = answers(ok(&content{model: r.models.name(listKind), media: media}))
+	o.responses = answers(ok(&content{model: r.models.name(listKind), media: r.media(media)}))
 	return o
 }
 
@@ -158,7 +174,7 @@ func (r *resourcePaths) watchList(scope, after string) operation {
 	if after == "" {
 		o.parameters = merge(o.parameters, r.where())
 	}
-	o.responses = answers(ok(&content{model: watchEventModel, media: listMedia}))
+	o.responses = answers(ok(&content{model: watchEventModel, media: r.media(listMedia)}))
 	return o
 }
 
@@ -166,7 +182,7 @@ func (r *resourcePaths) watch() operation {
 	o := r.operation("get", "watch", "", "watch", "watch changes to an object of kind "+r.Kind+
 		". deprecated: use the 'watch' parameter with a list operation instead, filtered to a single item with the 'fieldSelector' parameter.")
 	o.parameters = merge(r.models.parameters(meta+"ListOptions"), r.where(), r.named(), pretty)
-	o.responses = answers(ok(&content{model: watchEventModel, media: listMedia}))
+	o.responses = answers(ok(&content{model: watchEventModel, media: r.media(listMedia)}))
 	return o
 }
 
@@ -182,9 +198,9 @@ func (r *resourcePaths) itemOperations() []operation {
 		o := r.operation("delete", "delete", "", "delete", "delete "+article(r.Kind)+r.Kind)
 		o.parameters = merge(r.where(), r.named(), r.models.parameters(deleteOptions), pretty)
 		o.body = &content{model: deleteOptions, media: anyMedia}
-		answer := object(statusModel)
+		answer := r.object(statusModel)
 		if r.gv.Group == "" && slices.Contains(returnsObject, r.Plural) {
-			answer = object(model)
+			answer = r.object(model)
 		}
 		o.responses = answers(ok(answer), accepted(answer))
 		ops = append(ops, o)
@@ -192,7 +208,7 @@ func (r *resourcePaths) itemOperations() []operation {
 	if r.can("get") {
 		o := r.operation("get", "read", "", "get", "read the specified "+r.Kind)
 		o.parameters = merge(r.where(), r.named(), pretty)
-		o.responses = answers(ok(object(model)))
+		o.responses = answers(ok(r.object(model)))
 		ops = append(ops, o)
 	}
 	if r.can("patch") {
@@ -206,15 +222,15 @@ func (r *resourcePaths) itemOperations() []operation {
 
 func (r *resourcePaths) patch(o operation, model string) operation {
 	o.parameters = merge(r.where(), r.named(), r.models.parameters(meta+"PatchOptions"), pretty)
-	o.body = &content{model: patchModel, media: patchMedia, required: true}
-	o.responses = answers(ok(object(model)), created(object(model)))
+	o.body = &content{model: patchModel, media: r.media(patchMedia), required: true}
+	o.responses = answers(ok(r.object(model)), created(r.object(model)))
 	return o
 }
 
 func (r *resourcePaths) put(o operation, model string) operation {
 	o.parameters = merge(r.where(), r.named(), r.models.parameters(meta+"UpdateOptions"), pretty)
 	o.body = &content{model: model, media: anyMedia, required: true}
-	o.responses = answers(ok(object(model)), created(object(model)))
+	o.responses = answers(ok(r.object(model)), created(r.object(model)))
 	return o
 }
 

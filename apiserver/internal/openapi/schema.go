@@ -78,11 +78,16 @@ func toV2(s map[string]any) map[string]any {
 	return s
 }
 
-// schemas are definitions in one form, with their kinds.
-func (m *models) schemas(names []string, form func(map[string]any) map[string]any) map[string]any {
+// schemas are definitions in one form, with their kinds; custom ones may have
+// a form of their own.
+func (m *models) schemas(names []string, form, custom func(map[string]any) map[string]any) map[string]any {
 	out := make(map[string]any, len(names))
 	for _, name := range names {
-		s := rewrite(m.schema(name), form)
+		f := form
+		if m.isCustom(name) {
+			f = custom
+		}
+		s := rewrite(m.schema(name), f)
 		if kinds := m.kinds(name); len(kinds) > 0 {
 			s["x-kubernetes-group-version-kind"] = kinds
 		}

@@ -52,7 +52,7 @@ func (r *resourcePaths) subOperation(s *discovery.Subresource, verb, model strin
 	case "get":
 		o := r.subOf(s, "get", "read", "get", "read "+specified)
 		o.parameters = merge(r.where(), r.named(), pretty)
-		o.responses = answers(ok(object(model)))
+		o.responses = answers(ok(r.object(model)))
 		return o, true
 	case "patch":
 		return r.patch(r.subOf(s, "patch", "patch", "patch", "partially update "+specified), model), true
@@ -64,7 +64,7 @@ func (r *resourcePaths) subOperation(s *discovery.Subresource, verb, model strin
 		named[0].description = "name of the " + s.Kind
 		o.parameters = merge(r.where(), named, r.models.parameters(meta+"CreateOptions"), pretty)
 		o.body = &content{model: model, media: anyMedia, required: true}
-		o.responses = answers(ok(object(model)), created(object(model)), accepted(object(model)))
+		o.responses = answers(ok(r.object(model)), created(r.object(model)), accepted(r.object(model)))
 		return o, true
 	}
 	return operation{}, false

@@ -10,7 +10,7 @@ func v2Document(m *models, version string, items []pathItem) map[string]any {
 		"swagger":             "2.0",
 		"info":                map[string]any{"title": "Kubernetes", "version": version},
 		"paths":               paths,
-		"definitions":         m.schemas(m.used(items), toV2),
+		"definitions":         m.schemas(m.used(items), toV2, customToV2),
 		"securityDefinitions": map[string]any{"BearerToken": bearerToken()},
 		"security":            []any{map[string]any{"BearerToken": []any{}}},
 	}

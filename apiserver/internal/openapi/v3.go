@@ -10,7 +10,7 @@ func v3Document(m *models, version string, items []pathItem) map[string]any {
 		"securitySchemes": map[string]any{"BearerToken": bearerToken()},
 	}
 	if names := m.used(items); len(names) > 0 {
-		components["schemas"] = m.schemas(names, toV3)
+		components["schemas"] = m.schemas(names, toV3, toV3)
 	}
 	return map[string]any{
 		"openapi":    "3.0.0",
