@@ -165,7 +165,7 @@ func TestRequestErrors(t *testing.T) {
 		{"sa", authenticationv1.TokenRequest{Spec: ref(bindTo("Node", "nope"))}, `nodes "nope" not found`},
 		{"sa", authenticationv1.TokenRequest{Spec: ref(bindTo("Pod", "other"))}, `cannot bind token for serviceaccount "sa" to pod running with different serviceaccount name.`},
 		{"sa", authenticationv1.TokenRequest{Spec: ref(bindTo("ConfigMap", "x"))}, "cannot bind token to object of type /v1, Kind=ConfigMap"},
-		{"sa", authenticationv1.TokenRequest{Spec: ref(otherUID)}, `Operation cannot be fulfilled on pods "pod": the UID in the bound object reference (x) does not match the UID in record. The object might have been deleted and then recreated`},
+		{"sa", authenticationv1.TokenRequest{Spec: ref(otherUID)}, `Operation cannot be fulfilled on Pod "pod": the UID in the bound object reference (x) does not match the UID in record. The object might have been deleted and then recreated`},
 	} {
 		_, err := w.requests.Request(context.Background(), "ns", c.account, &c.body)
 		if err == nil || err.Error() != c.err {
