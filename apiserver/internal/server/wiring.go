@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"time"
 
@@ -14,11 +13,8 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
-	"xebec.dev/apiserver/internal/admission/defaulttolerationseconds"
-	"xebec.dev/apiserver/internal/admission/namespacelifecycle"
-	"xebec.dev/apiserver/internal/admission/priority"
-	"xebec.dev/apiserver/internal/admission/storageobjectinuse"
-	"xebec.dev/apiserver/internal/admission/taintnodes"
+	admissionsetup "xebec.dev/apiserver/internal/admission/setup"
+	"xebec.dev/apiserver/internal/admission/systemclass"
 	"xebec.dev/apiserver/internal/authz/rbac"
 	authzsetup "xebec.dev/apiserver/internal/authz/setup"
 	"xebec.dev/apiserver/internal/bootstrap"
@@ -39,24 +35,19 @@ func (s *Server) address() string {
 	return net.JoinHostPort(host, strconv.Itoa(s.cfg.SecurePort))
 }
 
-// admission is the chain of plugins in the order Kubernetes runs them.
+// admission is the chain of plugins that the flags ask for.
 func (s *Server) admission(permissions *authzsetup.Result) (*admission.Chain, error) {
 	c := s.cfg
-	all := []admission.Plugin{
-		namespacelifecycle.New(s.store, s.store, s.resource("", "namespaces")),
-		taintnodes.Plugin{},
-		priority.New(s.store, s.resource("scheduling.k8s.io", "priorityclasses")),
-		defaulttolerationseconds.Plugin{NotReady: c.NotReadySeconds, Unreachable: c.UnreachableSeconds},
-		storageobjectinuse.Plugin{},
-		rbac.NewGuard(permissions.Rules, permissions),
-	}
-	var on []admission.Plugin
-	for _, p := range all {
-		if !slices.Contains(c.DisablePlugins, p.Name()) {
-			on = append(on, p)
-		}
-	}
-	return admission.NewChain(on...), nil
+	return admissionsetup.Build(&admissionsetup.Options{
+		Enable: c.EnablePlugins, Disable: c.DisablePlugins, ConfigFile: c.AdmissionConfig,
+		NotReadySeconds: c.NotReadySeconds, UnreachableSeconds: c.UnreachableSeconds,
+	}, admissionsetup.Deps{
+		Reader: s.store, Store: s.store, Authorizer: permissions, Scheme: s.scheme,
+		Create: func(ctx context.Context, r *scheme.Resource, obj scheme.Object) error {
+			return s.maker.CreateObject(ctx, r, obj)
+		},
+		Always: []admission.Plugin{systemclass.Plugin{}, rbac.NewGuard(permissions.Rules, permissions)},
+	})
 }
 
 // resource finds a resource that the table is known to have.
