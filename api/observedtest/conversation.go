@@ -36,6 +36,8 @@ type Step struct {
 	Headers map[string]string `json:"headers"`
 	Body    any               `json:"body"`
 	HasBody bool              `json:"-"`
+	// RawBody is the body's text: the order of its fields shows in answers.
+	RawBody json.RawMessage `json:"-"`
 	Keep    string            `json:"keep"`
 	Wait    float64           `json:"wait"`
 	Events  int               `json:"events"`
@@ -54,7 +56,7 @@ func (s *Step) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &has); err != nil {
 		return err
 	}
-	_, s.HasBody = has["body"]
+	s.RawBody, s.HasBody = has["body"]
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/uuid"
 
@@ -196,6 +197,9 @@ func (x *conversation) fill(s *observedtest.Step) (*observedtest.Step, error) {
 	out.Path = text(s.Path)
 	out.User = text(s.User)
 	out.Body = fillValue(s.Body, text)
+	if s.RawBody != nil {
+		out.RawBody = []byte(text(string(s.RawBody)))
+	}
 	out.Groups = make([]string, len(s.Groups))
 	for i, g := range s.Groups {
 		out.Groups[i] = text(g)
@@ -253,13 +257,9 @@ func (x *conversation) lookup(path string) (string, error) {
 func (x *conversation) request(ctx context.Context, s *observedtest.Step, method string) (*http.Request, error) {
 	var body io.Reader
 	if s.HasBody {
-		text, isString := s.Body.(string)
-		if !isString {
-			b, err := json.Marshal(s.Body)
-			if err != nil {
-				return nil, err
-			}
-			text = string(b)
+		text, err := bodyText(s)
+		if err != nil {
+			return nil, err
 		}
 		body = strings.NewReader(text)
 	}
@@ -294,6 +294,43 @@ func (x *conversation) request(ctx context.Context, s *observedtest.Step, method
 		req.Header.Set(k, v)
 	}
 	return req, nil
+}
+
+// bodyText is the body as the recorder sent it: fields in their order, with
+// the spaces that Python puts.
+func bodyText(s *observedtest.Step) (string, error) {
+	if text, ok := s.Body.(string); ok {
+		return text, nil
+	}
+	if s.RawBody == nil {
+		b, err := json.Marshal(s.Body)
+		return string(b), err
+	}
+	var out strings.Builder
+	inString, escaped := false, false
+	for _, c := range string(s.RawBody) {
+		switch {
+		case c > 0x7e:
+			for _, u := range utf16.Encode([]rune{c}) {
+				fmt.Fprintf(&out, "\\u%04x", u)
+			}
+			escaped = false
+			continue
+		case escaped:
+			escaped = false
+		case inString && c == '\\':
+			escaped = true
+		case c == '"':
+			inString = !inString
+		}
+		if inString || c != ' ' {
+			out.WriteRune(c)
+		}
+		if !inString && (c == ',' || c == ':') {
+			out.WriteByte(' ')
+		}
+	}
+	return out.String(), nil
 }
 
 // escape does what the recorder did: percent-encode all but these.

@@ -30,7 +30,7 @@ func (x *exchange) watch() error {
 	}
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.watchTime(o.TimeoutSeconds))
 	defer cancel()
-	watcher, err := x.Registry.Watch(ctx, x.t, o)
+	watcher, err := x.Registry.Watch(x.r.Context(), x.t, o) // waiting for a revision has a limit of its own
 	if err != nil {
 		return x.watchError(f, err)
 	}
