@@ -38,12 +38,12 @@ type Step struct {
 	HasBody bool              `json:"-"`
 	// RawBody is the body's text: the order of its fields shows in answers.
 	RawBody json.RawMessage `json:"-"`
-	Keep    string            `json:"keep"`
-	Wait    float64           `json:"wait"`
-	Events  int               `json:"events"`
-	Seconds float64           `json:"seconds"`
-	Managed bool              `json:"managed"`
-	Ignore  []string          `json:"ignore"`
+	Keep    string          `json:"keep"`
+	Wait    float64         `json:"wait"`
+	Events  int             `json:"events"`
+	Seconds float64         `json:"seconds"`
+	Managed bool            `json:"managed"`
+	Ignore  []string        `json:"ignore"`
 }
 
 // UnmarshalJSON notes whether a body was given: null is one.
