@@ -21,7 +21,8 @@ const (
 )
 
 var csiDriverHooks = scheme.Hooks[storagev1.CSIDriver]{
-	Default: defaultCSIDriver,
+	Default:        defaultCSIDriver,
+	RequireVersion: true,
 	// The generation of a driver counts its changes and starts at 0.
 	PrepareUpdate: func(_ scheme.Context, d, old *storagev1.CSIDriver) {
 		if !apiequality.Semantic.DeepEqual(&d.Spec, &old.Spec) {
