@@ -45,6 +45,7 @@ func ResourcesWith(c Checks) []scheme.Resource {
 			PrepareUpdate:  prepareUpdate,
 			ValidateUpdate: v.validateUpdate,
 			WarnUpdate:     func(d, _ *apiextensionsv1.CustomResourceDefinition) []string { return unknownFormats(d) },
+			RequireVersion: true,
 			ResetFields:    []string{"status"},
 			SpecChanged:    specChanged,
 		}.Erase(),

@@ -4,6 +4,7 @@ package builtin
 import (
 	"xebec.dev/api/admissionregistration"
 	"xebec.dev/api/apiextensions"
+	"xebec.dev/api/apiregistration"
 	"xebec.dev/api/apps"
 	"xebec.dev/api/authentication"
 	"xebec.dev/api/authorization"
@@ -46,5 +47,6 @@ func Scheme() *scheme.Scheme {
 		resource.Resources(),
 		flowcontrol.Resources(),
 		apiextensions.Resources(),
+		apiregistration.Resources(),
 	)
 }

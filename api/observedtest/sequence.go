@@ -234,6 +234,7 @@ func (m *memory) context(step *Step, sub string) scheme.Context {
 func (m *memory) create(r scheme.Served, obj runtime.Object, step *Step) *answer {
 	st := &r.Strategy
 	meta := obj.(metav1.Object)
+	meta.SetNamespace("") // which the server does with kinds of the cluster
 	if r.Namespaced {
 		meta.SetNamespace(replayNamespace)
 	}
