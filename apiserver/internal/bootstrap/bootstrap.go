@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -134,4 +135,18 @@ func policyResource(obj scheme.Object) string {
 		return "roles"
 	}
 	return "rolebindings"
+}
+
+// atOnce is how many objects are written at once at the start.
+const atOnce = 16
+
+// Together does the same with each of many things, some at once; the first
+// error is returned.
+func Together[T any](ctx context.Context, all []T, do func(context.Context, T) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(atOnce)
+	for _, one := range all {
+		g.Go(func() error { return do(ctx, one) })
+	}
+	return g.Wait()
 }

@@ -27,29 +27,26 @@ func (m *Maker) FlowControl(ctx context.Context) error {
 	if err := json.Unmarshal(flowControl, &objects); err != nil {
 		return err
 	}
-	for _, o := range objects.PriorityLevels {
-		if _, err := m.Create(ctx, flowcontrolv1.GroupName, "v1", "prioritylevelconfigurations", o); err != nil {
-			return err
-		}
+	err := Together(ctx, objects.PriorityLevels, func(ctx context.Context, o *flowcontrolv1.PriorityLevelConfiguration) error {
+		_, err := m.Create(ctx, flowcontrolv1.GroupName, "v1", "prioritylevelconfigurations", o)
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	for _, o := range objects.FlowSchemas {
-		level := o.Spec.PriorityLevelConfiguration.Name
-		created, err := m.Create(ctx, flowcontrolv1.GroupName, "v1", "flowschemas", o)
-		if err != nil {
-			return err
-		}
-		if !created {
-			continue
-		}
-		err = m.UpdateStatus(ctx, flowcontrolv1.GroupName, "v1", "flowschemas", "", o.Name, func(obj scheme.Object) {
-			obj.(*flowcontrolv1.FlowSchema).Status.Conditions = []flowcontrolv1.FlowSchemaCondition{{
-				Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, LastTransitionTime: metav1.Now(), Reason: "Found",
-				Message: fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", level),
-			}}
-		})
-		if err != nil {
-			return err
-		}
+	return Together(ctx, objects.FlowSchemas, m.flowSchema)
+}
+
+func (m *Maker) flowSchema(ctx context.Context, o *flowcontrolv1.FlowSchema) error {
+	level := o.Spec.PriorityLevelConfiguration.Name
+	created, err := m.Create(ctx, flowcontrolv1.GroupName, "v1", "flowschemas", o)
+	if err != nil || !created {
+		return err
 	}
-	return nil
+	return m.UpdateStatus(ctx, flowcontrolv1.GroupName, "v1", "flowschemas", "", o.Name, func(obj scheme.Object) {
+		obj.(*flowcontrolv1.FlowSchema).Status.Conditions = []flowcontrolv1.FlowSchemaCondition{{
+			Type: flowcontrolv1.FlowSchemaConditionDangling, Status: flowcontrolv1.ConditionFalse, LastTransitionTime: metav1.Now(), Reason: "Found",
+			Message: fmt.Sprintf("This FlowSchema references the PriorityLevelConfiguration object named %q and it exists", level),
+		}}
+	})
 }

@@ -82,10 +82,10 @@ func (s *Server) handler() (http.Handler, error) {
 	s.maker.Registry = s.registry
 	s.checks()
 	s.discovery = discovery.NewHandler(s.address())
-	groups := discovery.FromScheme(s.scheme, s.served)
-	s.discovery.Set(groups)
+	s.groups = discovery.FromScheme(s.scheme, s.served)
+	s.discovery.Set(s.groups)
 	s.openapi = openapi.NewHandler(version.GitVersion)
-	s.openapi.Set(groups)
+	s.openapi.Set(s.groups)
 	s.rpc = rpc.New(rpc.Options{
 		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Served: s.served,
 		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rpc"),

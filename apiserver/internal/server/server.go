@@ -56,6 +56,7 @@ type Server struct {
 	pipeline  *pipeline.Pipeline
 	registry  *registry.Registry
 	discovery *discovery.Handler
+	groups    []discovery.Group
 	openapi   *openapi.Handler
 	accounts  *serviceaccount.Discovery
 	rpc       *rpc.Server

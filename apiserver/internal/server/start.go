@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"xebec.dev/apiserver/internal/health"
 )
@@ -40,7 +41,7 @@ func (h *hooks) check(name string) health.Check {
 	}}
 }
 
-// step is one step of starting. Steps run in order once the cache is filled.
+// step is one step of starting, once the cache is filled.
 type step struct {
 	name string
 	run  func(ctx context.Context) error
@@ -56,6 +57,7 @@ func (s *Server) steps() []step {
 		{"start-cluster-authentication-info-controller", s.bootstrapAuthenticationInfo},
 		{"priority-and-fairness-config-producer", s.maker.FlowControl},
 		{"start-service-ip-repair-controllers", s.repairServices},
+		{"apiservice-registration-controller", func(ctx context.Context) error { return s.maker.APIServices(ctx, s.groups) }},
 	}
 }
 
@@ -66,14 +68,32 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.hooks.finish("storage-readiness")
-	for _, st := range s.steps() {
+	if err := s.allSteps(ctx); err != nil {
+		return err
+	}
+	s.log.Info("ready", zap.Duration("elapsed", time.Since(began)))
+	return s.keep(ctx)
+}
+
+// allSteps runs the first step, the namespaces, and then the others at once:
+// each waits for the disk many times, and waits that coincide share it.
+func (s *Server) allSteps(ctx context.Context) error {
+	steps := s.steps()
+	one := func(st step) error {
 		if err := s.retry(ctx, st); err != nil {
 			return err
 		}
 		s.hooks.finish(st.name)
+		return nil
 	}
-	s.log.Info("ready", zap.Duration("elapsed", time.Since(began)))
-	return s.keep(ctx)
+	if err := one(steps[0]); err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, st := range steps[1:] {
+		g.Go(func() error { return one(st) })
+	}
+	return g.Wait()
 }
 
 // retry runs a step until it succeeds: etcd may be away, another server may

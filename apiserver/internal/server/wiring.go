@@ -89,12 +89,7 @@ func (s *Server) nodeProxy(chain *admission.Chain) (*nodeproxy.Proxy, error) {
 
 // bootstrapRoles brings the default policy up to date.
 func (s *Server) bootstrapRoles(ctx context.Context) error {
-	for _, want := range policy.Objects() {
-		if err := s.maker.Policy(ctx, want); err != nil {
-			return err
-		}
-	}
-	return nil
+	return bootstrap.Together(ctx, policy.Objects(), s.maker.Policy)
 }
 
 func (s *Server) bootstrapAuthenticationInfo(ctx context.Context) error {
