@@ -10,6 +10,9 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/admission/always"
+	"xebec.dev/apiserver/internal/admission/alwayspullimages"
+	"xebec.dev/apiserver/internal/admission/autoprovision"
 	"xebec.dev/apiserver/internal/admission/certificateapproval"
 	"xebec.dev/apiserver/internal/admission/certificatesigning"
 	"xebec.dev/apiserver/internal/admission/certificatesubject"
@@ -17,10 +20,18 @@ import (
 	"xebec.dev/apiserver/internal/admission/defaultingressclass"
 	"xebec.dev/apiserver/internal/admission/defaultstorageclass"
 	"xebec.dev/apiserver/internal/admission/defaulttolerationseconds"
+	"xebec.dev/apiserver/internal/admission/denyexternalips"
+	"xebec.dev/apiserver/internal/admission/eventratelimit"
+	"xebec.dev/apiserver/internal/admission/extendedresource"
+	"xebec.dev/apiserver/internal/admission/hardantiaffinity"
 	"xebec.dev/apiserver/internal/admission/limitranger"
+	"xebec.dev/apiserver/internal/admission/namespaceexists"
 	"xebec.dev/apiserver/internal/admission/namespacelifecycle"
 	"xebec.dev/apiserver/internal/admission/noderestriction"
+	"xebec.dev/apiserver/internal/admission/ownerreferences"
+	"xebec.dev/apiserver/internal/admission/podnodeselector"
 	"xebec.dev/apiserver/internal/admission/podsecurity"
+	"xebec.dev/apiserver/internal/admission/podtoleration"
 	"xebec.dev/apiserver/internal/admission/podtopology"
 	"xebec.dev/apiserver/internal/admission/priority"
 	"xebec.dev/apiserver/internal/admission/resourcequota"
@@ -63,20 +74,42 @@ func configured(name string, byDefault bool, p func(config []byte) (admission.Pl
 func (b *builder) plugins() []choice {
 	r := b.resource
 	return []choice{
+		off("AlwaysAdmit", func() admission.Plugin { return always.Admit{} }),
+		off("NamespaceAutoProvision", func() admission.Plugin {
+			return &autoprovision.Plugin{Reader: b.Reader, Store: b.Store, Namespaces: r("", "namespaces"), Create: b.Create}
+		}),
 		on("NamespaceLifecycle", func() admission.Plugin { return namespacelifecycle.New(b.Reader, b.Store, r("", "namespaces")) }),
+		off("NamespaceExists", func() admission.Plugin { return namespaceexists.New(b.Reader, b.Store, r("", "namespaces")) }),
+		off("LimitPodHardAntiAffinityTopology", func() admission.Plugin { return hardantiaffinity.Plugin{} }),
 		on("LimitRanger", func() admission.Plugin { return limitranger.New(b.Reader, r("", "limitranges")) }),
 		on("ServiceAccount", func() admission.Plugin { return serviceaccount.New(b.Reader, b.Store, r("", "serviceaccounts")) }),
 		off("NodeRestriction", func() admission.Plugin { return noderestriction.New(b.Reader, b.Store, b.Authorizer, r) }),
 		on("TaintNodesByCondition", func() admission.Plugin { return taintnodes.Plugin{} }),
+		off("AlwaysPullImages", func() admission.Plugin { return alwayspullimages.Plugin{} }),
 		configured("PodSecurity", true, b.podSecurity),
+		configured("PodNodeSelector", false, func(config []byte) (admission.Plugin, error) {
+			return podnodeselector.New(config, b.Reader, b.Store, r("", "namespaces"))
+		}),
 		on("Priority", func() admission.Plugin { return priority.New(b.Reader, r(schedulingv1.GroupName, "priorityclasses")) }),
 		on("DefaultTolerationSeconds", func() admission.Plugin {
 			return defaulttolerationseconds.Plugin{NotReady: b.NotReadySeconds, Unreachable: b.UnreachableSeconds}
 		}),
+		configured("PodTolerationRestriction", false, b.podTolerations),
+		configured("EventRateLimit", false, func(config []byte) (admission.Plugin, error) {
+			limits, err := eventratelimit.Configuration(config)
+			if err != nil {
+				return nil, err
+			}
+			return eventratelimit.New(limits), nil
+		}),
+		off("ExtendedResourceToleration", func() admission.Plugin { return extendedresource.Plugin{} }),
 		on("DefaultStorageClass", func() admission.Plugin {
 			return defaultstorageclass.New(b.Reader, r(storagev1.GroupName, "storageclasses"))
 		}),
 		on("StorageObjectInUseProtection", func() admission.Plugin { return storageobjectinuse.Plugin{} }),
+		off("OwnerReferencesPermissionEnforcement", func() admission.Plugin {
+			return &ownerreferences.Plugin{Authorizer: b.Authorizer, Scheme: b.Scheme}
+		}),
 		on("PersistentVolumeClaimResize", func() admission.Plugin {
 			return claimresize.New(b.Reader, b.Store, r(storagev1.GroupName, "storageclasses"))
 		}),
@@ -90,12 +123,14 @@ func (b *builder) plugins() []choice {
 		on("DefaultIngressClass", func() admission.Plugin {
 			return defaultingressclass.New(b.Reader, r(networkingv1.GroupName, "ingressclasses"))
 		}),
+		off("DenyServiceExternalIPs", func() admission.Plugin { return denyexternalips.Plugin{} }),
 		on("PodTopologyLabels", func() admission.Plugin { return podtopology.New(b.Reader, r("", "nodes")) }),
 		{name: "MutatingAdmissionPolicy"},
 		{name: "MutatingAdmissionWebhook"},
 		{name: "ValidatingAdmissionPolicy"},
 		{name: "ValidatingAdmissionWebhook"},
 		configured("ResourceQuota", true, b.resourceQuota),
+		off("AlwaysDeny", func() admission.Plugin { return always.Deny{} }),
 	}
 }
 
@@ -113,4 +148,12 @@ func (b *builder) resourceQuota(config []byte) (admission.Plugin, error) {
 		return nil, err
 	}
 	return resourcequota.New(b.Reader, b.Store, b.resource("", "resourcequotas"), limited), nil
+}
+
+func (b *builder) podTolerations(config []byte) (admission.Plugin, error) {
+	c, err := podtoleration.Configuration(config)
+	if err != nil {
+		return nil, err
+	}
+	return podtoleration.New(c, b.Reader, b.Store, b.resource("", "namespaces")), nil
 }
