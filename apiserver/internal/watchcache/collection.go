@@ -33,6 +33,7 @@ type collection struct {
 	// guarded by mu; only the feed changes history and view
 	history *history
 	exact   []snapshot
+	retired error // what watchers end with, nil while it is in use
 
 	own ownWrites
 	// extending is a lock that waiting for can be given up.
@@ -62,6 +63,7 @@ type view struct {
 	// revision changed: the view was loaded and not followed.
 	unknown bool
 	corrupt map[string]error
+	bytes   int64 // of all objects, as stored
 }
 
 func newCollection(s *Store, r *scheme.Resource) *collection {
@@ -261,18 +263,19 @@ func (c *collection) settled(ctx context.Context, s *selector) (*view, int64, er
 // Newest is the cached version, or our own write when the cache has yet to
 // hear of it.
 func (c *collection) Newest(namespace, name string) *storage.Object {
-	v := c.view.Load()
+	// In this order: what is not among our own writes any more is in the view.
+	own := c.own.get(namespace, name)
 	var o *storage.Object
-	if v != nil {
+	if v := c.view.Load(); v != nil {
 		o = v.objects.get(key{namespace: namespace, name: name})
 	}
-	if own := c.own.get(namespace, name); own != nil && (o == nil || own.Revision > o.Revision) {
-		if own.Raw == nil {
-			return nil
-		}
-		return own
+	switch {
+	case own == nil || o != nil && o.Revision >= own.Revision:
+		return o
+	case own.Raw == nil:
+		return nil
 	}
-	return o
+	return own
 }
 
 // Count is the number of objects.
@@ -329,8 +332,12 @@ func (c *collection) apply(e *kv.Event, now time.Time) {
 		v.setCorrupt(path(ns, name), nil)
 	}
 	v.changed, v.unknown = e.Revision, false
+	if ch.old != nil {
+		v.bytes -= int64(len(ch.old.Raw))
+	}
 	switch {
 	case !delete:
+		v.bytes += int64(len(ch.new.Raw))
 		v.objects = v.objects.put(c.edit, ch.new)
 		if c.index >= 0 {
 			if ch.old != nil && ch.old.Fields[c.index] != ch.new.Fields[c.index] {

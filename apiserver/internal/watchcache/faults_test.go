@@ -1,6 +1,7 @@
 package watchcache_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -100,6 +101,7 @@ func TestEtcdKilled(t *testing.T) {
 		}
 		began := time.Now()
 		p = startProcess(t, dir)
+		t.Logf("etcd takes requests after %v", time.Since(began).Round(time.Millisecond))
 		for s.Ready(ctx) != nil {
 			if time.Since(began) > 10*time.Second {
 				t.Fatalf("not ready %v after etcd came back: %v", time.Since(began), s.Ready(ctx))
@@ -135,7 +137,8 @@ type lossy struct {
 
 func (l *lossy) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
 	response, err := l.KVClient.Txn(ctx, r, opts...)
-	if l.lose.CompareAndSwap(true, false) {
+	fence := bytes.HasSuffix(r.Success[0].GetRequestPut().GetKey(), []byte(kv.FenceKey))
+	if !fence && l.lose.CompareAndSwap(true, false) {
 		return nil, status.Error(codes.Unavailable, "transport is closing")
 	}
 	return response, err

@@ -156,6 +156,9 @@ func (c *collection) install(found contents, revision int64, limit historyLimit)
 		unknown: revision > 1,
 		corrupt: found.corrupt,
 	}
+	for _, o := range found.objects {
+		v.bytes += int64(len(o.Raw))
+	}
 	v.byField = tree{field: c.index}
 	if c.index >= 0 {
 		w := new(owner)
@@ -220,7 +223,7 @@ func (s *Store) catchUp(ctx context.Context, c *collection) {
 		}
 		s.following.Lock()
 		defer s.following.Unlock()
-		if !c.loading {
+		if !c.loading || c.retired != nil {
 			return // loaded with all the others in the meantime
 		}
 		held, now := c.held, time.Now()

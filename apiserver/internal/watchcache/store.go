@@ -458,3 +458,86 @@ func (s *Store) collection(r *scheme.Resource) *collection {
 	}
 	return s.join(newCollection(s, r))
 }
+
+// Redefine changes what is selected of a custom resource whose definition has
+// changed. Its objects are read anew and its watchers start again.
+func (s *Store) Redefine(r *scheme.Resource) {
+	s.following.Lock()
+	defer s.following.Unlock()
+	c := newCollection(s, r)
+	s.mu.Lock()
+	old := s.collections[c.prefix]
+	s.collections[c.prefix] = c
+	s.mu.Unlock()
+	if s.loaded {
+		s.catchUpLater(c)
+	}
+	old.retire(storage.ErrExpired)
+}
+
+// Forget drops a custom resource whose definition was deleted; its watchers
+// end.
+func (s *Store) Forget(r *scheme.Resource) {
+	s.following.Lock()
+	defer s.following.Unlock()
+	prefix := strings.Trim(r.StoragePrefix, "/") + "/"
+	s.mu.Lock()
+	old := s.collections[prefix]
+	delete(s.collections, prefix)
+	s.mu.Unlock()
+	old.retire(storage.ErrClosed)
+}
+
+// retire ends a collection's watchers with an error.
+func (c *collection) retire(err error) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = err
+	if c.history != nil {
+		c.history.end()
+	}
+}
+
+// Stats are what a collection holds, for metrics.
+type Stats struct {
+	Resource *scheme.Resource
+	// Objects and their stored Bytes.
+	Objects int
+	Bytes   int64
+	// History is the number of revisions that watches can resume from, in
+	// HistoryBytes of older versions; Since is the first of them.
+	History      int
+	HistoryBytes int
+	Since        int64
+	// Watched is the number of parts that are watched by themselves.
+	Watched int
+}
+
+// Stats tells what every collection holds.
+func (s *Store) Stats() []Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]Stats, 0, len(s.collections))
+	for _, c := range s.collections {
+		all = append(all, c.stats())
+	}
+	return all
+}
+
+func (c *collection) stats() Stats {
+	out := Stats{Resource: c.resource}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.view.Load()
+	if v == nil {
+		return out
+	}
+	h := c.history
+	out.Objects, out.Bytes = v.objects.len(), v.bytes
+	out.History, out.HistoryBytes, out.Since = len(h.live()), h.bytes, h.since
+	out.Watched = len(h.buckets)
+	return out
+}

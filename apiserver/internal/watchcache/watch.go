@@ -227,12 +227,22 @@ func (w *watcher) drain() (bool, error) {
 			return true, nil
 		}
 		if n == expiredNode {
-			return false, storage.ErrExpired
+			return false, w.c.ending()
 		}
 		w.node = n
 		w.take(n.link)
 	}
 	return false, nil
+}
+
+// ending is why a cut stream ended.
+func (c *collection) ending() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.retired != nil {
+		return c.retired
+	}
+	return storage.ErrExpired
 }
 
 // take adds what is visible of one revision.

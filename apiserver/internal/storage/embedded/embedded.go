@@ -5,11 +5,14 @@ package embedded
 
 import (
 	"context"
+	"encoding/json"
+	"expvar"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -50,6 +53,8 @@ func Start(dir string, o Options) (*Server, error) {
 		return nil, err
 	}
 	c := config(dir, endpoint, o)
+	starting.Lock()
+	defer starting.Unlock()
 	e, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("start etcd in %s: %w", dir, err)
@@ -69,21 +74,47 @@ func Start(dir string, o Options) (*Server, error) {
 	return &Server{etcd: e, Endpoint: endpoint.String()}, nil
 }
 
+// starting is held from a server's start until it is the leader: etcd
+// publishes the raft status of the last one that was started.
+var starting sync.Mutex
+
 // elect makes the only member the leader at once, instead of after an election
-// timeout: it gets the message by which a leader hands over to another. Until
-// the member has read its own membership it ignores that.
+// timeout: it gets the message by which a leader hands over to another.
+//
+// That must wait until raft knows that everything committed is applied.
+// Before, raft would look through those entries for changes of membership,
+// while etcd, which is ahead of it, may have dropped them from memory; raft
+// panics then.
 func elect(ctx context.Context, s *etcdserver.EtcdServer) {
 	id := uint64(s.MemberID())
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for s.Leader() == 0 {
-		s.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: &id, From: &id})
+		if caughtUp(fmt.Sprintf("%x", id)) {
+			s.Process(ctx, &raftpb.Message{Type: raftpb.MsgTimeoutNow.Enum(), To: &id, From: &id})
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// caughtUp reports whether raft has applied all that is committed. As long as
+// there is no leader nothing more can be committed.
+func caughtUp(id string) bool {
+	published := expvar.Get("raft.status")
+	if published == nil {
+		return false
+	}
+	var status struct {
+		ID      string `json:"id"`
+		Commit  uint64 `json:"commit"`
+		Applied uint64 `json:"applied"`
+	}
+	err := json.Unmarshal([]byte(published.String()), &status)
+	return err == nil && status.ID == id && status.Commit > 0 && status.Applied == status.Commit
 }
 
 // address picks where to listen.

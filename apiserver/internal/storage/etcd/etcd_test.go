@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,12 +76,15 @@ func TestLeasesAreShared(t *testing.T) {
 // ledger is the part of etcd that compaction needs, to run on virtual time.
 type ledger struct {
 	pb.KVClient
+	mu                sync.Mutex
 	revision, version int64
 	value             string
 	compacted         []int64
 }
 
 func (l *ledger) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.version != r.Compare[0].GetVersion() {
 		return &pb.TxnResponse{Header: &pb.ResponseHeader{Revision: l.revision}, Responses: []*pb.ResponseOp{{Response: &pb.ResponseOp_ResponseRange{
 			ResponseRange: &pb.RangeResponse{Kvs: []*mvccpb.KeyValue{{Version: l.version, Value: []byte(l.value)}}},
@@ -93,6 +97,8 @@ func (l *ledger) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOpt
 }
 
 func (l *ledger) Compact(ctx context.Context, r *pb.CompactionRequest, opts ...grpc.CallOption) (*pb.CompactionResponse, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.compacted = append(l.compacted, r.Revision)
 	return &pb.CompactionResponse{}, nil
 }
@@ -109,7 +115,9 @@ func TestCompaction(t *testing.T) {
 		}
 		for range 4 {
 			time.Sleep(5 * time.Minute)
+			l.mu.Lock()
 			l.revision += 1000
+			l.mu.Unlock()
 		}
 		cancel()
 		synctest.Wait()

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(*testing.T) *Harness) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 			defer cancel()
 			test.test(&run{t, open(t), ctx})
