@@ -376,6 +376,11 @@ func (r *Registry) patch(ctx context.Context, t Target, kind types.PatchType, bo
 			if err != nil {
 				return nil, err
 			}
+			warnings, err := fieldmanager.CheckPatch(body, o.FieldValidation)
+			if err != nil {
+				return nil, err
+			}
+			warn(ctx, warnings)
 			if err := matchName(&t, obj); err != nil {
 				return nil, err
 			}
