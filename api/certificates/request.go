@@ -49,7 +49,7 @@ var requestStatusHooks = scheme.UpdateHooks[certificatesv1.CertificateSigningReq
 		setTimes(r, old, c.Now)
 	},
 	ValidateUpdate: validateUpdate(mayChange{certificate: true}),
-	ResetFields:    []string{"spec"},
+	ResetFields:    []string{"spec", "status.conditions"},
 }
 
 // keepConditions restores the conditions of a type when as many are sent as

@@ -57,6 +57,7 @@ func ResourcesWith(compile CompileExpression) []scheme.Resource {
 		{
 			Group: group, Version: "v1", Kind: "ResourceSlice",
 			Plural: "resourceslices", Singular: "resourceslice",
+			UnknownField:  "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: %s",
 			New:           func() runtime.Object { return new(resourcev1.ResourceSlice) },
 			NewList:       func() runtime.Object { return new(resourcev1.ResourceSliceList) },
 			StoragePrefix: "resourceslices",

@@ -93,7 +93,7 @@ func (r *Registry) Watch(ctx context.Context, t Target, o *metav1.ListOptions) (
 // Subscribe starts a cursor for a component: after a revision, or with the
 // current objects first, then a bookmark marked InitialEventsEnd.
 func (r *Registry) Subscribe(ctx context.Context, t Target, o *metav1.ListOptions, after int64) (storage.Watcher, error) {
-	opts := storage.WatchOptions{Bookmarks: true, Revision: after, Match: storage.NotOlderThan}
+	opts := storage.WatchOptions{Bookmarks: true, Complete: true, Revision: after, Match: storage.NotOlderThan}
 	var err error
 	if opts.Selection, err = t.selection(o); err != nil {
 		return nil, err

@@ -63,6 +63,9 @@ func (s *Server) resourceHooks() map[*scheme.Resource]*registry.Hook {
 	return map[*scheme.Resource]*registry.Hook{
 		s.resource("", "namespaces"): registry.NamespaceHook(),
 		s.resource("", "services"):   s.services.Registry(),
+
+		s.resource("resource.k8s.io", "resourceclaims"):         registry.ClaimHook(s.store, s.resource("", "namespaces")),
+		s.resource("resource.k8s.io", "resourceclaimtemplates"): registry.ClaimHook(s.store, s.resource("", "namespaces")),
 	}
 }
 

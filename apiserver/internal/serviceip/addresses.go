@@ -89,7 +89,10 @@ func (a *Addresses) Take(ctx context.Context, ip string, s *corev1.Service, dryR
 	}
 	for _, p := range a.ranges(family) {
 		if p.Contains(addr) && usable(p, addr) {
-			return a.create(ctx, addr, s, dryRun)
+			if dryRun {
+				return nil // as Kubernetes, which checks the range alone
+			}
+			return a.create(ctx, addr, s, false)
 		}
 	}
 	return errIPRange
