@@ -15,21 +15,54 @@ import (
 // the transport, which slows the sender.
 const mutateParallel = 128
 
-// Mutate implements pb.ObjectsServer.
+// Mutate implements pb.ObjectsServer. When the server drains it begins
+// nothing more, answers what it has begun and ends the stream with a Status:
+// the client then knows that the rest was not done.
 func (s *Server) Mutate(stream pb.Objects_MutateServer) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
 	m := &mutations{Server: s, stream: stream, places: make(chan struct{}, mutateParallel), last: map[string]chan struct{}{}}
 	defer m.running.Wait()
+	requests, failed := receive(ctx, stream.Recv)
 	for {
-		q, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
+		select {
+		case <-s.Draining:
+			return statusError(shuttingDown())
+		case err := <-failed:
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			return err
+		case q := <-requests:
+			m.places <- struct{}{}
+			m.start(stream.Context(), q)
 		}
-		m.places <- struct{}{}
-		m.start(stream.Context(), q)
 	}
+}
+
+func shuttingDown() error {
+	return apierrors.NewServiceUnavailable("the API server is shutting down")
+}
+
+// receive reads a stream until it or ctx ends. It never blocks its stream's
+// end: the reader goes with the handler.
+func receive[Q any](ctx context.Context, recv func() (Q, error)) (<-chan Q, <-chan error) {
+	requests, failed := make(chan Q), make(chan error, 1)
+	go func() {
+		for {
+			q, err := recv()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case requests <- q:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return requests, failed
 }
 
 // mutations keeps the order of writes to the same object: each waits for the
@@ -75,24 +108,28 @@ func (m *mutations) start(ctx context.Context, q *pb.MutateRequest) {
 }
 
 func (m *mutations) one(ctx context.Context, q *pb.MutateRequest) *pb.MutateResponse {
-	var res *pb.WriteResponse
-	var err error
-	switch w := q.Write.(type) {
-	case *pb.MutateRequest_Create:
-		res, err = m.Create(ctx, w.Create)
-	case *pb.MutateRequest_Update:
-		res, err = m.Update(ctx, w.Update)
-	case *pb.MutateRequest_Patch:
-		res, err = m.Patch(ctx, w.Patch)
-	case *pb.MutateRequest_Delete:
-		res, err = m.Delete(ctx, w.Delete)
-	default:
-		err = apierrors.NewBadRequest("write: one of create, update, patch and delete is required")
-	}
+	res, err := m.do(ctx, q)
 	if err != nil {
 		return &pb.MutateResponse{Id: q.Id, Result: &pb.MutateResponse_Failed{Failed: unpackStatus(err)}}
 	}
 	return &pb.MutateResponse{Id: q.Id, Result: &pb.MutateResponse_Done{Done: res}}
+}
+
+func (m *mutations) do(ctx context.Context, q *pb.MutateRequest) (res *pb.WriteResponse, err error) {
+	defer m.recovered("Mutate", &err)
+	switch w := q.Write.(type) {
+	case *pb.MutateRequest_Create:
+		res, err = m.Server.Create(ctx, w.Create)
+	case *pb.MutateRequest_Update:
+		res, err = m.Server.Update(ctx, w.Update)
+	case *pb.MutateRequest_Patch:
+		res, err = m.Server.Patch(ctx, w.Patch)
+	case *pb.MutateRequest_Delete:
+		res, err = m.Server.Delete(ctx, w.Delete)
+	default:
+		err = apierrors.NewBadRequest("write: one of create, update, patch and delete is required")
+	}
+	return res, err
 }
 
 // orderKey is the object that a write is about; "" when it has no name yet.

@@ -23,6 +23,9 @@ func (s *Server) Get(ctx context.Context, q *pb.GetRequest) (_ *pb.GetResponse, 
 	if err != nil {
 		return nil, statusError(err)
 	}
+	if err := checkVerb(&t, "get"); err != nil {
+		return nil, statusError(err)
+	}
 	ctx, done, err := s.begin(ctx, info(&t, "get"))
 	if err != nil {
 		return nil, err
@@ -69,7 +72,10 @@ func (s *Server) List(q *pb.ListRequest, stream pb.Objects_ListServer) (err erro
 	if err != nil {
 		return statusError(err)
 	}
-	o := selection(&t, q.Selection)
+	o, err := selection(&t, q.Selection)
+	if err != nil {
+		return statusError(err)
+	}
 	o.ResourceVersion = version(q.MinRevision, q.Any)
 	ctx, done, err := s.begin(stream.Context(), selected(&t, "list", q.Selection))
 	if err != nil {
@@ -104,13 +110,17 @@ func sendList(stream pb.Objects_ListServer, l *storage.List, p *projection) erro
 }
 
 // selection turns the request's words into REST's options, namespace into t.
-func selection(t *registry.Target, q *pb.Selection) *metav1.ListOptions {
+func selection(t *registry.Target, q *pb.Selection) (*metav1.ListOptions, error) {
 	t.Namespace, t.Name = q.GetNamespace(), q.GetName()
-	return &metav1.ListOptions{LabelSelector: q.GetLabelSelector(), FieldSelector: q.GetFieldSelector()}
+	o := &metav1.ListOptions{LabelSelector: q.GetLabelSelector(), FieldSelector: q.GetFieldSelector()}
+	return o, checkPath(t)
 }
 
 func selected(t *registry.Target, verb string, q *pb.Selection) request.Info {
 	i := info(t, verb)
+	if verb == "deletecollection" {
+		i.Name = "" // who may delete a collection is not asked by name
+	}
 	i.LabelSelector, i.FieldSelector = q.GetLabelSelector(), q.GetFieldSelector()
 	return i
 }
@@ -151,6 +161,9 @@ func (s *Server) Delete(ctx context.Context, q *pb.DeleteRequest) (*pb.WriteResp
 func (s *Server) write(ctx context.Context, k *pb.Key, verb string, do func(context.Context, registry.Target) (*pb.WriteResponse, error)) (_ *pb.WriteResponse, err error) {
 	t, err := s.target(k)
 	if err != nil {
+		return nil, statusError(err)
+	}
+	if err := checkVerb(&t, verb); err != nil {
 		return nil, statusError(err)
 	}
 	ctx, done, err := s.begin(ctx, info(&t, verb))
@@ -263,7 +276,10 @@ func (s *Server) DeleteCollection(ctx context.Context, q *pb.DeleteCollectionReq
 	if err != nil {
 		return nil, statusError(err)
 	}
-	o := selection(&t, q.Selection)
+	o, err := selection(&t, q.Selection)
+	if err != nil {
+		return nil, statusError(err)
+	}
 	ctx, done, err := s.begin(ctx, selected(&t, "deletecollection", q.Selection))
 	if err != nil {
 		return nil, err

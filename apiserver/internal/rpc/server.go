@@ -68,6 +68,8 @@ func New(o Options) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.ForceServerCodecV2(codec{}),
+		grpc.UnaryInterceptor(s.recoverUnary),
+		grpc.StreamInterceptor(s.recoverStream),
 	)
 	pb.RegisterObjectsServer(s.grpc, s)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
@@ -82,9 +84,15 @@ func (s *Server) Serve(l net.Listener) error { return s.grpc.Serve(l) }
 // ask for our protocol in their handshake.
 func (s *Server) Handler() *grpc.Server { return s.grpc }
 
+// drainTime is how long calls in flight may take. Streams end by themselves,
+// but one whose client does not read can't.
+const drainTime = 10 * time.Second
+
 // Drain tells clients to go elsewhere and waits for calls in flight.
 func (s *Server) Drain() {
 	s.health.Shutdown()
+	late := time.AfterFunc(drainTime, s.grpc.Stop)
+	defer late.Stop()
 	s.grpc.GracefulStop()
 }
 
@@ -191,6 +199,34 @@ func checkPath(t *registry.Target) error {
 	return nil
 }
 
+// checkVerb refuses what has no twin in REST: a call without the name or
+// namespace that its path would have, and verbs that a subresource does not
+// have, which would otherwise act on the object itself with the rights to the
+// subresource.
+func checkVerb(t *registry.Target, verb string) error {
+	switch {
+	case t.Namespaced && t.Namespace == "" && verb == "create":
+		return apierrors.NewBadRequest("an empty namespace may not be set during creation")
+	case t.Namespaced && t.Namespace == "":
+		return apierrors.NewBadRequest("an empty namespace may not be set when a resource name is provided")
+	case t.Name == "" && (verb != "create" || t.Subresource != ""):
+		return apierrors.NewBadRequest("resource name may not be empty")
+	case t.Subresource == "" || t.Subresource == "scale" && verb != "create" && verb != "delete":
+		return nil
+	}
+	allowed := false
+	switch verb {
+	case "create":
+		allowed = registry.BodyKind(t.Subresource) != nil
+	case "get", "update", "patch":
+		allowed = t.Served.Subresource(t.Subresource).Update != nil
+	}
+	if !allowed {
+		return apierrors.NewMethodNotSupported(t.GroupResource(), verb)
+	}
+	return nil
+}
+
 // info is what authorization is asked about.
 func info(t *registry.Target, verb string) request.Info {
 	i := request.Info{
@@ -199,6 +235,9 @@ func info(t *registry.Target, verb string) request.Info {
 	}
 	if t.At.Group == "" {
 		i.Prefix = "api"
+	}
+	if verb == "create" && t.Subresource == "" {
+		i.Name = "" // a new object has no name yet: rules by name don't hold
 	}
 	return i
 }

@@ -55,7 +55,7 @@ func statusError(err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := status.FromError(err); ok {
+	if carried(err) != nil {
 		return err
 	}
 	if errors.Is(err, context.Canceled) {
@@ -81,23 +81,41 @@ func httpCode(err error) int {
 	if err == nil {
 		return http.StatusOK
 	}
-	var s apierrors.APIStatus
-	if errors.As(err, &s) {
-		return int(s.Status().Code)
+	if errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
+		return statusClientClosed
 	}
-	return http.StatusInternalServerError
+	st := metav1.Status{}
+	if carried := carried(err); carried != nil && st.Unmarshal(carried.Raw) == nil {
+		return int(st.Code)
+	}
+	st = apiStatus(err)
+	return int(st.Code)
 }
+
+// statusClientClosed is for calls that the client gave up.
+const statusClientClosed = 499
 
 var errNoProtobuf = errors.New("the answer has no protobuf form")
 
-// unpackStatus is the Kubernetes Status within a gRPC error of ours.
-func unpackStatus(err error) *pb.Status {
-	if st, ok := status.FromError(err); ok {
-		for _, d := range st.Details() {
-			if s, ok := d.(*pb.Status); ok {
-				return s
-			}
+// carried is the Kubernetes Status within a gRPC error of ours; nil in others,
+// those of an etcd client among them.
+func carried(err error) *pb.Status {
+	st, ok := status.FromError(err)
+	if !ok {
+		return nil
+	}
+	for _, d := range st.Details() {
+		if s, ok := d.(*pb.Status); ok {
+			return s
 		}
+	}
+	return nil
+}
+
+// unpackStatus is the Kubernetes Status of any error.
+func unpackStatus(err error) *pb.Status {
+	if s := carried(err); s != nil {
+		return s
 	}
 	return packStatus(err)
 }

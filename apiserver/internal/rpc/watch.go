@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"xebec.dev/apiserver/internal/registry"
-	"xebec.dev/apiserver/internal/storage"
 	pb "xebec.dev/proto/gen/control/v1"
 )
 
@@ -33,26 +33,11 @@ func (s *Server) Watch(stream pb.Objects_WatchServer) error {
 			}
 		}()
 	}
-	requests := make(chan *pb.WatchRequest)
-	failed := make(chan error, 1)
-	go func() {
-		for {
-			q, err := stream.Recv()
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case requests <- q:
-			case <-ctx.Done():
-				return
-			}
-		}
-	}()
+	requests, failed := receive(ctx, stream.Recv)
 	for {
 		select {
 		case <-ctx.Done():
-			return statusError(apierrors.NewServiceUnavailable("the API server is shutting down"))
+			return statusError(shuttingDown())
 		case err := <-failed:
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -124,12 +109,25 @@ func (w *watchStream) deliver(r *pb.WatchResponse) error {
 	return w.stream.Send(r)
 }
 
+// lifetime of a subscription: who may watch is asked again when the client
+// opens it anew. Half of it is left to chance, so that clients come one by one.
+const lifetime = time.Hour
+
 func (w *watchStream) subscription(ctx context.Context, id int64, q *pb.Subscribe) (err error) {
+	defer w.recovered("Watch", &err)
 	t, err := w.resource(q.Resource)
 	if err != nil {
 		return err
 	}
-	o := selection(&t, q.Selection)
+	o, err := selection(&t, q.Selection)
+	if err != nil {
+		return err
+	}
+	if q.AfterRevision < 0 {
+		return apierrors.NewBadRequest("after_revision: may not be negative")
+	}
+	ctx, cancel := context.WithTimeout(ctx, lifetime/2+rand.N(lifetime/2))
+	defer cancel()
 	ctx, done, err := w.begin(ctx, selected(&t, "watch", q.Selection))
 	if err != nil {
 		return err
@@ -144,21 +142,9 @@ func (w *watchStream) subscription(ctx context.Context, id int64, q *pb.Subscrib
 		return err
 	}
 	defer cursor.Close()
-	gather := time.Duration(q.GatherMilliseconds) * time.Millisecond
-	var last time.Time
-	for {
-		if err := rest(ctx, gather-time.Since(last)); err != nil {
-			return err
-		}
-		events, err := cursor.Next(ctx)
-		if err != nil {
-			return registry.Status(err, t.GroupResource(), "")
-		}
-		if err := w.deliver(batch(id, events, cursor.Revision(), p)); err != nil {
-			return err
-		}
-		last = time.Now()
-	}
+	s := &sender{w: w, id: id, p: p, cursor: cursor, initial: q.AfterRevision == 0}
+	err = s.run(ctx, time.Duration(q.GatherMilliseconds)*time.Millisecond, time.Duration(q.BookmarkMilliseconds)*time.Millisecond)
+	return registry.Status(err, t.GroupResource(), "")
 }
 
 func rest(ctx context.Context, d time.Duration) error {
@@ -175,21 +161,3 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-var eventTypes = [...]pb.Event_Type{storage.Added: pb.Event_ADDED, storage.Modified: pb.Event_MODIFIED, storage.Deleted: pb.Event_DELETED}
-
-func batch(id int64, events []storage.Event, revision int64, p *projection) *pb.WatchResponse {
-	r := &pb.WatchResponse{Id: id, Revision: revision}
-	if n := len(events); n > 0 {
-		r.Events = make([]*pb.Event, 0, n)
-	}
-	for i := range events {
-		e := &events[i]
-		if e.Type == storage.Bookmark {
-			r.InitialEnd = r.InitialEnd || e.InitialEventsEnd
-			r.Revision = max(r.Revision, e.Revision)
-			continue
-		}
-		r.Events = append(r.Events, &pb.Event{Type: eventTypes[e.Type], Object: &pb.Object{Raw: p.apply(e.Object.Raw), Revision: e.Revision}})
-	}
-	return r
-}
