@@ -160,4 +160,3 @@ func rest(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
