@@ -51,7 +51,7 @@ func (r *Registry) bind(ctx context.Context, t Target, b *corev1.Binding, valida
 		switch {
 		case errors.As(err, &conflict) && conflict.Current != nil:
 			current, fresh = conflict.Current, true
-		case !fresh:
+		case !fresh && !errors.Is(err, storage.ErrUnknown):
 			current = nil
 		default:
 			return nil, Status(err, t.groupResource(), t.Name)

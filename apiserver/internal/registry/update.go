@@ -59,6 +59,9 @@ type updating struct {
 	// apply is true when the change maintains managedFields itself.
 	apply   bool
 	manager string
+	// unknown is set when a write was sent and not answered. Nothing may be
+	// judged by a fresh read then: it may show that very write.
+	unknown bool
 }
 
 // Update replaces an object.
@@ -123,7 +126,7 @@ func (r *Registry) update(ctx context.Context, u *updating) (*Result, error) {
 		switch {
 		case errors.As(err, &conflict):
 			current, fresh = conflict.Current, conflict.Current != nil
-		case !fresh:
+		case !fresh && !u.unknown:
 			// The refusal may come from a stale copy: judge by the newest.
 			newest, getErr := c.Get(ctx, u.Namespace, u.Name, storage.Fresh, 0)
 			if getErr != nil && !errors.Is(getErr, storage.ErrNotFound) {
@@ -254,6 +257,7 @@ func (u *updating) writeError(err error) error {
 	if errors.As(err, &conflict) {
 		return err
 	}
+	u.unknown = errors.Is(err, storage.ErrUnknown)
 	return Status(err, u.groupResource(), u.Name)
 }
 
