@@ -102,9 +102,6 @@ func validateGeneratedName(name, podName string, path *field.Path, kind string) 
 	return errs
 }
 
-// noChecks is for sources with nothing to check.
-func noChecks(*corev1.VolumeSource, *field.Path) field.ErrorList { return nil }
-
 // descendingPath takes relative paths that stay below their start.
 func descendingPath(p string, path *field.Path) field.ErrorList {
 	var errs field.ErrorList

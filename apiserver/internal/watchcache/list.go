@@ -259,7 +259,6 @@ func (c *collection) listBelow(ctx context.Context, q query, revision int64) (*s
 				return l, nil
 			}
 			l.Objects = append(l.Objects, o)
-			from = e.Key + "\x00"
 		}
 		if !page.More || len(page.Entries) == 0 {
 			return l, nil

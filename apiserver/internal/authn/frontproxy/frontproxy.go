@@ -87,11 +87,8 @@ func (a *Authenticator) Authenticate(_ context.Context, c *request.Credentials) 
 
 func firstValue(c *request.Credentials, names []string) string {
 	for _, n := range names {
-		for _, v := range c.Header(n) {
-			if v != "" {
-				return v
-			}
-			break
+		if values := c.Header(n); len(values) > 0 && values[0] != "" {
+			return values[0]
 		}
 	}
 	return ""

@@ -67,7 +67,7 @@ func FuzzExtraKey(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if ExtraKey(s) != ExtraKey(strings.ToUpper(s)) && strings.ToLower(strings.ToUpper(s)) == strings.ToLower(s) {
+		if ExtraKey(s) != ExtraKey(strings.ToUpper(s)) && strings.EqualFold(strings.ToUpper(s), s) {
 			t.Errorf("%q: the key depends on the case", s)
 		}
 	})
