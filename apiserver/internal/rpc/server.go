@@ -180,7 +180,7 @@ func (s *Server) resource(r *pb.Resource) (registry.Target, error) {
 	if !ok || !s.Served(gvr.GroupVersion(), gvr.Resource) {
 		return registry.Target{}, apierrors.NewNotFound(schema.GroupResource{Group: gvr.Group, Resource: gvr.Resource}, "")
 	}
-	if served.At.Decode != nil {
+	if served.At.Group != served.Group || served.At.Version != served.Version {
 		return registry.Target{}, apierrors.NewBadRequest("gRPC carries objects in their storage version: ask for " + served.Group + "/" + served.Version)
 	}
 	return registry.Target{Served: served}, nil
