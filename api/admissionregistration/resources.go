@@ -4,10 +4,15 @@ package admissionregistration
 
 import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/api/admissionregistration/v1alpha1"
+	"k8s.io/api/admissionregistration/v1beta1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/api/version"
 )
+
+const group = "admissionregistration.k8s.io"
 
 // Resources is the group's part of the table, with CEL expressions stored as
 // they come.
@@ -18,29 +23,39 @@ func ResourcesWith(compile CompileExpression) []scheme.Resource {
 	v := validator{compile}
 	return []scheme.Resource{
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicy",
+			Group: group, Version: "v1", Kind: "MutatingAdmissionPolicy",
 			Plural: "mutatingadmissionpolicies", Singular: "mutatingadmissionpolicy",
-			Categories:    []string{"api-extensions"},
-			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicy) },
-			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyList) },
+			Categories: []string{"api-extensions"},
+			New:        func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicy) },
+			NewList:    func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyList) },
+			Served: []scheme.Version{
+				version.Own(group, "v1", &admissionregistrationv1.MutatingAdmissionPolicy{}),
+				version.Off(version.WireEqual[v1beta1.MutatingAdmissionPolicy, v1beta1.MutatingAdmissionPolicyList, admissionregistrationv1.MutatingAdmissionPolicy](group, "v1beta1")),
+				version.Off(version.WireEqual[v1alpha1.MutatingAdmissionPolicy, v1alpha1.MutatingAdmissionPolicyList, admissionregistrationv1.MutatingAdmissionPolicy](group, "v1alpha1")),
+			},
 			StoragePrefix: "mutatingadmissionpolicies",
 			Strategy:      v.mutatingPolicyHooks().Erase(),
 			Columns:       mutatingPolicyColumns(),
 			Row:           scheme.Rows(mutatingPolicyRow),
 		},
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingAdmissionPolicyBinding",
+			Group: group, Version: "v1", Kind: "MutatingAdmissionPolicyBinding",
 			Plural: "mutatingadmissionpolicybindings", Singular: "mutatingadmissionpolicybinding",
-			Categories:    []string{"api-extensions"},
-			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBinding) },
-			NewList:       func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBindingList) },
+			Categories: []string{"api-extensions"},
+			New:        func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBinding) },
+			NewList:    func() runtime.Object { return new(admissionregistrationv1.MutatingAdmissionPolicyBindingList) },
+			Served: []scheme.Version{
+				version.Own(group, "v1", &admissionregistrationv1.MutatingAdmissionPolicyBinding{}),
+				version.Off(version.WireEqual[v1beta1.MutatingAdmissionPolicyBinding, v1beta1.MutatingAdmissionPolicyBindingList, admissionregistrationv1.MutatingAdmissionPolicyBinding](group, "v1beta1")),
+				version.Off(version.WireEqual[v1alpha1.MutatingAdmissionPolicyBinding, v1alpha1.MutatingAdmissionPolicyBindingList, admissionregistrationv1.MutatingAdmissionPolicyBinding](group, "v1alpha1")),
+			},
 			StoragePrefix: "mutatingadmissionpolicybindings",
 			Strategy:      mutatingBindingHooks.Erase(),
 			Columns:       bindingColumns(),
 			Row:           scheme.Rows(mutatingBindingRow),
 		},
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "MutatingWebhookConfiguration",
+			Group: group, Version: "v1", Kind: "MutatingWebhookConfiguration",
 			Plural: "mutatingwebhookconfigurations", Singular: "mutatingwebhookconfiguration",
 			Categories:    []string{"api-extensions"},
 			New:           func() runtime.Object { return new(admissionregistrationv1.MutatingWebhookConfiguration) },
@@ -51,7 +66,7 @@ func ResourcesWith(compile CompileExpression) []scheme.Resource {
 			Row:           scheme.Rows(mutatingWebhookRow),
 		},
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy",
+			Group: group, Version: "v1", Kind: "ValidatingAdmissionPolicy",
 			Plural: "validatingadmissionpolicies", Singular: "validatingadmissionpolicy",
 			Categories:    []string{"api-extensions"},
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicy) },
@@ -65,7 +80,7 @@ func ResourcesWith(compile CompileExpression) []scheme.Resource {
 			},
 		},
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicyBinding",
+			Group: group, Version: "v1", Kind: "ValidatingAdmissionPolicyBinding",
 			Plural: "validatingadmissionpolicybindings", Singular: "validatingadmissionpolicybinding",
 			Categories:    []string{"api-extensions"},
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingAdmissionPolicyBinding) },
@@ -76,7 +91,7 @@ func ResourcesWith(compile CompileExpression) []scheme.Resource {
 			Row:           scheme.Rows(validatingBindingRow),
 		},
 		{
-			Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration",
+			Group: group, Version: "v1", Kind: "ValidatingWebhookConfiguration",
 			Plural: "validatingwebhookconfigurations", Singular: "validatingwebhookconfiguration",
 			Categories:    []string{"api-extensions"},
 			New:           func() runtime.Object { return new(admissionregistrationv1.ValidatingWebhookConfiguration) },

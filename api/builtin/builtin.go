@@ -5,6 +5,7 @@ import (
 	"xebec.dev/api/admissionregistration"
 	"xebec.dev/api/apiextensions"
 	"xebec.dev/api/apiregistration"
+	"xebec.dev/api/apiserverinternal"
 	"xebec.dev/api/apps"
 	"xebec.dev/api/authentication"
 	"xebec.dev/api/authorization"
@@ -23,6 +24,7 @@ import (
 	"xebec.dev/api/scheduling"
 	"xebec.dev/api/scheme"
 	"xebec.dev/api/storage"
+	"xebec.dev/api/storagemigration"
 )
 
 // Scheme is the table of what a Kubernetes v1.37 API server serves.
@@ -48,5 +50,7 @@ func Scheme() *scheme.Scheme {
 		flowcontrol.Resources(),
 		apiextensions.Resources(),
 		apiregistration.Resources(),
+		apiserverinternal.Resources(),
+		storagemigration.Resources(),
 	)
 }

@@ -30,5 +30,7 @@ func Resources() []scheme.Resource {
 				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: requestStatusHooks.Pointer()},
 			},
 		},
+		trustBundles(),
+		podRequests(),
 	}
 }

@@ -23,5 +23,6 @@ func Resources() []scheme.Resource {
 			Row:           scheme.Rows(row),
 			Strategy:      hooks().Erase(),
 		},
+		candidates(),
 	}
 }

@@ -24,7 +24,7 @@ type list[T any] interface {
 // as S, converted by way of the protobuf encoding, which they share.
 func WireEqual[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name string) scheme.Version {
 	return scheme.Version{
-		Group: group, Version: name,
+		Group: group, Version: name, Deprecated: deprecation(PV(new(V)), group, name),
 		New:     func() runtime.Object { return PV(new(V)) },
 		NewList: func() runtime.Object { return PL(new(L)) },
 		Decode: func(in runtime.Object) (scheme.Object, error) {
@@ -40,6 +40,11 @@ func WireEqual[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name 
 			return out, recode(in, out)
 		},
 	}
+}
+
+// Own is the storage version of a resource among those it is served at.
+func Own(group, name string, example runtime.Object) scheme.Version {
+	return scheme.Version{Group: group, Version: name, Deprecated: deprecation(example, group, name)}
 }
 
 // Off makes a version one that is served only on request (--runtime-config).

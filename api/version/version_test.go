@@ -3,9 +3,11 @@ package version
 import (
 	"testing"
 
+	schedulingv1beta1 "k8s.io/api/scheduling/v1beta1"
 	storagev1 "k8s.io/api/storage/v1"
 	storagev1beta1 "k8s.io/api/storage/v1beta1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 )
 
 func TestWireEqual(t *testing.T) {
@@ -37,5 +39,23 @@ func TestWireEqual(t *testing.T) {
 	}
 	if _, ok := v.NewList().(*storagev1beta1.VolumeAttributesClassList); !ok {
 		t.Error("wrong list type")
+	}
+}
+
+func TestDeprecation(t *testing.T) {
+	for _, c := range []struct {
+		example runtime.Object
+		group   string
+		version string
+		want    string
+	}{
+		{&storagev1beta1.VolumeAttributesClass{}, "storage.k8s.io", "v1beta1",
+			"storage.k8s.io/v1beta1 VolumeAttributesClass is deprecated in v1.34+, unavailable in v1.37+; use storage.k8s.io/v1 VolumeAttributesClass"},
+		{&storagev1.StorageClass{}, "storage.k8s.io", "v1", ""},
+		{&schedulingv1beta1.PodGroup{}, "scheduling.k8s.io", "v1beta1", ""},
+	} {
+		if got := Own(c.group, c.version, c.example).Deprecated; got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }
