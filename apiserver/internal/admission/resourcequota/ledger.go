@@ -34,8 +34,9 @@ type entry struct {
 	quotas []string
 	dryRun bool
 	done   chan struct{}
-	// Set before done is closed. refused is the quota's no; err is trouble.
+	// These are set before done is closed. refused is the quota's no; err is trouble.
 	refused, err error
+	refusedBy    string   // the quota
 	paid         []string // quotas that are charged already
 }
 
@@ -114,6 +115,9 @@ func (l *ledger) settle(ctx context.Context, namespace string, batch []*entry) {
 			case err != nil:
 				fail(batch, name, err)
 			case next != nil: // someone was faster
+				if !p.fresh {
+					reopen(batch, name)
+				}
 				pages[name], again = next, true
 				continue
 			}
@@ -130,6 +134,15 @@ func (l *ledger) settle(ctx context.Context, namespace string, batch []*entry) {
 			if p != nil {
 				p.used = nil
 			}
+		}
+	}
+}
+
+// reopen takes back refusals that rest on a page that turned out to be old.
+func reopen(batch []*entry, quota string) {
+	for _, e := range batch {
+		if e.refusedBy == quota {
+			e.refused, e.refusedBy = nil, ""
 		}
 	}
 }
@@ -171,7 +184,8 @@ func (l *ledger) decide(ctx context.Context, namespace string, pages map[string]
 }
 
 // try puts a rule to a quota. A refusal that rests on the cache is looked at
-// again on a fresh read.
+// again on a fresh read; or, when the page has charges by now, when writing
+// them shows that it was old.
 func (l *ledger) try(ctx context.Context, namespace, name string, pages map[string]*page, e *entry, rule rule) (*page, amounts, error) {
 	for fresh := false; ; fresh = true {
 		p, err := l.page(ctx, namespace, name, pages, fresh)
@@ -186,7 +200,9 @@ func (l *ledger) try(ctx context.Context, namespace, name string, pages map[stri
 		}
 		used, refused := rule(quota, e.ask)
 		if refused == nil || p.fresh || p.used != nil || fresh {
-			e.refused = refused
+			if e.refused = refused; refused != nil {
+				e.refusedBy = name
+			}
 			return p, used, nil
 		}
 	}
