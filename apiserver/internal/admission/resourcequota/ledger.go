@@ -37,7 +37,7 @@ type entry struct {
 	// These are set before done is closed. refused is the quota's no; err is trouble.
 	refused, err error
 	refusedBy    string   // the quota
-	paid         []string // quotas that are charged already
+	owed, paid   []string // quotas with a charge that is yet to be written, and written ones
 }
 
 func newLedger(store storage.Store, quotas *scheme.Resource) *ledger {
@@ -122,7 +122,9 @@ func (l *ledger) settle(ctx context.Context, namespace string, batch []*entry) {
 				continue
 			}
 			for _, e := range batch {
-				e.paid = append(e.paid, name)
+				if slices.Contains(e.owed, name) {
+					e.paid = append(e.paid, name)
+				}
 			}
 			delete(pages, name)
 		}
@@ -159,6 +161,7 @@ func fail(batch []*entry, quota string, err error) {
 // decide charges an entry to all its quotas or to none. What every quota asks
 // of the object comes before what any has room for.
 func (l *ledger) decide(ctx context.Context, namespace string, pages map[string]*page, e *entry) {
+	e.owed = nil
 	charges := make(map[*page]amounts, len(e.quotas))
 	for _, rule := range [...]rule{requirements, charge} {
 		for _, name := range e.quotas {
@@ -180,6 +183,7 @@ func (l *ledger) decide(ctx context.Context, namespace string, pages map[string]
 	}
 	for p, used := range charges {
 		p.used = used
+		e.owed = append(e.owed, p.quota.Name)
 	}
 }
 

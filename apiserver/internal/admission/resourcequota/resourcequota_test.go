@@ -222,3 +222,28 @@ func TestLimited(t *testing.T) {
 	admissiontest.Refused(t, admissiontest.Run(plugin(w, gold), w.Create(claim("gold", "1Gi"))),
 		"insufficient quota to consume: gold.storageclass.storage.k8s.io/persistentvolumeclaims,gold.storageclass.storage.k8s.io/requests.storage")
 }
+
+// TestManyQuotas: with several quotas, of which one has less room, what the
+// others are charged covers at least what got in.
+func TestManyQuotas(t *testing.T) {
+	const room, each = 15, 30
+	w := admissiontest.New(t, quota("q", list("configmaps", "1000"), list("configmaps", "0")), quota("z", list("configmaps", fmt.Sprint(room)), list("configmaps", "0")))
+	var in atomic.Int64
+	var wg sync.WaitGroup
+	for range 3 {
+		world := w.Again()
+		p := plugin(world)
+		for i := range each {
+			wg.Go(func() {
+				if admissiontest.Run(p, world.Create(&corev1.ConfigMap{ObjectMeta: meta(fmt.Sprint(i))})) == nil {
+					in.Add(1)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	q := admissiontest.Read[*corev1.ResourceQuota](w, w.Resource("", "resourcequotas"), "a", "q").Status.Used["configmaps"]
+	if got := used(w, "z"); in.Load() != room || got != fmt.Sprintf("configmaps=%d", room) || q.Value() < room {
+		t.Errorf("%d got in, z has %s, q %d; want %d", in.Load(), got, q.Value(), room)
+	}
+}
