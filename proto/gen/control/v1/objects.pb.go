@@ -935,14 +935,15 @@ type WatchResponse struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Id     int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	Events []*Event               `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	// The subscription is complete up to here. A batch without events is a
-	// bookmark.
+	// The subscription is complete up to here; 0 amid the initial objects, where
+	// nobody could resume. A batch without events is a bookmark.
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// The initial objects have all been sent.
 	InitialEnd bool `protobuf:"varint,4,opt,name=initial_end,json=initialEnd,proto3" json:"initial_end,omitempty"`
 	// The subscription has ended: the Kubernetes Status says why, 410 with
-	// reason Expired means start again with after_revision 0. The stream and
-	// its other subscriptions go on.
+	// reason Expired means start again with after_revision 0, 504 with reason
+	// Timeout that its time is up: subscribe again after the last revision. The
+	// stream and its other subscriptions go on.
 	Ended         *Status `protobuf:"bytes,5,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1177,7 +1178,8 @@ func (x *WriteOptions) GetFieldValidation() string {
 
 type CreateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name may be empty: the object has one, or a generateName.
+	// The name may be empty: the object has one, or a generateName. For a
+	// namespaced resource the namespace may not.
 	Key     *Key          `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	Object  *Object       `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
 	Options *WriteOptions `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`

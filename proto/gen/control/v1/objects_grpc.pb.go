@@ -65,7 +65,10 @@ type ObjectsClient interface {
 	// Mutate is a batch without an end: each request is one write, each
 	// response the result of one, matched by id, in the order they finish.
 	// Writes of one stream to different objects run at once; writes to the same
-	// object run in the order they were sent.
+	// object, named in the key, run in the order they were sent.
+	// A stream that the server ends with a Status detail has begun no write that
+	// it has not answered: those can be sent again elsewhere. When it ends any
+	// other way, the outcome of what was not answered is unknown.
 	Mutate(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[MutateRequest, MutateResponse], error)
 }
 
@@ -210,7 +213,10 @@ type ObjectsServer interface {
 	// Mutate is a batch without an end: each request is one write, each
 	// response the result of one, matched by id, in the order they finish.
 	// Writes of one stream to different objects run at once; writes to the same
-	// object run in the order they were sent.
+	// object, named in the key, run in the order they were sent.
+	// A stream that the server ends with a Status detail has begun no write that
+	// it has not answered: those can be sent again elsewhere. When it ends any
+	// other way, the outcome of what was not answered is unknown.
 	Mutate(grpc.BidiStreamingServer[MutateRequest, MutateResponse]) error
 	mustEmbedUnimplementedObjectsServer()
 }
