@@ -108,6 +108,14 @@ func rest(ctx context.Context, last time.Time) {
 	}
 }
 
+// patience is how long a client may take to make room for a delivery. One
+// that reads slower than that is cut off, and may resume where it was.
+const patience = 20 * time.Second
+
+// pieceBytes bounds what is copied for one client before it takes any of it:
+// a slow one must not hold hundreds of large events.
+const pieceBytes = 128 << 10
+
 func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher, bookmarks bool) {
 	flush := http.NewResponseController(x.w)
 	if x.Draining != nil {
@@ -116,6 +124,11 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 	streams.Add(1)
 	defer streams.Add(-1)
 	enc := x.encoder(&x.t)
+	// A deadline that is set before each write would also end idle streams of
+	// HTTP/2, so it is only set when it has passed.
+	late := time.AfterFunc(patience, func() { _ = flush.SetWriteDeadline(time.Now()) })
+	late.Stop()
+	defer late.Stop()
 	var buf []byte
 	var last time.Time
 	for {
@@ -137,16 +150,25 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 				return
 			}
 			buf = append(buf, frame...)
+			if len(buf) >= pieceBytes {
+				late.Reset(patience)
+				if _, err := x.w.Write(buf); err != nil {
+					return
+				}
+				buf = buf[:0]
+			}
 			if f.Shape == encode.Table {
 				f.NoColumns = true
 			}
 		}
+		late.Reset(patience)
 		if _, err := x.w.Write(buf); err != nil {
 			return
 		}
 		if flush.Flush() != nil {
 			return
 		}
+		late.Stop()
 		last = time.Now()
 		if cap(buf) > keepBuffer {
 			buf = nil
