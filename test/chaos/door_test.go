@@ -15,8 +15,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -75,7 +78,7 @@ func revisionOf(s string) int64 {
 
 // outcome of an answer with a Status.
 func outcome(o *history.Op, s *metav1.Status) {
-	o.Code = int(s.Code)
+	o.Code, o.Err = int(s.Code), s.Message
 	switch {
 	case s.Code == http.StatusNotFound:
 		o.Outcome = history.NotFound
@@ -122,7 +125,7 @@ func (r *rest) do(ctx context.Context, o *history.Op) {
 	}
 	resp, err := r.request(ctx, method, path, body)
 	if err != nil {
-		o.Outcome = history.Unknown
+		o.Outcome, o.Err = history.Unknown, err.Error()
 		if refused(err) {
 			o.Outcome = history.Refused
 		}
@@ -132,7 +135,10 @@ func (r *rest) do(ctx context.Context, o *history.Op) {
 	o.RetryAfter = resp.Header.Get("Retry-After")
 	if resp.StatusCode > 299 {
 		s := metav1.Status{Code: int32(resp.StatusCode)}
-		_ = json.NewDecoder(resp.Body).Decode(&s) // 429 of a full server has no Status
+		if json.NewDecoder(resp.Body).Decode(&s) != nil && resp.StatusCode != http.StatusTooManyRequests {
+			o.Outcome = history.Unknown // cut off amid the answer
+			return
+		}
 		s.Code = int32(resp.StatusCode)
 		outcome(o, &s)
 		return
@@ -261,7 +267,7 @@ type rpc struct {
 
 func rpcDoor(t testing.TB, s *apiservertest.Server) *rpc {
 	t.Helper()
-	c, err := client.Dial(client.Config{Kubeconfig: s.Kubeconfig}, builtin.Scheme(), client.Options{})
+	c, err := client.Dial(client.Config{Kubeconfig: s.Kubeconfig}, builtin.Scheme(), client.Options{Extra: []grpc.DialOption{grpc.WithStatsHandler(wire{})}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,9 +275,28 @@ func rpcDoor(t testing.TB, s *apiservertest.Server) *rpc {
 	return &rpc{c: c}
 }
 
+// wire tells whether a call was put on an established connection: only then
+// can its outcome be in doubt.
+type wire struct{}
+
+type sentKey struct{}
+
+func (wire) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }
+func (wire) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (wire) HandleConn(context.Context, stats.ConnStats)                       {}
+func (wire) HandleRPC(ctx context.Context, e stats.RPCStats) {
+	if _, ok := e.(*stats.OutHeader); ok {
+		if sent, ok := ctx.Value(sentKey{}).(*atomic.Bool); ok {
+			sent.Store(true)
+		}
+	}
+}
+
 func (r *rpc) whole() bool { return true }
 
 func (r *rpc) do(ctx context.Context, o *history.Op) {
+	var sent atomic.Bool
+	ctx = context.WithValue(ctx, sentKey{}, &sent)
 	var m *corev1.ConfigMap
 	var err error
 	switch o.Verb {
@@ -297,7 +322,11 @@ func (r *rpc) do(ctx context.Context, o *history.Op) {
 		}
 		return
 	}
-	o.Items, o.Outcome = nil, history.Unknown
+	o.Items, o.Outcome, o.Err = nil, history.Unknown, err.Error()
+	if !sent.Load() {
+		o.Outcome = history.Refused
+		return
+	}
 	var s apierrors.APIStatus
 	if errors.As(err, &s) {
 		st := s.Status()

@@ -86,13 +86,15 @@ type Op struct {
 	// Code is the HTTP status of a refusal, RetryAfter its header.
 	Code       int
 	RetryAfter string
+	// Err is what the client was told, for the reader.
+	Err string
 	// Call and Return since the recorder's start. Return of an Unknown write
 	// does not bound its effect.
 	Call, Return time.Duration
 }
 
 func (o Op) String() string {
-	return fmt.Sprintf("client %d: %s %s %q (expecting %q@%d) at %v: %s %q@%d at %v", o.Client, o.Verb, o.Key, o.Value, o.Expect, o.Base, o.Call, o.Outcome, o.Value, o.Revision, o.Return)
+	return fmt.Sprintf("client %d: %s %s %q (expecting %q@%d) at %v: %s %q@%d at %v %s", o.Client, o.Verb, o.Key, o.Value, o.Expect, o.Base, o.Call, o.Outcome, o.Value, o.Revision, o.Return, o.Err)
 }
 
 // takesEffect: the write happened or may have.
