@@ -13,7 +13,7 @@ import (
 func Resources() []scheme.Resource {
 	return []scheme.Resource{
 		{
-			Group: "scheduling.k8s.io", Version: "v1", Kind: "PriorityClass",
+			Group: group, Version: "v1", Kind: "PriorityClass",
 			Plural: "priorityclasses", Singular: "priorityclass",
 			ShortNames:    []string{"pc"},
 			New:           func() runtime.Object { return new(schedulingv1.PriorityClass) },
@@ -23,5 +23,8 @@ func Resources() []scheme.Resource {
 			Row:           scheme.Rows(row),
 			Strategy:      hooks().Erase(),
 		},
+		workloads(),
+		podGroups(),
+		compositePodGroups(),
 	}
 }
