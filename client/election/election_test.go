@@ -91,6 +91,13 @@ func (v *view) put(l *coordinationv1.Lease) *coordinationv1.Lease {
 	return v.lease.DeepCopy()
 }
 
+// spec is the lease's as of now.
+func (m *memory) spec() coordinationv1.LeaseSpec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return *m.lease.Spec.DeepCopy()
+}
+
 type candidate struct {
 	view    *view
 	cancel  context.CancelFunc
@@ -148,7 +155,7 @@ func TestOneLeads(t *testing.T) {
 				t.Fatalf("%d leaders", n)
 			}
 		}
-		s := &m.lease.Spec
+		s := m.spec()
 		if *s.LeaseDurationSeconds != 15 || *s.LeaseTransitions != 0 || s.AcquireTime == nil || s.RenewTime == nil {
 			t.Errorf("lease %+v", s)
 		}
@@ -160,8 +167,8 @@ func TestOneLeads(t *testing.T) {
 				t.Errorf("ended with %v", err)
 			}
 		}
-		if *m.lease.Spec.HolderIdentity != "" || *m.lease.Spec.LeaseDurationSeconds != 1 {
-			t.Errorf("not released: %+v", m.lease.Spec)
+		if s = m.spec(); *s.HolderIdentity != "" || *s.LeaseDurationSeconds != 1 {
+			t.Errorf("not released: %+v", s)
 		}
 	})
 }
@@ -182,8 +189,8 @@ func TestReleaseLetsTheNextLead(t *testing.T) {
 		if !b.leads() {
 			t.Error("b does not lead after a released the lease")
 		}
-		if *m.lease.Spec.LeaseTransitions != 1 {
-			t.Errorf("%d transitions", *m.lease.Spec.LeaseTransitions)
+		if s := m.spec(); *s.LeaseTransitions != 1 {
+			t.Errorf("%d transitions", *s.LeaseTransitions)
 		}
 		b.cancel()
 		<-b.done

@@ -1,0 +1,148 @@
+package client
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func writeFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// writePair makes a client certificate.
+func writePair(t *testing.T, dir, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(dir, "client.crt"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	writeFile(t, filepath.Join(dir, "client.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+const testKubeconfig = `
+apiVersion: v1
+kind: Config
+current-context: a
+contexts:
+- {name: a, context: {cluster: c, user: files}}
+- {name: b, context: {cluster: c, user: token}}
+- {name: d, context: {cluster: c, user: exec}}
+- {name: e, context: {cluster: none, user: files}}
+clusters:
+- {name: c, cluster: {server: "https://example.org:6443", tls-server-name: kubernetes, certificate-authority-data: aGVsbG8=}}
+users:
+- {name: files, user: {client-certificate: client.crt, client-key: client.key}}
+- {name: token, user: {token: secret, tokenFile: token}}
+- {name: exec, user: {exec: {command: x}}}
+`
+
+func TestKubeconfig(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config")
+	writeFile(t, path, []byte(testKubeconfig))
+	c, err := Config{Kubeconfig: path}.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Server != "https://example.org:6443" || c.ServerName != "kubernetes" || string(c.CAData) != "hello" || c.CertFile != filepath.Join(dir, "client.crt") {
+		t.Errorf("got %+v", c)
+	}
+	c, err = Config{Kubeconfig: path, Context: "b", Server: "https://other:1"}.complete()
+	if err != nil || c.Server != "https://other:1" || c.TokenFile != filepath.Join(dir, "token") || c.Token != "" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	for _, name := range []string{"d", "e", "none"} {
+		if _, err := (Config{Kubeconfig: path, Context: name}).complete(); err == nil {
+			t.Errorf("context %s was accepted", name)
+		}
+	}
+	if _, err := (Config{}).complete(); err == nil || !strings.Contains(err.Error(), "no API server") {
+		t.Errorf("nothing: %v", err)
+	}
+	t.Setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
+	if c, err := (Config{}).complete(); err != nil || c.Server != "https://10.0.0.1:443" || c.TokenFile == "" {
+		t.Errorf("in a pod: %+v, %v", c, err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for server, want := range map[string]string{
+		"https://h:6443": "h:6443", "https://h": "h:443", "https://[::1]:6443/": "[::1]:6443",
+		"http://h": "", "h:6443": "", "https://h/path": "",
+	} {
+		got, _, err := addressOf(server)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", server, got, err)
+		}
+	}
+}
+
+type fakeConn struct {
+	net.Conn
+	closed bool
+}
+
+func (c *fakeConn) Close() error { c.closed = true; return nil }
+
+func TestCredentialsFollowTheirFiles(t *testing.T) {
+	dir := t.TempDir()
+	token := filepath.Join(dir, "token")
+	writePair(t, dir, "first")
+	writeFile(t, token, []byte("one\n"))
+	id, err := newIdentity(Config{CertFile: filepath.Join(dir, "client.crt"), KeyFile: filepath.Join(dir, "client.key"), TokenFile: token}, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, stamp := id.config()
+	if cfg.Certificates[0].Leaf.Subject.CommonName != "first" || cfg.NextProtos[0] != protocolNative {
+		t.Errorf("got %v", cfg.Certificates[0].Leaf.Subject)
+	}
+	conn := &fakeConn{}
+	id.conns[conn] = stamp
+
+	expire := func() { id.checked = time.Time{} }
+	writePair(t, dir, "second")
+	writeFile(t, token, []byte("second"))
+	id.retire()
+	if conn.closed {
+		t.Error("files were read again at once")
+	}
+	expire()
+	id.retire()
+	if !conn.closed {
+		t.Error("a connection with the old certificate goes on")
+	}
+	if md, _ := (bearer{id}).GetRequestMetadata(t.Context()); md["authorization"] != "Bearer second" {
+		t.Errorf("sends %v", md)
+	}
+	writeFile(t, filepath.Join(dir, "client.crt"), []byte("half"))
+	expire()
+	if cfg, _ := id.config(); cfg.Certificates[0].Leaf.Subject.CommonName != "second" {
+		t.Error("a broken file took the certificate away")
+	}
+}
