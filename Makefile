@@ -8,7 +8,7 @@ VERSION ?= v1.37.2+xebec.1
 LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/apiserver/internal/version.GitCommit=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all build kubectl test check generate bench fuzz clean
+.PHONY: all build kubectl etcd test check generate bench fuzz clean
 
 all: build
 
@@ -20,9 +20,13 @@ kubectl: ## kubectl v1.37, built from k8s.io/kubectl, into bin/
 	@mkdir -p bin
 	cd test/kubectl && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2' -o ../../bin/kubectl .
 
-test: build kubectl ## everything: unit tests, then the tests against a real server
+etcd: ## etcd 3.7, built from its module, into bin/
+	@mkdir -p bin
+	cd test/etcd && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/etcd .
+
+test: build kubectl etcd ## everything: unit tests, then the tests against a real server
 	@for m in proto api client apiserver; do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
-	@echo "== test"; cd test && go test -timeout 30m ./...
+	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
 
 check: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, modules alone, generated code, fences
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "gofmt these:"; gofmt -l $(MODULES); exit 1; }
