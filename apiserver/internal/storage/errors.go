@@ -46,10 +46,12 @@ func (e *TooLargeRevision) Error() string {
 	return fmt.Sprintf("Too large resource version: %d, current: %d", e.Requested, e.Current)
 }
 
-// Corrupt means that an object's stored bytes cannot be read.
+// Corrupt means that an object's stored bytes cannot be read. It can still be
+// deleted, by an Object with its names and this Revision.
 type Corrupt struct {
-	Key string
-	Err error
+	Key      string
+	Revision int64
+	Err      error
 }
 
 func (e *Corrupt) Error() string {

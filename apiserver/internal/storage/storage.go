@@ -30,6 +30,10 @@ type Object struct {
 	// Fields are the values of the resource's selectable fields, in the order
 	// of scheme.Resource.Fields.
 	Fields []string
+	// Stale means that the stored form is not the one that a write would
+	// give it now (another encryption key, version or encoding): an update
+	// is to be written even if it changes nothing.
+	Stale bool
 }
 
 // Labels are label pairs in order of their keys: key, value, key, value. They

@@ -17,7 +17,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"xebec.dev/api/builtin"
 	"xebec.dev/apiserver/internal/storage"
+	"xebec.dev/apiserver/internal/storage/embedded"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/storage/kv"
 	"xebec.dev/apiserver/internal/storage/storagetest"
@@ -64,7 +66,7 @@ func fill(t testing.TB, s kv.Store, n int) {
 			t.Fatal(err)
 		}
 		writes = append(writes, kv.Write{Key: "pods/" + ns + "/" + name, Value: v, Compare: kv.Anything})
-		if len(writes) == 100 || i == n-1 {
+		if len(writes) == 20 || i == n-1 {
 			if _, _, err := s.Apply(context.Background(), writes); err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +93,7 @@ func BenchmarkLoad(b *testing.B) {
 	fill(b, s, *benchPods)
 	gc, stop := context.WithCancel(context.Background())
 	defer stop()
-	watchcache.AdaptGC(gc)
+	go watchcache.AdaptGC(gc)
 	for b.Loop() {
 		b.StopTimer()
 		runtime.GC()
@@ -99,7 +101,7 @@ func BenchmarkLoad(b *testing.B) {
 		before := rss()
 		b.StartTimer()
 		ctx, cancel := context.WithCancel(context.Background())
-		c := watchcache.New(s, storagetest.Resources, watchcache.Options{})
+		c := watchcache.New(s, builtin.Scheme().Resources(), watchcache.Options{})
 		go c.Run(ctx)
 		for deadline := time.Now().Add(20 * time.Second); c.Ready(ctx) != nil; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
@@ -115,6 +117,68 @@ func BenchmarkLoad(b *testing.B) {
 		runtime.KeepAlive(c)
 		cancel()
 		b.StartTimer()
+	}
+}
+
+// BenchmarkEmbedded is the memory of a cache and its etcd in one process, some
+// time after the start.
+func BenchmarkEmbedded(b *testing.B) {
+	dir := b.TempDir()
+	p := startProcess(b, dir)
+	fill(b, connect(b, p.endpoint), *benchPods)
+	p.kill()
+	gc, stop := context.WithCancel(context.Background())
+	defer stop()
+	go watchcache.AdaptGC(gc)
+	for b.Loop() {
+		began := time.Now()
+		server, err := embedded.Start(dir, embedded.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		started := time.Since(began)
+		c := open(b, etcd.Over(server.Services(), etcd.Config{}))
+		b.ReportMetric(float64(started.Milliseconds()), "etcd-ms")
+		b.ReportMetric(float64(time.Since(began).Milliseconds()), "ready-ms")
+		b.ReportMetric(float64(rss())/1e6, "peak-MB")
+		time.Sleep(30 * time.Second)
+		b.ReportMetric(float64(rss())/1e6, "RSS-MB")
+		profile(b)
+		runtime.KeepAlive(c)
+		server.Close()
+	}
+}
+
+// BenchmarkSteady measures the memory while pods are updated and watched.
+func BenchmarkSteady(b *testing.B) {
+	p := startProcess(b, b.TempDir())
+	s := connect(b, p.endpoint)
+	fill(b, s, *benchPods)
+	gc, stop := context.WithCancel(context.Background())
+	defer stop()
+	go watchcache.AdaptGC(gc)
+	c := open(b, s).Collection(storagetest.Pods)
+	for b.Loop() {
+		began := time.Now()
+		peak := 0
+		for i := 0; time.Since(began) < 20*time.Second; i++ {
+			time.Sleep(time.Until(began.Add(time.Duration(i) * 10 * time.Millisecond)))
+			n := i * 7919 % *benchPods
+			ns, name := fmt.Sprintf("ns%03d", n%100), fmt.Sprintf("pod-%06d", n)
+			if _, err := c.Update(gc, c.Newest(ns, name), bigPod(ns, name, "node"), 0); err != nil {
+				b.Fatal(err)
+			}
+			if i%100 == 0 {
+				peak = max(peak, rss())
+				if i%500 == 0 {
+					var m runtime.MemStats
+					runtime.ReadMemStats(&m)
+					b.Logf("%2ds RSS %d MB, heap %d live-ish, %d idle %d released, sys %d, %d collections", i/100, rss()>>20, m.HeapAlloc>>20, m.HeapIdle>>20, m.HeapReleased>>20, m.Sys>>20, m.NumGC)
+				}
+			}
+		}
+		b.ReportMetric(float64(peak)/1e6, "peak-MB")
+		b.ReportMetric(float64(rss())/1e6, "RSS-MB")
 	}
 }
 

@@ -97,11 +97,16 @@ func (c *collection) key(namespace, name string) string { return c.prefix + path
 
 // object opens a stored value.
 func (c *collection) object(key string, stored []byte, revision int64) (*storage.Object, error) {
-	raw, _, err := c.codec.Open(stored, c.store.o.KeyPrefix+key)
+	raw, stale, err := c.codec.Open(stored, c.store.o.KeyPrefix+key)
 	if err != nil {
 		return nil, err
 	}
-	return c.indexed(key, raw, revision)
+	o, err := c.indexed(key, raw, revision)
+	if err != nil {
+		return nil, err
+	}
+	o.Stale = stale
+	return o, nil
 }
 
 // indexed makes the object of bytes under a key. The key has the last word on
@@ -178,7 +183,11 @@ func (c *collection) getAt(ctx context.Context, namespace, name string, revision
 	if e == nil {
 		return nil, storage.ErrNotFound
 	}
-	return c.object(k, e.Value, e.Revision)
+	o, err := c.object(k, e.Value, e.Revision)
+	if err != nil {
+		return nil, &storage.Corrupt{Key: k, Revision: e.Revision, Err: err}
+	}
+	return o, nil
 }
 
 func (c *collection) readError(err error, revision, now int64) error {
@@ -325,7 +334,7 @@ func (c *collection) apply(e *kv.Event, now time.Time) {
 		ch.new = o
 		delete = err != nil
 		if err != nil {
-			err = &storage.Corrupt{Key: e.Key, Err: err}
+			err = &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
 		}
 		v.setCorrupt(path(ns, name), err)
 	} else {

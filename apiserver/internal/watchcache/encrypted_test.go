@@ -53,6 +53,9 @@ func TestEncrypted(t *testing.T) {
 	if err != nil || len(l.Objects) != 2 || !bytes.Equal(l.Objects[1].Raw, raw) || l.Objects[1].Revision != o.Revision {
 		t.Fatalf("list: %v, %v", l, err)
 	}
+	if !l.Objects[0].Stale || l.Objects[1].Stale {
+		t.Error("it is the plain value that should be written again")
+	}
 	if _, _, err := m.Apply(ctx, []kv.Write{{Key: "configmaps/a/y", Value: e.Value}}); err != nil {
 		t.Fatal(err)
 	}

@@ -94,6 +94,7 @@ func (h *history) prepend(links []*link, since int64) {
 	for _, l := range links {
 		h.bytes += l.bytes
 	}
+	h.fresh += len(links) - h.first
 	h.links = append(links, h.live()...)
 	h.first = 0
 	h.since, h.whole = since, false

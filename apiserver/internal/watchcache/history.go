@@ -48,6 +48,8 @@ type history struct {
 	whole bool
 	links []*link // in order; links[first:] are valid
 	first int
+	// fresh is the first link whose encodings are kept.
+	fresh int
 	bytes int
 	limit historyLimit
 	main  *stream
@@ -67,9 +69,12 @@ type historyLimit struct {
 
 var defaultLimit = historyLimit{low: 1 << 20, high: 24 << 20, window: 75 * time.Second}
 
-// memoLinks is how many of the newest revisions keep encodings for watchers
-// to share. Those who lag further behind encode for themselves.
-const memoLinks = 256
+// The newest revisions keep encodings for watchers to share: so many, and so
+// long. Those who lag further behind encode for themselves.
+const (
+	memoLinks = 256
+	memoTime  = 30 * time.Second
+)
 
 func newHistory(since int64, whole bool, limit historyLimit, index int) *history {
 	return &history{since: since, whole: whole, limit: limit, main: newStream(), buckets: map[bucket]*stream{}, index: index}
@@ -114,10 +119,28 @@ func (h *history) push(l *link) {
 	if len(h.buckets) > 0 {
 		h.eachBucket(l, func(s *stream) { h.tell(s, l) })
 	}
-	if n := len(h.links) - 1 - memoLinks; n >= h.first {
-		h.links[n].forget()
-	}
 	h.trim(l.at)
+}
+
+// trim drops what is too old or too much.
+func (h *history) trim(now time.Time) {
+	for h.fresh < len(h.links) && (h.fresh < len(h.links)-memoLinks || now.Sub(h.links[h.fresh].at) > memoTime) {
+		h.links[h.fresh].forget()
+		h.fresh++
+	}
+	for h.first < len(h.links)-1 {
+		l := h.links[h.first]
+		old := now.Sub(l.at) > h.limit.window
+		if h.bytes <= h.limit.low || (!old && h.bytes <= h.limit.high) {
+			break
+		}
+		h.evict(l)
+	}
+	if h.first > 1024 && h.first > len(h.links)/2 {
+		n := copy(h.links, h.links[h.first:])
+		clear(h.links[n:])
+		h.links, h.fresh, h.first = h.links[:n], h.fresh-h.first, 0
+	}
 }
 
 func (l *link) weigh() {
@@ -173,22 +196,6 @@ func (l *link) forget() {
 	}
 }
 
-func (h *history) trim(now time.Time) {
-	for h.first < len(h.links)-1 {
-		l := h.links[h.first]
-		old := now.Sub(l.at) > h.limit.window
-		if h.bytes <= h.limit.low || (!old && h.bytes <= h.limit.high) {
-			break
-		}
-		h.evict(l)
-	}
-	if h.first > 1024 && h.first > len(h.links)/2 {
-		n := copy(h.links, h.links[h.first:])
-		clear(h.links[n:])
-		h.links, h.first = h.links[:n], 0
-	}
-}
-
 func (h *history) evict(l *link) {
 	h.links[h.first] = nil
 	h.first++
@@ -198,7 +205,10 @@ func (h *history) evict(l *link) {
 	if len(h.buckets) > 0 {
 		h.eachBucket(l, func(s *stream) { s.evict(l) })
 	}
-	l.forget()
+	if h.fresh < h.first {
+		l.forget()
+		h.fresh = h.first
+	}
 }
 
 // wake tells the streams with news.

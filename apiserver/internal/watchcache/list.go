@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/storage/kv"
@@ -125,11 +126,15 @@ func (q *query) end() key {
 type snapshot struct {
 	revision int64
 	objects  tree
+	made     time.Time
 }
 
 // snapshots is how many are kept for the next pages of lists. They are only
 // a short cut: each can be made again from the history.
-const snapshots = 4
+const (
+	snapshots    = 4
+	snapshotTime = time.Minute
+)
 
 func (c *collection) remember(revision int64, objects tree) {
 	c.mu.Lock()
@@ -143,7 +148,7 @@ func (c *collection) remember(revision int64, objects tree) {
 		copy(c.exact, c.exact[1:])
 		c.exact = c.exact[:snapshots-1]
 	}
-	c.exact = append(c.exact, snapshot{revision, objects})
+	c.exact = append(c.exact, snapshot{revision, objects, time.Now()})
 }
 
 // listAt reads the state at one revision.
@@ -151,11 +156,7 @@ func (c *collection) listAt(ctx context.Context, q query, revision int64) (*stor
 	if err := c.reach(ctx, storage.NotOlderThan, revision); err != nil && !errors.Is(err, errBehind) {
 		return nil, err
 	}
-	gone, err := c.store.compacted(ctx, revision)
-	if err != nil {
-		return nil, err
-	}
-	if gone {
+	if c.store.compacted(ctx, revision) {
 		return nil, c.expired(q)
 	}
 	objects, ok := c.at(revision)
@@ -245,7 +246,7 @@ func (c *collection) listBelow(ctx context.Context, q query, revision int64) (*s
 		for i, e := range page.Entries {
 			o, err := c.object(e.Key, e.Value, e.Revision)
 			if err != nil {
-				return nil, &storage.Corrupt{Key: e.Key, Err: err}
+				return nil, &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
 			}
 			if !q.match(o) {
 				continue

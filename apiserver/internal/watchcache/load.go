@@ -3,6 +3,8 @@ package watchcache
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,12 +25,7 @@ type contents struct {
 // load fills every collection with the state at one revision, the newest.
 func (s *Store) load(ctx context.Context, revision int64) error {
 	began := time.Now()
-	s.mu.RLock()
-	var all []*collection
-	for _, c := range s.collections {
-		all = append(all, c)
-	}
-	s.mu.RUnlock()
+	all := slices.Collect(maps.Values(*s.table.Load()))
 	found := make([]contents, len(all))
 	if err := parallel(loadWorkers, len(all), func(i int) error {
 		var err error
@@ -50,12 +47,12 @@ func (s *Store) load(ctx context.Context, revision int64) error {
 	s.loaded = true
 	s.mu.Lock()
 	s.marks = nil
-	for _, c := range s.collections {
+	s.mu.Unlock()
+	for _, c := range *s.table.Load() {
 		if c.view.Load() == nil {
 			s.catchUpLater(c) // it joined in the meantime
 		}
 	}
-	s.mu.Unlock()
 	s.log.Info("objects loaded", zap.Int("objects", objects), zap.Int64("revision", revision), zap.Duration("elapsed", time.Since(began)))
 	return nil
 }
@@ -127,7 +124,7 @@ func (c *collection) read(ctx context.Context, revision int64) (contents, error)
 					out.corrupt = map[string]error{}
 				}
 				ns, name := c.names(e.Key)
-				out.corrupt[path(ns, name)] = &storage.Corrupt{Key: e.Key, Err: err}
+				out.corrupt[path(ns, name)] = &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
 				c.store.log.Error("a stored object is corrupt", zap.String("key", e.Key), zap.Error(err))
 				continue
 			}
@@ -186,13 +183,10 @@ func (c *collection) install(found contents, revision int64, limit historyLimit)
 func (s *Store) join(c *collection) *collection {
 	s.following.Lock()
 	defer s.following.Unlock()
-	s.mu.Lock()
-	if have := s.collections[c.prefix]; have != nil {
-		s.mu.Unlock()
+	if have := (*s.table.Load())[c.prefix]; have != nil {
 		return have
 	}
-	s.collections[c.prefix] = c
-	s.mu.Unlock()
+	s.replace(c.prefix, c)
 	if s.loaded {
 		s.catchUpLater(c)
 	}

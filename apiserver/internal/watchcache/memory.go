@@ -5,54 +5,81 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"time"
 )
 
+// The garbage collector runs when garbage has grown to a share of what lives,
+// by default as much again. Most of what lives here are objects' bytes, which
+// cost it nothing to scan, so it can run far more often and leave the memory
+// to others, as long as it does not take too much of the processor.
 const (
-	// gcFree is the garbage that may gather whatever the size of the heap;
-	// gcShare is the share of a large heap that may gather on top. Most of a
-	// large heap are objects' bytes, which cost the collector nothing to
-	// scan, so that it can run often.
-	gcFree  = 20 << 20
-	gcShare = 16
+	// gcLeast is the room for garbage of a large heap at rest.
+	gcLeast = 8 << 20
+	// gcLow and gcHigh are the shares of the processor's time between which
+	// the room stays as it is.
+	gcLow, gcHigh = 0.01, 0.04
 )
 
-// gcPercent is GOGC for a heap of so many live bytes: the usual 100 while it
-// is small, and less and less as it grows, so that the process does not take
-// twice the memory of what it caches.
-func gcPercent(live uint64) int {
-	if live <= gcFree {
-		return 100
+// gcRoom is the room for garbage until the next collection: more than before
+// when collecting took a large share of the time, less when it took little.
+func gcRoom(before, live uint64, share float64) uint64 {
+	least := min(live, gcLeast+live/64)
+	most := max(live/4, min(live, 64<<20))
+	switch {
+	case share > gcHigh:
+		before += before / 2
+	case share < gcLow:
+		before -= before / 3
 	}
-	return int((gcFree + live/gcShare) * 100 / live)
+	return max(min(before, most), least, 4<<20)
 }
 
-// AdaptGC keeps GOGC fit to the heap until ctx ends. It decides after each
-// collection; one per process is enough.
+const (
+	// gcStart is the room while the cache is being filled.
+	gcStart = 32 << 20
+	gcEvery = time.Second
+)
+
+// AdaptGC keeps the collector fit to the heap until ctx ends. One per process
+// is enough.
 func AdaptGC(ctx context.Context) {
-	var current atomic.Int64
+	a := &adapter{room: gcStart, samples: []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
+		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
+	}}
 	before := debug.SetGCPercent(100)
-	current.Store(100)
-	// An object that dies at each collection tells that there was one.
-	var arm func()
-	tick := func(int) {
-		if ctx.Err() != nil {
-			debug.SetGCPercent(before)
+	defer debug.SetGCPercent(before)
+	tick := time.NewTicker(gcEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
 			return
+		case <-tick.C:
+			a.adapt()
 		}
-		sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(sample)
-		percent := int64(gcPercent(sample[0].Value.Uint64()))
-		// Setting it stops the world for a moment: not for a trifle.
-		if have := current.Load(); percent*10 < have*9 || percent*9 > have*10 {
-			current.Store(percent)
-			debug.SetGCPercent(int(percent))
-		}
-		arm()
 	}
-	arm = func() {
-		sentinel := new([16]byte)
-		runtime.AddCleanup(sentinel, tick, 0)
+}
+
+type adapter struct {
+	samples   []metrics.Sample
+	room      uint64
+	percent   int
+	collected float64 // seconds at the last decision
+}
+
+func (a *adapter) adapt() {
+	metrics.Read(a.samples)
+	live := max(a.samples[0].Value.Uint64(), 1)
+	collected := a.samples[1].Value.Float64() + a.samples[2].Value.Float64()
+	share := (collected - a.collected) / gcEvery.Seconds() / float64(runtime.GOMAXPROCS(0))
+	a.collected = collected
+	a.room = gcRoom(a.room, live, share)
+	// Setting it stops the world for a moment: not for a trifle.
+	percent := int(min(a.room*100/live, 400))
+	if percent*10 < a.percent*9 || percent*9 > a.percent*10 {
+		a.percent = percent
+		debug.SetGCPercent(percent)
 	}
-	arm()
 }

@@ -18,7 +18,7 @@ import (
 
 // open runs a cache over a store and waits until it is ready.
 func open(t testing.TB, backend kv.Store) *watchcache.Store {
-	return openWith(t, backend, watchcache.Options{Wait: time.Second})
+	return openWith(t, backend, watchcache.Options{Wait: 2 * time.Second})
 }
 
 func openWith(t testing.TB, backend kv.Store, o watchcache.Options) *watchcache.Store {

@@ -62,7 +62,11 @@ func (c *collection) standing(e *kv.Entry) (*storage.Object, error) {
 	if e == nil {
 		return nil, nil
 	}
-	return c.object(e.Key, e.Value, e.Revision)
+	o, err := c.object(e.Key, e.Value, e.Revision)
+	if err != nil {
+		return nil, &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
+	}
+	return o, nil
 }
 
 // Delete removes old.

@@ -32,6 +32,9 @@ type Server struct {
 	// the loopback interface when the directory's name is too long for a
 	// socket.
 	Endpoint string
+
+	stop       context.CancelFunc
+	background sync.WaitGroup
 }
 
 // Options for Start; the zero value is for production.
@@ -41,6 +44,13 @@ type Options struct {
 	// Quota in bytes; 0 is 8 GiB, as far as etcd recommends.
 	Quota int64
 	Log   *zap.Logger
+}
+
+func (o *Options) log() *zap.Logger {
+	if o.Log == nil {
+		return zap.NewNop()
+	}
+	return o.Log
 }
 
 // Start runs etcd on a directory and returns once it takes requests.
@@ -71,7 +81,11 @@ func Start(dir string, o Options) (*Server, error) {
 		e.Close()
 		return nil, fmt.Errorf("start etcd in %s: not ready after a minute", dir)
 	}
-	return &Server{etcd: e, Endpoint: endpoint.String()}, nil
+	s := &Server{etcd: e, Endpoint: endpoint.String()}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.background.Go(func() { s.trimLoop(background, o.log()) })
+	return s, nil
 }
 
 // starting is held from a server's start until it is the leader: etcd
@@ -137,10 +151,6 @@ func address(dir string) (*url.URL, error) {
 }
 
 func config(dir string, endpoint *url.URL, o Options) *embed.Config {
-	log := o.Log
-	if log == nil {
-		log = zap.NewNop()
-	}
 	c := embed.NewConfig()
 	c.Dir = dir
 	c.ListenClientUrls = []url.URL{*endpoint}
@@ -148,10 +158,10 @@ func config(dir string, endpoint *url.URL, o Options) *embed.Config {
 	// A single member has no peers. The address is only a name in its
 	// membership and must stay the same over restarts.
 	c.ListenPeerUrls = nil
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log.WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(o.log().WithOptions(zap.IncreaseLevel(zap.WarnLevel)))
 	c.EnableGRPCGateway = false
 	// No peer will ever need to catch up from the log in memory.
-	c.SnapshotCount, c.SnapshotCatchUpEntries = 2000, 100
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 10
 	c.QuotaBackendBytes = o.Quota
 	if o.Quota == 0 {
 		c.QuotaBackendBytes = 8 << 30
@@ -178,4 +188,8 @@ func (s *Server) Services() etcd.Services {
 func (s *Server) Err() <-chan error { return s.etcd.Err() }
 
 // Close stops the server and closes its files.
-func (s *Server) Close() { s.etcd.Close() }
+func (s *Server) Close() {
+	s.stop()
+	s.background.Wait()
+	s.etcd.Close()
+}

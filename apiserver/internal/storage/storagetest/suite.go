@@ -609,10 +609,7 @@ func testCorrupt(r *run) {
 			r.Errorf("%d: list of another resource: %v", i, err)
 		}
 	}
-	_, _, err = r.KV.Apply(r.ctx, []kv.Write{{Key: "configmaps/a/bad", Delete: true, Compare: kv.Anything}})
-	if err != nil {
-		r.Fatal(err)
-	}
+	r.remove(c, &storage.Object{Namespace: "a", Name: "bad", Revision: revision})
 	if l := r.list(c, storage.ListOptions{}); len(l.Objects) != 1 {
 		r.Errorf("listed %v after the repair", names(l))
 	}

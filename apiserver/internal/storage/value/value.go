@@ -115,35 +115,37 @@ func (c *Codec) Open(v []byte, path string) (raw []byte, stale bool, err error) 
 	} else if bytes.HasPrefix(v, []byte("k8s:enc:")) {
 		return nil, false, fmt.Errorf("%s is encrypted and no key is configured", path)
 	}
+	var converted bool
 	if bytes.HasPrefix(v, magic) {
-		raw, err = c.envelope(v[len(magic):])
+		raw, converted, err = c.envelope(v[len(magic):])
 	} else {
-		raw, err = c.fromText(v)
+		raw, converted, err = c.fromText(v)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("decode %s: %w", path, err)
 	}
-	return raw, stale, nil
+	return raw, stale || converted, nil
 }
 
-// envelope opens a runtime.Unknown.
-func (c *Codec) envelope(v []byte) ([]byte, error) {
+// envelope opens a runtime.Unknown. It tells whether the object is in another
+// form than this codec writes.
+func (c *Codec) envelope(v []byte) (raw []byte, converted bool, err error) {
 	if c.json {
-		return nil, fmt.Errorf("a custom resource is stored as protobuf")
+		return nil, false, fmt.Errorf("a custom resource is stored as protobuf")
 	}
 	own := bytes.HasPrefix(v, c.typeMeta)
-	var meta, raw []byte
+	var meta []byte
 	for len(v) > 0 {
 		number, typ, n := protowire.ConsumeTag(v)
 		if n < 0 {
-			return nil, protowire.ParseError(n)
+			return nil, false, protowire.ParseError(n)
 		}
 		if typ != protowire.BytesType {
-			return nil, fmt.Errorf("unexpected wire type in the envelope")
+			return nil, false, fmt.Errorf("unexpected wire type in the envelope")
 		}
 		b, l := protowire.ConsumeBytes(v[n:])
 		if l < 0 {
-			return nil, protowire.ParseError(l)
+			return nil, false, protowire.ParseError(l)
 		}
 		switch number {
 		case 1:
@@ -152,25 +154,27 @@ func (c *Codec) envelope(v []byte) ([]byte, error) {
 			raw = b
 		case 3, 4:
 			if len(b) > 0 {
-				return nil, fmt.Errorf("the content has an encoding of its own, %q", b)
+				return nil, false, fmt.Errorf("the content has an encoding of its own, %q", b)
 			}
 		}
 		v = v[n+l:]
 	}
 	if own {
-		return raw[:len(raw):len(raw)], nil
+		return raw[:len(raw):len(raw)], c.text, nil
 	}
 	gvk, err := typeMeta(meta)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return c.convert(gvk, func(into any) error {
+	stored := raw
+	raw, err = c.convert(gvk, func(into any) error {
 		m, ok := into.(interface{ Unmarshal([]byte) error })
 		if !ok {
 			return fmt.Errorf("%s has no protobuf form", gvk)
 		}
-		return m.Unmarshal(raw)
+		return m.Unmarshal(stored)
 	})
+	return raw, true, err
 }
 
 func typeMeta(b []byte) (schema.GroupVersionKind, error) {
@@ -194,24 +198,26 @@ func typeMeta(b []byte) (schema.GroupVersionKind, error) {
 
 // fromText opens a JSON value. Kubernetes stores built-in objects as JSON too
 // when it is told to (--storage-media-type).
-func (c *Codec) fromText(v []byte) ([]byte, error) {
+func (c *Codec) fromText(v []byte) (raw []byte, converted bool, err error) {
 	v = bytes.TrimSuffix(v, []byte("\n"))
 	if len(v) == 0 || v[0] != '{' {
-		return nil, fmt.Errorf("neither protobuf nor JSON")
+		return nil, false, fmt.Errorf("neither protobuf nor JSON")
 	}
 	if c.json {
-		return v[:len(v):len(v)], nil
+		return v[:len(v):len(v)], false, nil
 	}
 	var meta struct {
 		APIVersion string `json:"apiVersion"`
 		Kind       string `json:"kind"`
 	}
 	if err := json.UnmarshalCaseSensitivePreserveInts(v, &meta); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return c.convert(schema.FromAPIVersionAndKind(meta.APIVersion, meta.Kind), func(into any) error {
+	gvk := schema.FromAPIVersionAndKind(meta.APIVersion, meta.Kind)
+	raw, err = c.convert(gvk, func(into any) error {
 		return json.UnmarshalCaseSensitivePreserveInts(v, into)
 	})
+	return raw, !c.text || gvk != c.r.GroupVersionKind(), err
 }
 
 // convert decodes an object of any known version and encodes it in the

@@ -81,8 +81,8 @@ func resource(t *testing.T, group, plural string) *scheme.Resource {
 // A built-in object that was stored as JSON becomes protobuf.
 func TestJSONOfBuiltin(t *testing.T) {
 	c := value.NewCodec(resource(t, "", "configmaps"), nil)
-	raw, _, err := c.Open([]byte(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"n","namespace":"ns"},"data":{"k":"v"}}`+"\n"), "/registry/x")
-	if err != nil {
+	raw, stale, err := c.Open([]byte(`{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"n","namespace":"ns"},"data":{"k":"v"}}`+"\n"), "/registry/x")
+	if err != nil || !stale {
 		t.Fatal(err)
 	}
 	var m corev1.ConfigMap
@@ -121,7 +121,7 @@ func TestTextGroups(t *testing.T) {
 	if err != nil || string(v) != want {
 		t.Fatalf("%q, %v, want %q", v, err, want)
 	}
-	if back, _, err := c.Open(v, ""); err != nil || !bytes.Equal(back, raw) {
+	if back, stale, err := c.Open(v, ""); err != nil || stale || !bytes.Equal(back, raw) {
 		t.Fatalf("%x, %v, want %x", back, err, raw)
 	}
 }
