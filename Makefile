@@ -8,7 +8,7 @@ VERSION ?= v1.37.2+xebec.1
 LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/apiserver/internal/version.GitCommit=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all build kubectl etcd test check generate bench fuzz clean
+.PHONY: all build kubectl etcd helm test check generate bench fuzz clean
 
 all: build
 
@@ -24,7 +24,11 @@ etcd: ## etcd 3.7, built from its module, into bin/
 	@mkdir -p bin
 	cd test/etcd && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/etcd .
 
-test: build kubectl etcd ## everything: unit tests, then the tests against a real server
+helm: ## Helm 4, built from its module, into bin/
+	@mkdir -p bin
+	cd test/helm && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/helm .
+
+test: build kubectl etcd helm ## everything: unit tests, then the tests against a real server
 	@for m in proto api client apiserver; do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
 	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
 
