@@ -16,6 +16,7 @@ import (
 	"xebec.dev/api/core"
 	"xebec.dev/api/discovery"
 	"xebec.dev/api/flowcontrol"
+	"xebec.dev/api/lifecycle"
 	"xebec.dev/api/networking"
 	"xebec.dev/api/node"
 	"xebec.dev/api/policy"
@@ -50,6 +51,7 @@ func Scheme() *scheme.Scheme {
 		flowcontrol.Resources(),
 		apiextensions.Resources(),
 		apiregistration.Resources(),
+		lifecycle.Resources(),
 		apiserverinternal.Resources(),
 		storagemigration.Resources(),
 	)

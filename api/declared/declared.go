@@ -142,7 +142,7 @@ func (r Rules) field(path *field.Path, rule Rule, v, old reflect.Value) field.Er
 		}
 		errs = rule.transition(path, v, old)
 	}
-	if unset(v) {
+	if v.Kind() != reflect.Struct && unset(v) {
 		if rule.required {
 			errs = append(errs, field.Required(path, ""))
 		}

@@ -13,12 +13,16 @@ func plainColumns() []metav1.TableColumnDefinition {
 	return []metav1.TableColumnDefinition{table.Name(), table.Age()}
 }
 
+func plainRow(o *metav1.ObjectMeta, now metav1.Time) []any {
+	return []any{o.Name, table.Since(o.CreationTimestamp, now)}
+}
+
 func classRow(c *resourcev1.DeviceClass, now metav1.Time) []any {
-	return []any{c.Name, table.Since(c.CreationTimestamp, now)}
+	return plainRow(&c.ObjectMeta, now)
 }
 
 func templateRow(t *resourcev1.ResourceClaimTemplate, now metav1.Time) []any {
-	return []any{t.Name, table.Since(t.CreationTimestamp, now)}
+	return plainRow(&t.ObjectMeta, now)
 }
 
 func claimColumns() []metav1.TableColumnDefinition {

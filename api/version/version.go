@@ -23,6 +23,14 @@ type list[T any] interface {
 // WireEqual is a version with the type V and list type L of a resource stored
 // as S, converted by way of the protobuf encoding, which they share.
 func WireEqual[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name string) scheme.Version {
+	return Reshaped[V, L, S, PV, PL, PS](group, name,
+		func(in *V, out *S) error { return Recode(PV(in), PS(out)) },
+		func(in *S, out *V) error { return Recode(PS(in), PV(out)) })
+}
+
+// Reshaped is a version converted by functions, which fill an empty object and
+// leave their argument as it is.
+func Reshaped[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name string, decode func(in *V, out *S) error, encode func(in *S, out *V) error) scheme.Version {
 	return scheme.Version{
 		Group: group, Version: name, Deprecated: deprecation(PV(new(V)), group, name),
 		New:     func() runtime.Object { return PV(new(V)) },
@@ -32,12 +40,16 @@ func WireEqual[V, L, S any, PV object[V], PL list[L], PS object[S]](group, name 
 			if !ok {
 				return nil, fmt.Errorf("convert %T: not a %s/%s object", in, group, name)
 			}
-			out := PS(new(S))
-			return out, recode(v, out)
+			out := new(S)
+			return PS(out), decode(v, out)
 		},
 		Encode: func(in scheme.Object) (runtime.Object, error) {
-			out := PV(new(V))
-			return out, recode(in, out)
+			s, ok := in.(PS)
+			if !ok {
+				return nil, fmt.Errorf("convert %T: not what %s/%s is stored as", in, group, name)
+			}
+			out := new(V)
+			return PV(out), encode(s, out)
 		},
 	}
 }
@@ -53,7 +65,11 @@ func Off(v scheme.Version) scheme.Version {
 	return v
 }
 
-func recode(from, to scheme.Message) error {
+// Message is what can be recoded.
+type Message = scheme.Message
+
+// Recode fills a message from another with the same encoding.
+func Recode(from, to Message) error {
 	b, err := from.Marshal()
 	if err != nil {
 		return err

@@ -233,15 +233,16 @@ func (c *compiler) structure(p *plan, t reflect.Type, m *smd.Map) error {
 		return nil
 	}
 	p.form = structure
-	if err := c.fields(p, t, m, nil); err != nil {
+	if err := c.fields(p, t, m, nil, nil); err != nil {
 		return err
 	}
 	slices.SortFunc(p.fields, func(a, b fieldPlan) int { return strings.Compare(a.name, b.name) })
 	return nil
 }
 
-// fields adds a struct's fields, and those of structs embedded in it.
-func (c *compiler) fields(p *plan, t reflect.Type, m *smd.Map, prefix []int) error {
+// fields adds a struct's fields, and those of structs embedded in it; with
+// names given, only those.
+func (c *compiler) fields(p *plan, t reflect.Type, m *smd.Map, prefix []int, names []string) error {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -253,13 +254,16 @@ func (c *compiler) fields(p *plan, t reflect.Type, m *smd.Map, prefix []int) err
 			if f.Type.Kind() != reflect.Struct {
 				return fmt.Errorf("%v embeds %v", t, f.Type)
 			}
-			if err := c.fields(p, f.Type, m, index); err != nil {
+			if err := c.fields(p, f.Type, m, index, names); err != nil {
 				return err
 			}
 			continue
 		}
 		if name == "" {
 			name = f.Name
+		}
+		if names != nil && !slices.Contains(names, name) {
+			continue
 		}
 		member, ok := m.FindField(name)
 		if !ok {
@@ -376,7 +380,8 @@ func (c *compiler) list(p *plan, t reflect.Type, l *smd.List) error {
 // the fields are not those of its plan.
 func (c *compiler) keyFields(p *plan, item reflect.Type, m *smd.Map, keys []string) error {
 	all := &plan{}
-	if err := c.fields(all, item, m, nil); err != nil {
+	// Items may hold lists of their own kind: what is not a key is left alone.
+	if err := c.fields(all, item, m, nil, keys); err != nil {
 		return err
 	}
 	for _, name := range keys {
