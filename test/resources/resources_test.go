@@ -44,7 +44,7 @@ type suite struct {
 // TestResources is the matrix: every resource, every verb, both encodings,
 // both front doors.
 func TestResources(t *testing.T) {
-	s := newSuite(t)
+	s := newSuiteOf(t, apiservertest.Start(t, "--disable-admission-plugins=ServiceAccount"))
 	fixtures := loadFixtures(t)
 	s.covered(t, fixtures)
 	for i, f := range fixtures {
@@ -71,8 +71,7 @@ func TestResources(t *testing.T) {
 	}
 }
 
-func newSuite(t *testing.T) *suite {
-	server := apiservertest.Start(t, "--disable-admission-plugins=ServiceAccount")
+func newSuiteOf(t *testing.T, server *apiservertest.Server) *suite {
 	s := &suite{server: server, client: server.Client(t), resources: map[string]served{}}
 	conn, err := grpc.NewClient(strings.TrimPrefix(server.URL, "https://"), grpc.WithTransportCredentials(credentials.NewTLS(server.TLS(t))))
 	if err != nil {

@@ -94,7 +94,9 @@ func matchNamespace(t *Target, obj metav1.Object) error {
 		obj.SetNamespace(t.Namespace)
 		return nil
 	case t.Namespace == "":
-		return apierrors.NewBadRequest("namespace must not be provided on cluster-scoped objects")
+		// Objects of the cluster lose a namespace without a word.
+		obj.SetNamespace("")
+		return nil
 	}
 	return apierrors.NewBadRequest("the namespace of the provided object does not match the namespace sent on the request")
 }

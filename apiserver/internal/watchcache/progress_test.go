@@ -52,7 +52,8 @@ func TestProgressWait(t *testing.T) {
 		synctest.Wait()
 		p.set(4)
 		p.set(6)
-		if !<-results || !<-results {
+		first, second := <-results, <-results
+		if !first || !second {
 			t.Error("those that were reached still wait")
 		}
 		if <-results {

@@ -36,7 +36,9 @@ type Config struct {
 	// proposal after about 7 s, and not at all on a stuck disk.
 	RequestTimeout time.Duration
 	// DialTimeout is for one attempt to connect: 20 s. KeepaliveTime and
-	// KeepaliveTimeout find dead connections: 30 s and 10 s.
+	// KeepaliveTimeout find dead connections: 10 s and 3 s. The latter is also
+	// how long the kernel waits for an acknowledgement, so that requests move
+	// on from a member that was cut off.
 	DialTimeout, KeepaliveTime, KeepaliveTimeout time.Duration
 	Log                                          *zap.Logger
 }
@@ -76,8 +78,8 @@ func New(c Config) (*Store, error) {
 		Endpoints:            c.Endpoints,
 		TLS:                  tlsConfig,
 		DialTimeout:          or(c.DialTimeout, 20*time.Second),
-		DialKeepAliveTime:    or(c.KeepaliveTime, 30*time.Second),
-		DialKeepAliveTimeout: or(c.KeepaliveTimeout, 10*time.Second),
+		DialKeepAliveTime:    or(c.KeepaliveTime, 10*time.Second),
+		DialKeepAliveTimeout: or(c.KeepaliveTimeout, 3*time.Second),
 		PermitWithoutStream:  true,
 		// The default backoff after a lost connection grows to two minutes,
 		// far longer than etcd takes to restart.
@@ -255,6 +257,11 @@ func (s *Store) apply(ctx context.Context, writes []kv.Write) (int64, []kv.Resul
 		txns[i] = t
 	}
 	request := txns[0]
+	if len(txns) == 1 && writes[0].Compare == 0 {
+		// Kubernetes' servers create without an alternative, and so it is all
+		// that some stand-ins for etcd understand.
+		request.Failure = nil
+	}
 	if len(txns) > 1 {
 		request = &pb.TxnRequest{Success: make([]*pb.RequestOp, len(txns))}
 		for i, t := range txns {
@@ -267,8 +274,8 @@ func (s *Store) apply(ctx context.Context, writes []kv.Write) (int64, []kv.Resul
 	}
 	results := make([]kv.Result, len(writes))
 	if len(txns) == 1 {
-		results[0] = s.result(r)
-		return r.Header.Revision, results, nil
+		results[0], err = s.standing(ctx, &writes[0], r)
+		return r.Header.Revision, results, err
 	}
 	for i := range results {
 		results[i] = s.result(r.Responses[i].GetResponseTxn())
@@ -302,6 +309,18 @@ func (s *Store) txn(ctx context.Context, w *kv.Write) (*pb.TxnRequest, error) {
 		t.Failure = []*pb.RequestOp{{Request: &pb.RequestOp_RequestRange{RequestRange: &pb.RangeRequest{Key: key}}}}
 	}
 	return t, nil
+}
+
+// standing is the result of a single write, with what stood in its way.
+func (s *Store) standing(ctx context.Context, w *kv.Write, r *pb.TxnResponse) (kv.Result, error) {
+	if r.Succeeded || len(r.Responses) > 0 {
+		return s.result(r), nil
+	}
+	e, _, err := s.Get(ctx, w.Key, r.Header.Revision)
+	if err != nil {
+		return kv.Result{}, fmt.Errorf("%w: %w", kv.ErrUnavailable, err)
+	}
+	return kv.Result{Current: e}, nil
 }
 
 func (s *Store) result(r *pb.TxnResponse) kv.Result {
