@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -298,8 +299,10 @@ func followed(t *testing.T, f *follower, after int64) *follower {
 func TestWatchBookmarkable(t *testing.T) {
 	r := record(t)
 	r.each(t, func(f *follower, w *history.Watch) error {
-		if !w.Whole || len(w.Events) == 0 {
-			return nil // REST's come by the clock: below
+		// REST's come by the clock: below. A stream that was cut may end
+		// before its first.
+		if !w.Whole || len(w.Events) == 0 || strings.Contains(w.Name, "cut") {
+			return nil
 		}
 		return history.WatchBookmarkable(w, r.shown(f))
 	})
