@@ -165,7 +165,7 @@ func writtenByPeer(t *testing.T, o object) []byte {
 		t.Fatal(err)
 	}
 	var b bytes.Buffer
-	if err := peer.Encode(obj.(runtime.Object), &b); err != nil {
+	if err := peer.Encode(obj, &b); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
