@@ -19,11 +19,11 @@ type bench struct {
 	ca     *authority
 	admin  *tls.Config // system:masters
 	user   *tls.Config // who may do to pods what RBAC says
-	probe  *tls.Config // no certificate: probes of readiness
 	etcd   *process
 	ours   *process
 	peer   *process
 	tables []*table
+	prof   *profiler
 }
 
 const (
@@ -40,6 +40,7 @@ func newBench(o options, dir string) (*bench, error) {
 	if b.admin, err = ca.client("admin", "system:masters"); err != nil {
 		return nil, err
 	}
+	b.prof = &profiler{dir: o.profiles, admin: b.admin}
 	b.user, err = ca.client("loader", "loaders")
 	return b, err
 }

@@ -24,7 +24,9 @@ type options struct {
 	quick bool
 	write string
 	root  string
-	keep  bool
+	again bool
+	// profiles is a directory, "" for none.
+	profiles string
 }
 
 func main() {
@@ -33,7 +35,8 @@ func main() {
 	flag.BoolVar(&o.quick, "quick", false, "shorter and without 50k pods: a look, not a figure")
 	flag.StringVar(&o.write, "write", "", "a Markdown file in which the tables between the marks are replaced")
 	flag.StringVar(&o.root, "root", "..", "the tree's root, with bin/")
-	flag.BoolVar(&o.keep, "build", false, "build etcd and the peer again though they exist")
+	flag.BoolVar(&o.again, "build", false, "build etcd and the peer again though they exist")
+	flag.StringVar(&o.profiles, "profiles", "", "a directory for CPU profiles of kube-apiserver, one for each measurement")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -65,7 +68,7 @@ func binaries(ctx context.Context, root string, again bool) error {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := binaries(ctx, o.root, o.keep); err != nil {
+	if err := binaries(ctx, o.root, o.again); err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "bench-")

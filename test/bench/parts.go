@@ -36,6 +36,7 @@ func (b *bench) gets() error {
 				continue
 			}
 			ours, peer, err := b.pair(func(p *process) (*result, error) {
+				b.prof.watch(p, fmt.Sprintf("get-%d", n), d)
 				return closedLoop(p, b.user, n, d, 0, fetch(path+form.query, form.accept))
 			})
 			if err != nil {
@@ -69,6 +70,7 @@ func (b *bench) creates() error {
 				continue
 			}
 			ours, peer, err := b.pair(func(p *process) (*result, error) {
+				b.prof.watch(p, fmt.Sprintf("create-%d", n), d)
 				return closedLoop(p, b.user, n, d, 0, post(form.pods, form.accept))
 			})
 			if err != nil {
@@ -115,6 +117,7 @@ func (b *bench) watches() error {
 			if err != nil {
 				return nil, err
 			}
+			b.prof.watch(p, fmt.Sprintf("watch-%d", w.n), d)
 			return fanOut(p, b.user, at, w.n, w.rate, d, func(i int) error {
 				return put(c, prefix+"/pods/"+namespace+"/"+podName('w', i%100), stored.pod('w', i%100))
 			})
@@ -152,6 +155,7 @@ func (b *bench) hold(t *table) error {
 		if err != nil {
 			return err
 		}
+		b.prof.watch(p, "hold", d)
 		w, err := fanOut(p, b.user, at, 1000, 200, d, func(int) error {
 			_, err := create(c, int(sequence.Add(1)))
 			return err
@@ -191,6 +195,7 @@ func (b *bench) lists(t *table, pods int) error {
 			var peaks []string
 			ours, peer, err := b.pair(func(p *process) (*result, error) {
 				p.resetPeak()
+				b.prof.watch(p, fmt.Sprintf("list-%s-%d", form.name, at), 2*time.Second)
 				r, err := closedLoop(p, b.user, at, 0, rounds, fetch(path, form.accept))
 				peaks = append(peaks, mb(p.peak()))
 				return r, err

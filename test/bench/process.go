@@ -50,7 +50,7 @@ func (p *process) ready(config *tls.Config, path string) error {
 	if config != nil {
 		scheme = "https"
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}}
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: config.Clone(), ForceAttemptHTTP2: true}}
 	defer client.CloseIdleConnections()
 	deadline := time.Now().Add(2 * time.Minute)
 	for {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -82,36 +81,6 @@ func (x *exchange) writeError(f encode.Format, err error) {
 	}
 }
 
-// streams counts the watches being served, to set their pace.
-var streams atomic.Int64
-
-// gatherPerStream, times the number of streams, is how long a busy cursor
-// rests between two deliveries: events that come close together share a write
-// and a flush. A delivery costs about half of it in CPU, so that all streams
-// together can't take more than about half a core in system calls; a lone
-// watcher does not wait at all.
-const (
-	gatherPerStream = 50 * time.Microsecond
-	gatherMost      = 100 * time.Millisecond
-)
-
-func rest(ctx context.Context, last time.Time) {
-	pause := min(time.Duration(streams.Load())*gatherPerStream, gatherMost) - time.Since(last)
-	if pause < time.Millisecond {
-		return
-	}
-	t := time.NewTimer(pause)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
-}
-
-// patience is how long a client may take to make room for a delivery. One
-// that reads slower than that is cut off, and may resume where it was.
-const patience = 20 * time.Second
-
 // pieceBytes bounds what is copied for one client before it takes any of it:
 // a slow one must not hold hundreds of large events.
 const pieceBytes = 128 << 10
@@ -124,11 +93,8 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 	streams.Add(1)
 	defer streams.Add(-1)
 	enc := x.encoder(&x.t)
-	// A deadline that is set before each write would also end idle streams of
-	// HTTP/2, so it is only set when it has passed.
-	late := time.AfterFunc(patience, func() { _ = flush.SetWriteDeadline(time.Now()) })
-	late.Stop()
-	defer late.Stop()
+	slow := newWatchdog(func() { _ = flush.SetWriteDeadline(time.Now()) })
+	defer slow.stop()
 	var buf []byte
 	var last time.Time
 	for {
@@ -151,7 +117,7 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 			}
 			buf = append(buf, frame...)
 			if len(buf) >= pieceBytes {
-				late.Reset(patience)
+				slow.begin()
 				if _, err := x.w.Write(buf); err != nil {
 					return
 				}
@@ -161,14 +127,14 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 				f.NoColumns = true
 			}
 		}
-		late.Reset(patience)
+		slow.begin()
 		if _, err := x.w.Write(buf); err != nil {
 			return
 		}
 		if flush.Flush() != nil {
 			return
 		}
-		late.Stop()
+		slow.end()
 		last = time.Now()
 		if cap(buf) > keepBuffer {
 			buf = nil

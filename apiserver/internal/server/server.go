@@ -209,14 +209,15 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 	}
 	// The windows are those of Kubernetes: large enough for lists, small
 	// enough that many connections are affordable.
-	err = http2.ConfigureServer(srv, &http2.Server{
+	h2 := &http2.Server{
 		MaxConcurrentStreams: 100, MaxReadFrameSize: 256 << 10,
 		MaxUploadBufferPerStream: 256 << 10, MaxUploadBufferPerConnection: 256 << 10 * 4,
 		IdleTimeout: 90 * time.Second,
-	})
-	if err != nil {
+	}
+	if err := http2.ConfigureServer(srv, h2); err != nil {
 		return nil, err
 	}
+	serveHTTP2(srv, h2)
 	s.grpc = newListener()
 	srv.TLSNextProto[grpcProtocol] = s.grpc.hand
 	return srv, nil
