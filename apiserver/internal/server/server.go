@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -33,6 +34,7 @@ import (
 	"xebec.dev/apiserver/internal/rpc"
 	"xebec.dev/apiserver/internal/serviceip"
 	"xebec.dev/apiserver/internal/storage/embedded"
+	"xebec.dev/apiserver/internal/storage/encrypt"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/version"
 	"xebec.dev/apiserver/internal/watchcache"
@@ -176,7 +178,19 @@ func (s *Server) storage() error {
 	if err != nil {
 		return err
 	}
-	s.store = watchcache.New(s.etcd, append(s.scheme.Resources(), serviceip.Ranges, bootstrap.Leases), watchcache.Options{Log: s.log.Named("watchcache")})
+	options := watchcache.Options{Log: s.log.Named("watchcache")}
+	if path := c.Etcd.EncryptionConfig; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("--encryption-provider-config: %w", err)
+		}
+		encryption, err := encrypt.Parse(text)
+		if err != nil {
+			return fmt.Errorf("--encryption-provider-config: %s: %w", path, err)
+		}
+		options.Transformer = encryption.Transformer
+	}
+	s.store = watchcache.New(s.etcd, append(s.scheme.Resources(), serviceip.Ranges, bootstrap.Leases), options)
 	return nil
 }
 
