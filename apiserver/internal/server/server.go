@@ -248,6 +248,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, background := errgroup.WithContext(background)
 	g.Go(func() error { return ignoreCanceled(s.store.Run(background)) })
+	g.Go(func() error { watchcache.AdaptGC(background); return nil })
 	g.Go(func() error { return ignoreCanceled(s.etcd.Compact(background, s.cfg.Etcd.CompactionInterval)) })
 	g.Go(func() error { return ignoreCanceled(s.start(background)) })
 	if s.records != nil {
