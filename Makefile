@@ -1,12 +1,16 @@
 # Xebec: build, check and test. Everything a target needs beyond Go is
 # installed below .cache by the target itself.
 SHELL := /bin/bash
-MODULES := proto api client apiserver test
+MODULES := proto api client apiserver scheduler controller-manager kubelet kube-proxy deploy test
+# Modules whose cmd/ holds programs of the cluster.
+PROGRAMS := scheduler controller-manager kubelet kube-proxy deploy
 CACHE := $(CURDIR)/.cache
 TOOLS := $(CACHE)/bin
 VERSION ?= v1.37.2+xebec.1
+COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
-	-X xebec.dev/apiserver/internal/version.GitCommit=$(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+	-X xebec.dev/apiserver/internal/version.GitCommit=$(COMMIT) \
+	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT)
 
 .PHONY: all build kubectl etcd helm test check generate bench fuzz clean
 
@@ -15,6 +19,7 @@ all: build
 build: ## the daemons, into bin/
 	@mkdir -p bin
 	cd apiserver && CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o ../bin/kube-apiserver ./cmd/kube-apiserver
+	@for m in $(PROGRAMS); do [ ! -d $$m/cmd ] || (cd $$m && CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o ../bin/ ./cmd/...) || exit 1; done
 
 kubectl: ## kubectl v1.37, built from k8s.io/kubectl, into bin/
 	@mkdir -p bin
@@ -29,7 +34,7 @@ helm: ## Helm 4, built from its module, into bin/
 	cd test/helm && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/helm .
 
 test: build kubectl etcd helm ## everything: unit tests, then the tests against a real server
-	@for m in proto api client apiserver; do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
+	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
 	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
 
 check: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, modules alone, generated code, fences

@@ -1,0 +1,3 @@
+module xebec.dev/deploy
+
+go 1.26.0
