@@ -203,7 +203,13 @@ func sample(t testing.TB, s *apiservertest.Server, c *http.Client) history.Sampl
 			out.RSS <<= 10
 		}
 	}
-	files, dirErr := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	dir := fmt.Sprintf("/proc/%d/fd", s.PID())
+	files, dirErr := os.ReadDir(dir)
+	for _, f := range files {
+		if to, err := os.Readlink(filepath.Join(dir, f.Name())); err == nil && strings.HasPrefix(to, "socket:") {
+			out.Sockets++
+		}
+	}
 	resp, getErr := c.Get(s.URL + "/metrics")
 	if err != nil || dirErr != nil || getErr != nil {
 		t.Fatal(err, dirErr, getErr)

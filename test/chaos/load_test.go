@@ -134,7 +134,7 @@ func TestSlowWatchers(t *testing.T) {
 	rec := history.NewRecorder()
 	d := restDoor(t, s)
 	begin := list(t, rec, d)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	fast := &latency{follower: follower{name: "fast", door: d}, wrote: map[string]time.Time{}}
 	var watching sync.WaitGroup
@@ -150,11 +150,13 @@ func TestSlowWatchers(t *testing.T) {
 	for range slow {
 		go crawl(ctx, t, s, begin.Revision)
 	}
-	eventually(t, 20*time.Second, "slow watchers are connected", func() bool { return sample(t, s, d.client).Files >= before.Files+slow })
-	time.Sleep(2 * time.Second)
+	eventually(t, 20*time.Second, "slow watchers are connected", func() bool { return sample(t, s, d.client).Sockets >= before.Sockets+slow })
+	// More than the buffers of both ends hold, so that every one is stuck.
+	enough := fast.bytes.Load() + 24<<20
+	eventually(t, time.Minute, "the slow watchers' buffers are full", func() bool { return fast.bytes.Load() >= enough })
 	fast.large.Store(false)
 	// The clients can't tell: they have yet to read what is on the way.
-	eventually(t, time.Minute, "slow watchers are cut off", func() bool { return sample(t, s, d.client).Files < before.Files+3 })
+	eventually(t, 2*time.Minute, "slow watchers are cut off", func() bool { return sample(t, s, d.client).Sockets < before.Sockets+3 })
 	slowest, after := time.Since(began), sample(t, s, d.client)
 	close(stop)
 	writing.Wait()
@@ -219,6 +221,7 @@ type latency struct {
 	// large events fill a slow reader's buffers and the kernel's; then small
 	// ones do, and the cache's history stays small.
 	large atomic.Bool
+	bytes atomic.Int64 // written
 	took  []time.Duration
 }
 
@@ -258,6 +261,7 @@ func (l *latency) write(ctx context.Context, d door, i, keys int, stop <-chan st
 			o.Verb, o.Expect, o.Base = history.Update, v.Value, v.Revision
 		}
 		w.learn(ctx, d, w.op(ctx, d, o))
+		l.bytes.Add(int64(len(value)))
 		l.mu.Lock()
 		l.wrote[value] = time.Now()
 		l.mu.Unlock()

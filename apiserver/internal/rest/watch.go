@@ -101,7 +101,10 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 		rest(ctx, last)
 		events, err := watcher.Next(ctx)
 		if err != nil {
+			// Flushed here: what net/http flushes later, no watchdog guards.
+			slow.begin()
 			x.end(f, err)
+			_ = flush.Flush() // a client that is gone needs no goodbye
 			return
 		}
 		buf = buf[:0]

@@ -52,6 +52,7 @@ type Sample struct {
 	RSS        int64 // bytes
 	Goroutines int
 	Files      int
+	Sockets    int // of the files
 }
 
 // Bounded is I8: after the fault the process holds what it held before, with
