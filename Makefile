@@ -35,6 +35,7 @@ helm: ## Helm 4, built from its module, into bin/
 
 test: build kubectl etcd helm ## everything: unit tests, then the tests against a real server
 	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
+	@echo "== upstream's tests of storage"; cd test/upstreamstorage && GOWORK=off go test ./...
 	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
 
 check: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, modules alone, generated code, fences
