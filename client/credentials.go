@@ -241,3 +241,18 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 
 // RequireTransportSecurity implements credentials.PerRPCCredentials.
 func (b bearer) RequireTransportSecurity() bool { return true }
+
+// sourced asks for a token with every call.
+type sourced func(ctx context.Context) (string, error)
+
+// GetRequestMetadata implements credentials.PerRPCCredentials.
+func (s sourced) GetRequestMetadata(ctx context.Context, _ ...string) (map[string]string, error) {
+	token, err := s(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
+}
+
+// RequireTransportSecurity implements credentials.PerRPCCredentials.
+func (s sourced) RequireTransportSecurity() bool { return true }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -144,5 +145,22 @@ func TestCredentialsFollowTheirFiles(t *testing.T) {
 	expire()
 	if cfg, _ := id.config(); cfg.Certificates[0].Leaf.Subject.CommonName != "second" {
 		t.Error("a broken file took the certificate away")
+	}
+}
+
+func TestTokenSourceReplacesOtherCredentials(t *testing.T) {
+	c, err := Config{
+		Server: "https://127.0.0.1:1", Token: "old", CertFile: "c", KeyFile: "k",
+		TokenSource: func(context.Context) (string, error) { return "new", nil },
+	}.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Token != "" || c.CertFile != "" || c.KeyFile != "" {
+		t.Errorf("credentials beside the source are kept: %+v", c)
+	}
+	md, err := sourced(c.TokenSource).GetRequestMetadata(t.Context())
+	if err != nil || md["authorization"] != "Bearer new" {
+		t.Errorf("metadata %v, error %v", md, err)
 	}
 }

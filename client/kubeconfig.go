@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -32,6 +33,11 @@ type Config struct {
 	// Token, or the file it is in, is sent with every call.
 	Token     string
 	TokenFile string
+	// TokenSource, when set, is asked for the token of every call; it must
+	// keep what it has until that is to be renewed. The credentials of the
+	// kubeconfig and of the fields above are then not used: a component that
+	// acts for several service accounts has one connection for each.
+	TokenSource func(ctx context.Context) (string, error)
 }
 
 type kubeconfig struct {
@@ -82,6 +88,15 @@ const (
 // complete gives the configuration with everything filled in: from the
 // kubeconfig, or, when nothing names a server, from what a pod is given.
 func (c Config) complete() (Config, error) {
+	c, err := c.located()
+	if c.TokenSource != nil {
+		c.CertFile, c.KeyFile, c.CertData, c.KeyData = "", "", nil, nil
+		c.Token, c.TokenFile = "", ""
+	}
+	return c, err
+}
+
+func (c Config) located() (Config, error) {
 	if c.Kubeconfig != "" {
 		return c.fromKubeconfig()
 	}
