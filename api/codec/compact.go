@@ -1,5 +1,32 @@
 package codec
 
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// compacts holds the hashes of JSON that has been looked over: the managed
+// fields of many objects are the same. The seed is this process's own, so that
+// nobody can make other bytes of the same hash.
+var (
+	compacts    [512]atomic.Uint64
+	compactSeed = maphash.MakeSeed()
+)
+
+// knownCompact is isCompact, which it remembers.
+func knownCompact(data []byte) bool {
+	hash := maphash.Bytes(compactSeed, data)
+	at := &compacts[hash%uint64(len(compacts))]
+	if at.Load() == hash && hash != 0 {
+		return true
+	}
+	if !isCompact(data) {
+		return false
+	}
+	at.Store(hash)
+	return true
+}
+
 // isCompact reports whether data is one JSON object or list without space
 // between its tokens and of moderate depth. It may say no to JSON that is fine;
 // it never says yes to what is not JSON.

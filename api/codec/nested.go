@@ -12,7 +12,7 @@ import (
 // kind has no protobuf form; Kubernetes adds it when it reads one.
 var claimKind = metav1.TypeMeta{Kind: "PersistentVolumeClaim", APIVersion: "v1"}
 
-const claimHead = `"kind":"PersistentVolumeClaim","apiVersion":"v1"`
+const claimHead = `,"kind":"PersistentVolumeClaim","apiVersion":"v1"`
 
 // RestoreKinds sets the kinds of objects within an object that came out of
 // protobuf.

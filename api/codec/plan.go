@@ -68,23 +68,22 @@ type fieldPlan struct {
 	num int
 	// wire is the wire type of the field's entries, and of its values.
 	wire, valueWire uint8
-	// name is `"name":`.
+	// name is `,"name":`.
 	name []byte
-	// missing is what to write when the field is absent: `"name":null`. Empty
+	// missing is what to write when the field is absent: `,"name":null`. Empty
 	// when nothing is.
 	missing []byte
 	// inline messages put their fields into the parent object.
 	inline   bool
 	pointer  bool
 	repeated bool
-	// simple fields are single strings, the most frequent ones.
-	simple bool
-	isMap  bool
+	isMap    bool
 	// omitEmpty leaves out zero scalars, omitZero also zero structs (of Time only).
 	omitEmpty bool
 	omitZero  bool
-	// objectMeta is the metadata of an API object, where the resourceVersion goes.
-	objectMeta bool
+	// objectMeta is the metadata of an API object, where the resourceVersion
+	// goes; revision is that field of it.
+	objectMeta, revision bool
 }
 
 // message is the plan of a Go struct: how its protobuf form becomes JSON.
@@ -92,14 +91,13 @@ type message struct {
 	typ reflect.Type
 	// fields in order of their numbers.
 	fields []fieldPlan
-	// index of a field by number, -1 for unknown ones.
-	index []int16
-	// shown are the indexes of the fields that JSON has even when they are absent.
-	shown []int16
-	// always is written first: fields without a protobuf form that JSON shows.
+	// ops by field number.
+	ops []op
+	// shown are the fields that JSON has even when they are absent.
+	shown []*fieldPlan
+	// always is written first: fields without a protobuf form that JSON shows,
+	// each after a comma.
 	always []byte
-	// revision is the index of the resourceVersion field in ObjectMeta, else -1.
-	revision int
 }
 
 // compiler makes plans; it holds those under way, since types may recurse.
@@ -112,7 +110,7 @@ func (c *compiler) message(t reflect.Type) (*message, error) {
 	if m, ok := c.messages[t]; ok {
 		return m, nil
 	}
-	m := &message{typ: t, revision: -1}
+	m := &message{typ: t}
 	c.messages[t] = m
 	names := map[string]bool{}
 	for i := range t.NumField() {
@@ -121,25 +119,29 @@ func (c *compiler) message(t reflect.Type) (*message, error) {
 		}
 	}
 	slices.SortFunc(m.fields, func(a, b fieldPlan) int { return a.num - b.num })
+	return m, m.compile()
+}
+
+// compile makes what the fields are looked up by, once they are all known.
+func (m *message) compile() error {
 	if n := len(m.fields); n > 0 {
-		m.index = slices.Repeat([]int16{-1}, m.fields[n-1].num+1)
-		if len(m.index) > 1024 {
-			return nil, fmt.Errorf("%s: field number %d", t, len(m.index)-1)
+		if most := m.fields[n-1].num; most >= 1024 {
+			return fmt.Errorf("%s: field number %d", m.typ, most)
 		}
+		m.ops = make([]op, m.fields[n-1].num+1)
 	}
-	for i, f := range m.fields {
-		if m.index[f.num] >= 0 {
-			return nil, fmt.Errorf("%s: field number %d is given twice", t, f.num)
+	for i := range m.fields {
+		f := &m.fields[i]
+		if m.ops[f.num].code != opUnknown {
+			return fmt.Errorf("%s: field number %d is given twice", m.typ, f.num)
 		}
-		m.index[f.num] = int16(i)
-		if t == reflect.TypeFor[metav1.ObjectMeta]() && string(f.name) == `"resourceVersion":` {
-			m.revision = i
+		f.revision = m.typ == reflect.TypeFor[metav1.ObjectMeta]() && string(f.name) == `,"resourceVersion":`
+		if len(f.missing) > 0 || f.revision {
+			m.shown = append(m.shown, f)
 		}
-		if len(f.missing) > 0 || m.revision == i {
-			m.shown = append(m.shown, int16(i))
-		}
+		m.ops[f.num] = f.op()
 	}
-	return m, nil
+	return nil
 }
 
 // field adds one struct field to the plan. names are the JSON names taken.
@@ -176,7 +178,7 @@ func (c *compiler) field(m *message, sf reflect.StructField, names map[string]bo
 			return fmt.Errorf("JSON name %s is taken", name)
 		}
 		names[name] = true
-		f.name = append(AppendQuoted(nil, []byte(name)), ':')
+		f.name = append(AppendQuoted([]byte{','}, []byte(name)), ':')
 	}
 	return c.wire(m, f, sf)
 }
@@ -213,18 +215,15 @@ func (c *compiler) wire(m *message, f fieldPlan, sf reflect.StructField) error {
 		return err
 	}
 	if f.inline {
-		f.missing = zero[1 : len(zero)-1]
+		if f.missing = zero[1 : len(zero)-1]; len(f.missing) > 0 {
+			f.missing = slices.Concat([]byte{','}, f.missing)
+		}
 	} else if !f.omitZero && !(f.omitEmpty && isEmpty(sf.Type)) {
 		f.missing = slices.Concat(f.name, zero)
 	}
 	tag, ok := sf.Tag.Lookup("protobuf")
 	if !ok {
-		if len(f.missing) > 0 {
-			if len(m.always) > 0 {
-				m.always = append(m.always, ',')
-			}
-			m.always = append(m.always, f.missing...)
-		}
+		m.always = append(m.always, f.missing...)
 		return nil
 	}
 	parts := strings.Split(tag, ",")
@@ -242,7 +241,6 @@ func (c *compiler) wire(m *message, f fieldPlan, sf reflect.StructField) error {
 	if f.omitZero && f.kind != kindTime && f.kind != kindMicroTime {
 		return fmt.Errorf("omitzero of %s", sf.Type)
 	}
-	f.simple = f.kind == kindString && !f.repeated && !f.isMap && !f.pointer
 	f.valueWire = uint8(f.kind.wireType())
 	if f.wire = f.valueWire; f.isMap {
 		f.wire = wireBytes

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"math/bits"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -49,13 +50,11 @@ func plainLength(s []byte) int {
 // specialBytes has the high bit of each byte set that is not plain. Only the
 // lowest one is certain: borrows may mark bytes above it.
 func specialBytes(w uint64) uint64 {
-	// '<' and '>' differ in one bit.
-	return ((w - ones*0x20) | zeroBytes(w^ones*'"') | zeroBytes(w^ones*'\\') | zeroBytes(w^ones*'&') |
-		zeroBytes((w|ones*2)^ones*'>') | w) & highs
+	// Subtracting one sets the high bit of a zero byte, and of bytes whose high
+	// bit is set, which are not plain either. Of '"' and '&', and of '<' and
+	// '>', one differs from the other in one bit.
+	return ((w - ones*0x20) | ((w | ones*4) ^ ones*'&' - ones) | ((w | ones*2) ^ ones*'>' - ones) | (w ^ ones*'\\' - ones) | w) & highs
 }
-
-// zeroBytes has the high bit of (at least) each zero byte set.
-func zeroBytes(w uint64) uint64 { return (w - ones) &^ w }
 
 // AppendQuoted appends a JSON string as encoding/json would: HTML characters
 // escaped, invalid UTF-8 replaced.
@@ -102,3 +101,45 @@ func appendEscaped(dst, s []byte) ([]byte, int) {
 	}
 	return append(dst, s[:n]...), n
 }
+
+// quote appends the first size bytes of b as AppendQuoted does. There is room
+// in dst for that many and ten more; b may go on, which saves short strings a
+// loop.
+func quote(dst, b []byte, size int) []byte {
+	n := len(dst)
+	out := dst[n : n+size+10]
+	out[0] = '"'
+	if size < 8 {
+		if len(b) < 8 {
+			return AppendQuoted(dst, b[:size])
+		}
+		w := binary.LittleEndian.Uint64(b)
+		// What is beyond the string counts as spaces.
+		within := uint64(1)<<(8*size) - 1
+		if specialBytes(w&within|ones*' '&^within) != 0 {
+			return AppendQuoted(dst, b[:size])
+		}
+		binary.LittleEndian.PutUint64(out[1:], w)
+		out[1+size] = '"'
+		return dst[:n+size+2]
+	}
+	s := b[:size]
+	for i := 0; ; {
+		w := binary.LittleEndian.Uint64(s[i:])
+		if specialBytes(w) != 0 {
+			return AppendQuoted(dst, s)
+		}
+		binary.LittleEndian.PutUint64(out[1+i:], w)
+		if i += 8; i+8 > size {
+			if i == size {
+				break
+			}
+			// The last eight, some of them for the second time.
+			i = size - 8
+		}
+	}
+	out[1+size] = '"'
+	return dst[:n+size+2]
+}
+
+func appendInt(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) }

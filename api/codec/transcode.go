@@ -3,10 +3,8 @@ package codec
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"math"
 	"reflect"
 	"strconv"
 	"sync"
@@ -76,16 +74,21 @@ func (t *Transcoder) Planned() error { return t.reason }
 // beginning of the object: `"kind":"Pod","apiVersion":"v1"`. revision, when
 // not 0, is the resourceVersion to show.
 func (t *Transcoder) Append(dst, raw []byte, head string, revision int64) ([]byte, error) {
-	start := len(dst)
 	if t.plan != nil {
-		dst = append(dst, '{')
-		dst = append(dst, head...)
-		if out, ok := t.plan.append(dst, raw, revision); ok {
-			return append(out, '}'), nil
+		if out, ok := t.appendPlanned(dst, raw, head, revision); ok {
+			return out, nil
 		}
-		dst = dst[:start]
 	}
 	return t.appendStruct(dst, raw, head, revision)
+}
+
+func (t *Transcoder) appendPlanned(dst, raw []byte, head string, revision int64) ([]byte, bool) {
+	if head == "" {
+		return t.plan.appendObject(dst, raw, revision)
+	}
+	dst = append(append(dst, '{'), head...)
+	dst, ok := t.plan.append(dst, raw, revision)
+	return append(dst, '}'), ok
 }
 
 func (t *Transcoder) appendStruct(dst, raw []byte, head string, revision int64) ([]byte, error) {
@@ -115,112 +118,8 @@ func (t *Transcoder) appendStruct(dst, raw []byte, head string, revision int64) 
 	return append(dst, b[1:]...), nil
 }
 
-// append writes a message's fields into an object that is open: the braces are
-// the caller's. It gives up, false, on what generated code does not write.
-func (m *message) append(dst, b []byte, revision int64) ([]byte, bool) {
-	dst = appendMember(dst, m.always)
-	last, shown := 0, m.shown
-	for len(b) > 0 {
-		tag, n := uvarint(b)
-		num := int(tag >> 3)
-		if n <= 0 || num == 0 || tag > math.MaxUint32 {
-			return dst, false
-		}
-		if num >= len(m.index) || m.index[num] < 0 {
-			r := reader{b[n:]}
-			if r.skip(int(tag&7)) != nil {
-				return dst, false
-			}
-			b = r.b
-			continue
-		}
-		at := m.index[num]
-		f := &m.fields[at]
-		if num <= last || uint8(tag&7) != f.wire {
-			return dst, false
-		}
-		last = num
-		for len(shown) > 0 && shown[0] <= at {
-			if shown[0] < at {
-				dst = m.absent(dst, shown[0], revision)
-			}
-			shown = shown[1:]
-		}
-		if int(at) == m.revision && revision != 0 {
-			dst = appendRevision(dst, f.name, revision)
-			r := reader{b[n:]}
-			if r.skip(int(tag&7)) != nil {
-				return dst, false
-			}
-			b = r.b
-			continue
-		}
-		if f.simple {
-			// Most fields are strings; they are not worth a call.
-			size, k := uvarint(b[n:])
-			if k <= 0 || size > uint64(len(b)-n-k) {
-				return dst, false
-			}
-			end := n + k + int(size)
-			if size > 0 || !f.omitEmpty {
-				dst = AppendQuoted(appendMember(dst, f.name), b[n+k:end])
-			}
-			b = b[end:]
-			continue
-		}
-		var ok bool
-		if dst, b, ok = f.append(dst, b, n, revision); !ok {
-			return dst, false
-		}
-	}
-	for _, at := range shown {
-		dst = m.absent(dst, at, revision)
-	}
-	return dst, true
-}
-
-// uvarint is binary.Uvarint with the short way first.
-func uvarint(b []byte) (uint64, int) {
-	if len(b) > 0 && b[0] < 0x80 {
-		return uint64(b[0]), 1
-	}
-	return binary.Uvarint(b)
-}
-
-// absent writes what JSON shows of a field that is not there.
-func (m *message) absent(dst []byte, at int16, revision int64) []byte {
-	f := &m.fields[at]
-	if revision != 0 {
-		if int(at) == m.revision {
-			return appendRevision(dst, f.name, revision)
-		}
-		if f.objectMeta {
-			dst = append(appendMember(dst, f.name), '{')
-			dst, _ = f.message.append(dst, nil, revision)
-			return append(dst, '}')
-		}
-	}
-	return appendMember(dst, f.missing)
-}
-
-func appendRevision(dst, name []byte, revision int64) []byte {
-	dst = append(appendMember(dst, name), '"')
-	return append(strconv.AppendInt(dst, revision, 10), '"')
-}
-
-// appendMember appends a name, or members, with the comma before it.
-func appendMember(dst, member []byte) []byte {
-	if len(member) == 0 {
-		return dst
-	}
-	if dst[len(dst)-1] != '{' {
-		dst = append(dst, ',')
-	}
-	return append(dst, member...)
-}
-
-// append writes a field whose tag, n bytes long, begins b. It returns what
-// follows the field.
+// append writes a field that has no code of its own, whose tag, n bytes long,
+// begins b. It returns what follows the field.
 func (f *fieldPlan) append(dst, b []byte, n int, revision int64) ([]byte, []byte, bool) {
 	switch {
 	case f.isMap:
@@ -236,6 +135,9 @@ func (f *fieldPlan) append(dst, b []byte, n int, revision int64) ([]byte, []byte
 		return dst, b, false
 	}
 	data, rest := b[n+k:n+k+int(size)], b[n+k+int(size):]
+	if f.revision && revision != 0 {
+		return appendRevision(dst, f.name, revision), rest, true
+	}
 	if f.omit(data) {
 		return dst, rest, true
 	}
@@ -243,16 +145,35 @@ func (f *fieldPlan) append(dst, b []byte, n int, revision int64) ([]byte, []byte
 		dst, ok := f.message.append(dst, data, 0)
 		return dst, rest, ok
 	}
-	dst = appendMember(dst, f.name)
+	dst = append(dst, f.name...)
 	if f.kind == kindMessage {
 		if !f.objectMeta {
 			revision = 0
 		}
-		dst, ok := f.message.append(append(dst, '{'), data, revision)
-		return append(dst, '}'), rest, ok
+		dst, ok := f.message.appendObject(dst, data, revision)
+		return dst, rest, ok
 	}
 	dst, ok := f.value.append(dst, data)
 	return dst, rest, ok
+}
+
+// absent writes what JSON shows of a field that is not there.
+func (f *fieldPlan) absent(dst []byte, revision int64) []byte {
+	if revision != 0 {
+		if f.revision {
+			return appendRevision(dst, f.name, revision)
+		}
+		if f.objectMeta {
+			dst, _ = f.message.appendObject(append(dst, f.name...), nil, revision)
+			return dst
+		}
+	}
+	return append(dst, f.missing...)
+}
+
+func appendRevision(dst, name []byte, revision int64) []byte {
+	dst = append(append(dst, name...), '"')
+	return append(strconv.AppendInt(dst, revision, 10), '"')
 }
 
 // omit reports whether a value that is there is left out all the same.
@@ -281,14 +202,14 @@ func (f *fieldPlan) appendNumber(dst, b []byte) ([]byte, []byte, bool) {
 	if f.omitEmpty && !f.pointer && f.kind.isZero(bits) {
 		return dst, rest, true
 	}
-	dst, ok = f.kind.appendNumber(appendMember(dst, f.name), bits)
+	dst, ok = f.kind.appendNumber(append(dst, f.name...), bits)
 	return dst, rest, ok
 }
 
 // appendList writes all entries of a repeated field that follow each other.
 func (f *fieldPlan) appendList(dst, b []byte, n int) ([]byte, []byte, bool) {
 	tag := b[:n]
-	dst = append(appendMember(dst, f.name), '[')
+	dst = append(append(dst, f.name...), '[')
 	first := true
 	for bytes.HasPrefix(b, tag) {
 		if !first {
@@ -323,7 +244,7 @@ func (f *fieldPlan) appendList(dst, b []byte, n int) ([]byte, []byte, bool) {
 // the order that JSON wants.
 func (f *fieldPlan) appendMap(dst, b []byte, n int) ([]byte, []byte, bool) {
 	tag := b[:n]
-	dst = append(appendMember(dst, f.name), '{')
+	dst = append(append(dst, f.name...), '{')
 	var last []byte
 	for first := true; bytes.HasPrefix(b, tag); first = false {
 		size, k := uvarint(b[n:])
@@ -356,32 +277,39 @@ type entry struct {
 }
 
 func parseEntry(b []byte, wire int) (e entry, ok bool) {
-	r := reader{b}
-	for last := 0; r.more(); {
-		num, w, err := r.tag()
-		if err != nil || num <= last || num > 2 {
+	for last := byte(0); len(b) > 0; {
+		num, w := b[0]>>3, int(b[0]&7)
+		if num <= last || num > 2 {
 			return e, false
 		}
 		last = num
-		switch {
-		case num == 1 && w == wireBytes:
-			if e.key, err = r.bytes(); err != nil {
+		b = b[1:]
+		if w == wireBytes {
+			size, k := uvarint(b)
+			if k <= 0 || size > uint64(len(b)-k) {
 				return e, false
 			}
-		case num == 2 && w == wireBytes && wire == wireBytes:
-			if e.data, err = r.bytes(); err != nil {
-				return e, false
+			data := b[k : k+int(size)]
+			b = b[k+int(size):]
+			switch {
+			case num == 1:
+				e.key = data
+				continue
+			case wire == wireBytes:
+				e.data, e.has = data, true
+				continue
 			}
-			e.has = true
-		case num == 2 && w == wire:
-			before := r.b
-			if r.skip(w) != nil {
-				return e, false
-			}
-			e.data, e.has = before[:len(before)-len(r.b)], true
-		default:
 			return e, false
 		}
+		if num != 2 || w != wire {
+			return e, false
+		}
+		r := reader{b}
+		if r.skip(w) != nil {
+			return e, false
+		}
+		e.data, e.has = b[:len(b)-len(r.b)], true
+		b = r.b
 	}
 	return e, true
 }
@@ -412,8 +340,7 @@ func (v *value) append(dst, data []byte) ([]byte, bool) {
 		dst = base64.StdEncoding.AppendEncode(dst, data)
 		return append(dst, '"'), true
 	case kindMessage:
-		dst, ok := v.message.append(append(dst, '{'), data, 0)
-		return append(dst, '}'), ok
+		return v.message.appendObject(dst, data, 0)
 	case kindTime:
 		return appendTime(dst, data)
 	case kindMicroTime:

@@ -98,10 +98,43 @@ func appendTime(dst, data []byte) ([]byte, bool) {
 	case len(data) == 0 || seconds == zeroTime:
 		return append(dst, "null"...), true
 	}
-	dst = append(dst, '"')
-	dst = time.Unix(seconds, 0).UTC().AppendFormat(dst, time.RFC3339)
-	return append(dst, '"'), true
+	return appendDate(dst, seconds), true
 }
+
+const secondsOfDay = 24 * 60 * 60
+
+// appendDate appends a time to the second as RFC 3339 writes it, in quotes.
+func appendDate(dst []byte, seconds int64) []byte {
+	if seconds < 0 || seconds >= 1<<37 { // 1970 to the year 6325
+		dst = append(dst, '"')
+		dst = time.Unix(seconds, 0).UTC().AppendFormat(dst, time.RFC3339)
+		return append(dst, '"')
+	}
+	// Years begin in March here, so that the day that some have is the last,
+	// and 400 of them, an era, have the same number of days each.
+	day, rest := uint32(seconds/secondsOfDay)+719468, uint32(seconds%secondsOfDay)
+	era, ofEra := day/146097, day%146097
+	yearOfEra := (ofEra - ofEra/1460 + ofEra/36524 - ofEra/146096) / 365
+	ofYear := ofEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
+	month := (5*ofYear + 2) / 153 // March is 0
+	date := ofYear - (153*month+2)/5 + 1
+	year := yearOfEra + era*400
+	if month += 3; month > 12 {
+		month -= 12
+		year++
+	}
+	text := [22]byte{0: '"', 5: '-', 8: '-', 11: 'T', 14: ':', 17: ':', 20: 'Z', 21: '"'}
+	twoDigits(text[1:], year/100)
+	twoDigits(text[3:], year%100)
+	twoDigits(text[6:], month)
+	twoDigits(text[9:], date)
+	twoDigits(text[12:], rest/3600)
+	twoDigits(text[15:], rest/60%60)
+	twoDigits(text[18:], rest%60)
+	return append(dst, text[:]...)
+}
+
+func twoDigits(dst []byte, n uint32) { dst[0], dst[1] = byte('0'+n/10), byte('0'+n%10) }
 
 func appendMicroTime(dst, data []byte) ([]byte, bool) {
 	seconds, nanos, ok := timestamp(data)
@@ -259,7 +292,7 @@ func appendRaw(dst, data []byte) ([]byte, bool) {
 	if len(s) == 0 {
 		return append(dst, "null"...), len(data) == 0
 	}
-	if isCompact(s) {
+	if knownCompact(s) {
 		return append(dst, s...), true
 	}
 	if s[0] != '{' && s[0] != '[' {
