@@ -19,7 +19,7 @@ type Env struct {
 	// Stop breaks all connections and Start serves again, with all objects.
 	Stop, Start func()
 	// Compact makes the server forget changes up to now, so that watches from
-	// before expire. Nil when it can't.
+	// before expire.
 	Compact func()
 }
 

@@ -300,9 +300,6 @@ func scribble(ctx context.Context, c *client.Client, ns, value string, stop chan
 }
 
 func testReplicaExpired(t *testing.T, e *Env) {
-	if e.Compact == nil {
-		t.Skip("this server can't be made to forget")
-	}
 	c, ctx := e.Client(t), testContext(t)
 	ns := namespace(t, c)
 	fill(t, ctx, c, ns, 300)

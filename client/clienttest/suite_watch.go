@@ -268,9 +268,6 @@ func fill(t testing.TB, ctx context.Context, c *client.Client, ns string, n int)
 }
 
 func testWatchExpired(t *testing.T, e *Env) {
-	if e.Compact == nil {
-		t.Skip("this server can't be made to forget")
-	}
 	c, ctx := e.Client(t), testContext(t)
 	ns := namespace(t, c)
 	first := must[*cm](t)(client.Create(ctx, c, configMap(ns, "a", "1")))

@@ -1,9 +1,11 @@
 package apiservertest
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,5 +39,29 @@ func StartEtcd(t testing.TB) string {
 		if time.Now().After(deadline) {
 			t.Fatalf("etcd was not healthy after a minute\n%s", log)
 		}
+	}
+}
+
+// CompactEtcd makes etcd forget all changes before its present revision, by
+// its JSON gateway.
+func CompactEtcd(t testing.TB, url string) {
+	t.Helper()
+	var now struct {
+		Header struct{ Revision string }
+	}
+	// The key "a" need not exist.
+	gateway(t, url+"/v3/kv/range", `{"key": "YQ=="}`, &now)
+	gateway(t, url+"/v3/kv/compaction", fmt.Sprintf(`{"revision": %q, "physical": true}`, now.Header.Revision), &struct{}{})
+}
+
+func gateway(t testing.TB, url, body string, answer any) {
+	t.Helper()
+	resp, err := http.Post(url, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(answer); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("etcd %s: %s, %v", url, resp.Status, err)
 	}
 }

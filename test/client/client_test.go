@@ -34,11 +34,19 @@ func TestServer(t *testing.T) {
 	} {
 		t.Run(how.name, func(t *testing.T) {
 			clienttest.Run(t, func(t *testing.T) *clienttest.Env {
-				s := apiservertest.Start(t, options...)
+				etcd := apiservertest.StartEtcd(t)
+				s := apiservertest.Start(t, append(options, "--etcd-servers="+etcd)...)
 				return &clienttest.Env{
 					Client: func(t testing.TB) *client.Client { return dial(t, s) },
 					Stop:   func() { how.stop(s, t) },
 					Start:  func() { s.Run(t) },
+					// The server remembers what etcd does not, for a while: a new
+					// one has only etcd's history.
+					Compact: func() {
+						how.stop(s, t)
+						apiservertest.CompactEtcd(t, etcd)
+						s.Run(t)
+					},
 				}
 			})
 		})
