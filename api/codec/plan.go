@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -95,6 +96,8 @@ type message struct {
 	ops []op
 	// shown are the fields that JSON has even when they are absent.
 	shown []*fieldPlan
+	// firstShown is the number of the first of them, else beyond all.
+	firstShown int
 	// always is written first: fields without a protobuf form that JSON shows,
 	// each after a comma.
 	always []byte
@@ -140,6 +143,10 @@ func (m *message) compile() error {
 			m.shown = append(m.shown, f)
 		}
 		m.ops[f.num] = f.op()
+	}
+	m.firstShown = math.MaxInt
+	if len(m.shown) > 0 {
+		m.firstShown = m.shown[0].num
 	}
 	return nil
 }

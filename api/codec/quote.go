@@ -3,7 +3,6 @@ package codec
 import (
 	"encoding/binary"
 	"math/bits"
-	"strconv"
 	"unicode/utf8"
 )
 
@@ -102,44 +101,56 @@ func appendEscaped(dst, s []byte) ([]byte, int) {
 	return append(dst, s[:n]...), n
 }
 
-// quote appends the first size bytes of b as AppendQuoted does. There is room
-// in dst for that many and ten more; b may go on, which saves short strings a
-// loop.
-func quote(dst, b []byte, size int) []byte {
-	n := len(dst)
-	out := dst[n : n+size+10]
-	out[0] = '"'
-	if size < 8 {
-		if len(b) < 8 {
-			return AppendQuoted(dst, b[:size])
-		}
-		w := binary.LittleEndian.Uint64(b)
-		// What is beyond the string counts as spaces.
-		within := uint64(1)<<(8*size) - 1
-		if specialBytes(w&within|ones*' '&^within) != 0 {
-			return AppendQuoted(dst, b[:size])
-		}
-		binary.LittleEndian.PutUint64(out[1:], w)
-		out[1+size] = '"'
-		return dst[:n+size+2]
+// within are the bytes of two words that are within a string of up to 16.
+var within = func() (t [17][2]uint64) {
+	for size := range t {
+		t[size] = [2]uint64{1<<(8*min(size, 8)) - 1, 1<<(8*max(size-8, 0)) - 1}
 	}
-	s := b[:size]
-	for i := 0; ; {
-		w := binary.LittleEndian.Uint64(s[i:])
-		if specialBytes(w) != 0 {
-			return AppendQuoted(dst, s)
+	return t
+}()
+
+// quote writes the size bytes of the source at i as AppendQuoted does. There
+// is room for the rest of a name and a short value.
+func (p *pass) quote(i, size int) {
+	n := p.n
+	if size <= 16 && i+16 <= len(p.src) {
+		in, out := p.src[i:i+16], p.dst[n:n+18]
+		a, b := binary.LittleEndian.Uint64(in), binary.LittleEndian.Uint64(in[8:])
+		// What borrows mark wrongly is above what is special indeed.
+		if specialBytes(a)&within[size][0]|specialBytes(b)&within[size][1] == 0 {
+			out[0] = '"'
+			binary.LittleEndian.PutUint64(out[1:], a)
+			binary.LittleEndian.PutUint64(out[9:], b)
+			out[1+size] = '"'
+			p.n = n + size + 2
+			return
 		}
-		binary.LittleEndian.PutUint64(out[1+i:], w)
-		if i += 8; i+8 > size {
-			if i == size {
-				break
-			}
-			// The last eight, some of them for the second time.
-			i = size - 8
-		}
+	} else if size > 16 && p.quoteLong(i, size) {
+		return
 	}
-	out[1+size] = '"'
-	return dst[:n+size+2]
+	p.resume(AppendQuoted(p.dst[:n], p.src[i:i+size]))
 }
 
-func appendInt(dst []byte, v int64) []byte { return strconv.AppendInt(dst, v, 10) }
+// quoteLong is quote for plain strings of more than 16 bytes; others it leaves
+// alone, false.
+func (p *pass) quoteLong(i, size int) bool {
+	p.room(size + 2)
+	in, out := p.src[i:i+size], p.dst[p.n:p.n+size+2]
+	out[0] = '"'
+	for at := 0; ; {
+		a, b := binary.LittleEndian.Uint64(in[at:]), binary.LittleEndian.Uint64(in[at+8:])
+		if specialBytes(a)|specialBytes(b) != 0 {
+			return false
+		}
+		binary.LittleEndian.PutUint64(out[at+1:], a)
+		binary.LittleEndian.PutUint64(out[at+9:], b)
+		if at == size-16 {
+			break
+		}
+		// The last sixteen, some of them for the second time.
+		at = min(at+16, size-16)
+	}
+	out[size+1] = '"'
+	p.n += size + 2
+	return true
+}

@@ -91,25 +91,51 @@ func timestamp(data []byte) (seconds int64, nanos int32, ok bool) {
 }
 
 func appendTime(dst, data []byte) ([]byte, bool) {
-	seconds, _, ok := timestamp(data)
-	switch {
-	case !ok:
-		return dst, false
-	case len(data) == 0 || seconds == zeroTime:
-		return append(dst, "null"...), true
-	}
-	return appendDate(dst, seconds), true
+	p := begin(dst, data)
+	ok := p.time(0, len(data))
+	return p.done(), ok
 }
 
-const secondsOfDay = 24 * 60 * 60
-
-// appendDate appends a time to the second as RFC 3339 writes it, in quotes.
-func appendDate(dst []byte, seconds int64) []byte {
-	if seconds < 0 || seconds >= 1<<37 { // 1970 to the year 6325
-		dst = append(dst, '"')
-		dst = time.Unix(seconds, 0).UTC().AppendFormat(dst, time.RFC3339)
-		return append(dst, '"')
+// time writes the Timestamp message from i to end.
+func (p *pass) time(i, end int) bool {
+	data := p.src[i:end]
+	var seconds int64
+	ok := true
+	if len(data) == 8 && data[0] == 1<<3 && data[5] < 0x80 && data[1]&data[2]&data[3]&data[4] >= 0x80 && data[6] == 2<<3 && data[7] == 0 {
+		// Full seconds from 1978 to 3058 are five bytes.
+		w := binary.LittleEndian.Uint64(data)
+		seconds = int64(w>>8&0x7f | w>>16&0x7f<<7 | w>>24&0x7f<<14 | w>>32&0x7f<<21 | w>>40&0x7f<<28)
+	} else {
+		seconds, _, ok = timestamp(data)
 	}
+	switch {
+	case !ok:
+		return false
+	case len(data) == 0 || seconds == zeroTime:
+		p.resume(append(p.done(), "null"...))
+		return true
+	case seconds < 0 || seconds >= 1<<37: // before 1970 or after the year 6324
+		dst := append(p.done(), '"')
+		dst = time.Unix(seconds, 0).UTC().AppendFormat(dst, time.RFC3339)
+		p.resume(append(dst, '"'))
+		return true
+	}
+	if seconds != p.second {
+		p.second, p.date = seconds, date(seconds)
+	}
+	p.room(dateSize)
+	*(*[dateSize]byte)(p.dst[p.n : p.n+dateSize]) = p.date
+	p.n += dateSize
+	return true
+}
+
+const (
+	secondsOfDay = 24 * 60 * 60
+	dateSize     = 22
+)
+
+// date is a time, none too far from now, as RFC 3339 writes it, in quotes.
+func date(seconds int64) [dateSize]byte {
 	// Years begin in March here, so that the day that some have is the last,
 	// and 400 of them, an era, have the same number of days each.
 	day, rest := uint32(seconds/secondsOfDay)+719468, uint32(seconds%secondsOfDay)
@@ -117,21 +143,21 @@ func appendDate(dst []byte, seconds int64) []byte {
 	yearOfEra := (ofEra - ofEra/1460 + ofEra/36524 - ofEra/146096) / 365
 	ofYear := ofEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
 	month := (5*ofYear + 2) / 153 // March is 0
-	date := ofYear - (153*month+2)/5 + 1
+	day = ofYear - (153*month+2)/5 + 1
 	year := yearOfEra + era*400
 	if month += 3; month > 12 {
 		month -= 12
 		year++
 	}
-	text := [22]byte{0: '"', 5: '-', 8: '-', 11: 'T', 14: ':', 17: ':', 20: 'Z', 21: '"'}
+	text := [dateSize]byte{0: '"', 5: '-', 8: '-', 11: 'T', 14: ':', 17: ':', 20: 'Z', 21: '"'}
 	twoDigits(text[1:], year/100)
 	twoDigits(text[3:], year%100)
 	twoDigits(text[6:], month)
-	twoDigits(text[9:], date)
+	twoDigits(text[9:], day)
 	twoDigits(text[12:], rest/3600)
 	twoDigits(text[15:], rest/60%60)
 	twoDigits(text[18:], rest%60)
-	return append(dst, text[:]...)
+	return text
 }
 
 func twoDigits(dst []byte, n uint32) { dst[0], dst[1] = byte('0'+n/10), byte('0'+n%10) }
@@ -228,6 +254,12 @@ func canonical(s []byte) bool {
 }
 
 func appendIntOrString(dst, data []byte) ([]byte, bool) {
+	// A number is followed by an empty string: 8 0 16 n 26 0.
+	if n := len(data); n >= 6 && data[0] == 1<<3 && data[1] == 0 && data[2] == 2<<3 && data[n-2] == 3<<3|wireBytes && data[n-1] == 0 {
+		if v, k := uvarint(data[3 : n-2]); k == n-5 {
+			return strconv.AppendInt(dst, int64(int32(v)), 10), true
+		}
+	}
 	var isString, number uint64
 	var text []byte
 	r := reader{data}
