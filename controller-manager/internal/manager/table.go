@@ -1,0 +1,19 @@
+package manager
+
+import (
+	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/deployment"
+	"xebec.dev/controller-manager/internal/replicaset"
+	"xebec.dev/controller-manager/internal/rootca"
+	"xebec.dev/controller-manager/internal/serviceaccount"
+)
+
+// Table is every controller of this program.
+func Table() []control.Spec {
+	return []control.Spec{
+		serviceaccount.Spec,
+		rootca.Spec,
+		replicaset.Spec,
+		deployment.Spec,
+	}
+}

@@ -1,0 +1,256 @@
+package replicaset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/client"
+	"xebec.dev/client/cache"
+	"xebec.dev/client/workqueue"
+	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/owner"
+	"xebec.dev/controller-manager/internal/pod"
+	"xebec.dev/controller-manager/internal/replica"
+	"xebec.dev/controller-manager/internal/write"
+)
+
+// Spec of the controller of ReplicaSets.
+var Spec = control.Spec{
+	Name: "replicaset-controller", Alias: "replicaset",
+	ServiceAccount: "replicaset-controller", EventSource: "replicaset-controller",
+	Reads:  []string{"replicasets", "pods"},
+	Writes: []string{"pods", "replicasets:status"},
+	New: func(e *control.Env) (control.Runner, error) {
+		sets := replica.Of[*appsv1.ReplicaSet](e.Replicas)
+		return newController(e, &kind[*appsv1.ReplicaSet]{
+			spec: "replicaset-controller", queue: "replicaset", gvk: appsv1.SchemeGroupVersion.WithKind("ReplicaSet"), workers: e.Config.WorkersOf("replicaset"),
+			objects: sets,
+			set:     func(s *appsv1.ReplicaSet) *appsv1.ReplicaSet { return s },
+			status: func(s *appsv1.ReplicaSet, status appsv1.ReplicaSetStatus) *appsv1.ReplicaSet {
+				s = s.DeepCopy()
+				s.Status = status
+				return s
+			},
+			siblings: func(s *appsv1.ReplicaSet) []*appsv1.ReplicaSet {
+				ref := metav1.GetControllerOfNoCopy(s)
+				if ref == nil {
+					return nil
+				}
+				return slices.Collect(sets.Snapshot().By(replica.ReplicaSetsByOwner, string(ref.UID)))
+			},
+		})
+	},
+}
+
+// kind is what differs between ReplicaSets and ReplicationControllers.
+type kind[T scheme.Object] struct {
+	spec, queue string
+	gvk         schema.GroupVersionKind
+	workers     int
+	objects     *cache.Replica[T]
+	// set is the object as a ReplicaSet; status is the object with a status.
+	set    func(T) *appsv1.ReplicaSet
+	status func(T, appsv1.ReplicaSetStatus) T
+	// siblings share the object's controller, itself included.
+	siblings func(T) []*appsv1.ReplicaSet
+}
+
+type reconciler[T scheme.Object] struct {
+	*kind[T]
+	env    *control.Env
+	pods   *cache.Replica[*corev1.Pod]
+	ledger *write.Ledger[*corev1.Pod]
+	queue  *workqueue.Queue[cache.Key]
+	now    func() time.Time
+}
+
+func newController[T scheme.Object](e *control.Env, k *kind[T]) (control.Runner, error) {
+	pods := replica.Of[*corev1.Pod](e.Replicas)
+	r := &reconciler[T]{kind: k, env: e, pods: pods, ledger: write.NewLedger(pods), queue: e.Queue(k.queue), now: time.Now}
+	k.objects.OnChange(func(c cache.Change[T]) { r.queue.Add(c.Key) })
+	pods.OnChange(r.podChanged)
+	return e.Loop(k.spec, r.queue, k.workers, r.reconcile, k.objects, pods), nil
+}
+
+// podChanged queues the sets that a pod belongs or belonged to, and those that
+// may adopt an orphan.
+func (r *reconciler[T]) podChanged(c cache.Change[*corev1.Pod]) {
+	if c.HasOld {
+		r.queueOwner(c.Old)
+	}
+	if !c.HasNew {
+		return
+	}
+	if metav1.GetControllerOfNoCopy(c.New) != nil {
+		r.queueOwner(c.New)
+		return
+	}
+	if c.New.DeletionTimestamp != nil {
+		return
+	}
+	for obj := range r.objects.Snapshot().In(c.New.Namespace) {
+		if owner.Selector(r.set(obj).Spec.Selector).Matches(labels.Set(c.New.Labels)) {
+			r.queue.Add(cache.KeyOf(obj))
+		}
+	}
+}
+
+func (r *reconciler[T]) queueOwner(p *corev1.Pod) {
+	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && ref.Kind == r.gvk.Kind {
+		if gv, err := schema.ParseGroupVersion(ref.APIVersion); err == nil && gv.Group == r.gvk.Group {
+			r.queue.Add(cache.Key{Namespace: p.Namespace, Name: ref.Name})
+		}
+	}
+}
+
+func (r *reconciler[T]) reconcile(ctx context.Context, key cache.Key) error {
+	obj, ok := r.objects.Snapshot().Lookup(key)
+	if !ok {
+		r.ledger.Forget(key)
+		return nil
+	}
+	if settled, err := r.ledger.Settled(ctx, r.env.Write, key); err != nil {
+		return err
+	} else if !settled {
+		return control.Unsettled()
+	}
+	set := r.set(obj)
+	claim := r.claim(set)
+	if claim.Changes() {
+		if err := owner.Apply(ctx, r.env.Write, r.ledger, obj, owner.Kind{GroupVersionKind: r.gvk}, claim); err != nil {
+			return err
+		}
+		return control.Unsettled()
+	}
+	o := observed{set: set, pods: claim.Owned}
+	if len(o.pods) > int(*set.Spec.Replicas) {
+		o.related = r.related(obj, set) // matters for deletions only
+	}
+	p := plan(o, r.now())
+	return r.apply(ctx, obj, set, p)
+}
+
+func (r *reconciler[T]) claim(set *appsv1.ReplicaSet) owner.Claim[*corev1.Pod] {
+	s := r.pods.Snapshot()
+	candidates := slices.Collect(s.By(replica.PodsByOwner, string(set.UID)))
+	candidates = slices.AppendSeq(candidates, s.By(replica.PodsByOwner, replica.Orphans(set.Namespace)))
+	return owner.Sort(set, owner.Selector(set.Spec.Selector), candidates)
+}
+
+// related counts the active pods by node of the set and its siblings.
+func (r *reconciler[T]) related(obj T, set *appsv1.ReplicaSet) map[string]int {
+	uids := map[string]bool{string(set.UID): true}
+	for _, s := range r.siblings(obj) {
+		uids[string(s.UID)] = true
+	}
+	snapshot, out := r.pods.Snapshot(), map[string]int{}
+	for uid := range uids {
+		for p := range snapshot.By(replica.PodsByOwner, uid) {
+			if pod.Active(p) {
+				out[p.Spec.NodeName]++
+			}
+		}
+	}
+	return out
+}
+
+// apply carries a plan out. The status waits for the writes to show, unless
+// they failed: then it says so.
+func (r *reconciler[T]) apply(ctx context.Context, obj T, set *appsv1.ReplicaSet, p Plan) error {
+	var failed error
+	reason := ""
+	switch {
+	case p.Create > 0:
+		reason, failed = "FailedCreate", r.create(ctx, obj, set, p.Create)
+	case len(p.Delete) > 0:
+		reason, failed = "FailedDelete", r.delete(ctx, obj, p.Delete)
+	}
+	if reason != "" && failed == nil {
+		return control.Unsettled()
+	}
+	failure(&p.Status, reason, failed, r.now())
+	if !sameStatus(set, &p.Status) {
+		if _, err := client.UpdateStatus(ctx, r.env.Client, r.status(obj, p.Status), client.WriteOptions{OmitObject: true}); err != nil {
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return errors.Join(failed, control.Retry(err))
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	return control.Later(p.Again)
+}
+
+func (r *reconciler[T]) create(ctx context.Context, obj T, set *appsv1.ReplicaSet, n int) error {
+	ref := owner.Ref(set, r.gvk)
+	writes := make([]*client.Write, n)
+	for i := range writes {
+		p := pod.FromTemplate(&set.Spec.Template, set.Namespace, set.Name, ref)
+		q, err := client.CreateWrite(r.env.Client, p, client.WriteOptions{OmitObject: true})
+		if err != nil {
+			return fmt.Errorf("pod of %s: %w", set.Name, err)
+		}
+		writes[i] = q
+	}
+	results := r.env.Write.Slow(ctx, writes)
+	r.ledger.Wrote(cache.KeyOf(set), results...)
+	var first error
+	for i := range results {
+		switch err := results[i].Err; {
+		case err == nil:
+			r.env.Events.Eventf(obj, control.Normal, "SuccessfulCreate", "Created pod: %v", results[i].Response.GetName())
+		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+			return nil // nothing can be created there any more
+		default:
+			r.env.Events.Eventf(obj, control.Warning, "FailedCreate", "Error creating: %v", err)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
+
+func (r *reconciler[T]) delete(ctx context.Context, obj T, pods []*corev1.Pod) error {
+	writes := make([]*client.Write, len(pods))
+	for i, p := range pods {
+		q, err := client.DeleteWrite[*corev1.Pod](r.env.Client, p.Namespace, p.Name, client.DeleteOptions{UID: p.UID})
+		if err != nil {
+			return err
+		}
+		writes[i] = q
+	}
+	key := cache.KeyOf(obj)
+	var first error
+	for i, res := range r.env.Write.All(ctx, writes) {
+		switch err := res.Err; {
+		case err == nil:
+			r.ledger.Deleted(key, pods[i])
+			r.env.Events.Eventf(obj, control.Normal, "SuccessfulDelete", "Deleted pod: %v", pods[i].Name)
+		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
+			r.ledger.Deleted(key, pods[i]) // gone, another has its name
+		default:
+			if errors.Is(err, client.ErrOutcomeUnknown) {
+				r.ledger.Wrote(key, res)
+			}
+			r.env.Events.Eventf(obj, control.Warning, "FailedDelete", "Error deleting: %v", err)
+			if first == nil {
+				first = err
+			}
+		}
+	}
+	return first
+}
