@@ -106,10 +106,12 @@ func (p *Pipeline) Authorize(ctx context.Context, u *request.User, i *request.In
 		request.Annotate(ctx, "authorization.k8s.io/reason", reason)
 		return nil
 	}
+	// Who could not be asked has not forbidden anything: Kubernetes says 500.
+	if err != nil {
+		request.Annotate(ctx, "authorization.k8s.io/reason", "internal error")
+		return apierrors.NewInternalError(err)
+	}
 	request.Annotate(ctx, "authorization.k8s.io/decision", "forbid")
 	request.Annotate(ctx, "authorization.k8s.io/reason", reason)
-	if err != nil && reason == "" {
-		reason = err.Error()
-	}
 	return authz.Forbidden(u, i, reason)
 }
