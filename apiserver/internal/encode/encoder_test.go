@@ -242,7 +242,7 @@ func checkList(t *testing.T, e *Encoder, f Format, l *storage.List) {
 func TestLargeListGoesOutInPieces(t *testing.T) {
 	e, o := podEncoder(t)
 	l := &storage.List{Revision: 1}
-	for range 100 {
+	for range 400 {
 		l.Objects = append(l.Objects, o)
 	}
 	for _, f := range []Format{{}, {Media: Protobuf}} {
