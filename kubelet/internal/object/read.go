@@ -57,9 +57,20 @@ func (s *Store) kept(ctx context.Context, k Key) (scheme.Object, bool) {
 	e := s.entries[k]
 	started := e != nil && e.cancel != nil
 	s.mu.Unlock()
-	if !started {
+	if e == nil {
 		return nil, false
 	}
+	if started {
+		e.wait(ctx)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.missed = e.missed || !e.told
+	return e.value, e.value != nil && e.err == nil
+}
+
+// wait waits for the subscription's beginning, for a while.
+func (e *entry) wait(ctx context.Context) {
 	t := time.NewTimer(subscribed)
 	defer t.Stop()
 	select {
@@ -67,7 +78,4 @@ func (s *Store) kept(ctx context.Context, k Key) (scheme.Object, bool) {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.value, e.value != nil && e.err == nil
 }

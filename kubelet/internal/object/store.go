@@ -95,6 +95,7 @@ type entry struct {
 	value  scheme.Object // guarded by mu; nil: there is no such object
 	synced chan struct{} // closed once value is known or the subscription refused
 	told   bool          // guarded by mu: synced is closed
+	missed bool          // guarded by mu: somebody read past it before that
 	err    error         // guarded by mu: why the subscription is refused
 }
 
@@ -314,7 +315,7 @@ func (e *entry) set(o scheme.Object) bool {
 	e.tell()
 	switch {
 	case first:
-		return false // whoever needs it waits for it
+		return e.missed // all others wait for it
 	case before == nil || o == nil:
 		return before != nil || o != nil
 	}
