@@ -1,0 +1,240 @@
+package bootstrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"xebec.dev/api/builtin"
+	"xebec.dev/client"
+	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/kubeconfig"
+	"xebec.dev/deploy/internal/layout"
+)
+
+// Join makes the machine a node of a cluster that is there.
+type Join struct {
+	*Node
+	Config *kubeadm.JoinConfiguration
+
+	// Cluster and shared are what the cluster keeps of its configuration.
+	Cluster *kubeadm.ClusterConfiguration
+	shared  map[string]any
+	info    *kubeconfig.Config
+	token   *client.Client
+	// plane does a control plane node's phases, in the words of init.
+	plane *Init
+}
+
+// JoinPhases are the steps of join in kubeadm's order.
+func JoinPhases() []Phase[*Join] {
+	return []Phase[*Join]{
+		{"preflight", "Run join pre-flight checks", (*Join).preflight},
+		{"control-plane-prepare", "Prepare the machine for serving a control plane", (*Join).prepare},
+		{"kubelet-start", "Write kubelet settings, certificates and (re)start the kubelet", (*Join).kubeletStart},
+		{"control-plane-join", "Join a machine as a control plane instance", (*Join).controlPlane},
+	}
+}
+
+// Run runs the phases that are not skipped.
+func (j *Join) Run(ctx context.Context) error {
+	defer func() {
+		if j.token != nil {
+			j.token.Close()
+		}
+	}()
+	if err := runPhases(ctx, j, JoinPhases(), j.Config.SkipPhases); err != nil {
+		return err
+	}
+	fmt.Fprintln(j.Out, "\nThis node has joined the cluster:\n* Certificate signing request was sent to apiserver and a response was received.\n* The Kubelet was informed of the new secure connection details.\n\nRun 'kubectl get nodes' on the control-plane to see this node join the cluster.")
+	return nil
+}
+
+func (j *Join) preflight(ctx context.Context) error {
+	j.say("preflight", "Running pre-flight checks")
+	checks := append(j.commonChecks(&j.Config.NodeRegistration), j.free(layout.BootstrapKubeletConf))
+	if j.Config.ControlPlane == nil {
+		checks = append(checks, j.free(layout.PKI+"/ca.crt"))
+	}
+	if err := j.Node.Preflight(ctx, j.Config.NodeRegistration.IgnorePreflightErrors, checks); err != nil {
+		return err
+	}
+	return j.find(ctx)
+}
+
+// find discovers the cluster and reads its configuration.
+func (j *Join) find(ctx context.Context) error {
+	if j.info != nil {
+		return nil
+	}
+	info, err := discover(ctx, j.Config.Discovery, j.Config.Timeouts.Discovery.Duration)
+	if err != nil {
+		return err
+	}
+	cl := info.Clusters[0].Cluster
+	j.token, err = client.Dial(client.Config{Server: cl.Server, CAData: cl.CAData, CAFile: cl.CA, Token: j.Config.Discovery.TLSBootstrapToken}, builtin.Scheme(), client.Options{UserAgent: manager})
+	if err != nil {
+		return err
+	}
+	j.say("preflight", "Reading configuration from the %q ConfigMap in namespace %q...", configMapKubeadm, "kube-system")
+	if err := j.read(ctx, configMapKubeadm, "ClusterConfiguration", func(raw []byte) error {
+		f, err := kubeadm.Decode(raw)
+		if err == nil && f.Cluster == nil {
+			err = errors.New("there is no ClusterConfiguration in it")
+		}
+		if err == nil {
+			j.Cluster = f.Cluster
+			j.Cluster.Default()
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	err = j.read(ctx, configMapKubelet, "kubelet", func(raw []byte) error { return yaml.Unmarshal(raw, &j.shared) })
+	if err != nil {
+		return err
+	}
+	j.info = info
+	return nil
+}
+
+func (j *Join) read(ctx context.Context, name, key string, use func([]byte) error) error {
+	m, err := client.Get[*corev1.ConfigMap](ctx, j.token, metav1.NamespaceSystem, name)
+	if err != nil {
+		return fmt.Errorf("read ConfigMap kube-system/%s: %w", name, err)
+	}
+	if err := use([]byte(m.Data[key])); err != nil {
+		return fmt.Errorf("ConfigMap kube-system/%s, %s: %w", name, key, err)
+	}
+	return nil
+}
+
+// kubeletStart lets the kubelet ask for its certificate with the token.
+func (j *Join) kubeletStart(ctx context.Context) error {
+	if err := j.find(ctx); err != nil {
+		return err
+	}
+	cl := j.info.Clusters[0].Cluster
+	if err := j.writeFile(j.Config.CACertPath, cl.CAData, 0o644); err != nil {
+		return err
+	}
+	if j.plane == nil {
+		b := kubeconfig.New(cl.Server, cl.CAData, j.Cluster.ClusterName, "tls-bootstrap-token-user", kubeconfig.User{Token: j.Config.Discovery.TLSBootstrapToken})
+		if err := b.Write(j.path(layout.BootstrapKubeletConf)); err != nil {
+			return err
+		}
+	}
+	// The driver of cgroups is the machine's, not the cluster's.
+	j.shared["cgroupDriver"] = map[bool]string{true: "systemd", false: "cgroupfs"}[j.Kubelet.Systemd]
+	if err := os.MkdirAll(j.path(layout.Manifests), 0o755); err != nil {
+		return err
+	}
+	if err := j.writeKubelet(j.shared, &j.Config.NodeRegistration, true); err != nil {
+		return err
+	}
+	if err := j.startKubelet(ctx); err != nil || j.DryRun || j.Service == nil {
+		return err
+	}
+	if err := j.waitKubelet(ctx, j.Config.Timeouts.KubeletHealthCheck.Duration, j.shared); err != nil {
+		return err
+	}
+	j.say("kubelet-start", "Waiting for the kubelet to perform the TLS Bootstrap")
+	return retry(ctx, j.Config.Timeouts.TLSBootstrap.Duration, "the kubelet's certificate", func(context.Context) error {
+		_, err := os.Stat(j.path(layout.KubeletConf))
+		return err
+	})
+}
+
+// prepare makes a control plane node's certificates, kubeconfigs and
+// manifests; etcd's manifest waits until the member is announced.
+func (j *Join) prepare(ctx context.Context) error {
+	cp := j.Config.ControlPlane
+	if cp == nil {
+		return nil
+	}
+	if err := j.find(ctx); err != nil {
+		return err
+	}
+	if cp.CertificateKey != "" {
+		j.say("download-certs", "Downloading the certificates in Secret %q in the %q Namespace", secretCerts, "kube-system")
+		if err := j.downloadCerts(ctx, j.token); err != nil {
+			return err
+		}
+	}
+	cfg := &kubeadm.InitConfiguration{NodeRegistration: j.Config.NodeRegistration, LocalAPIEndpoint: cp.LocalAPIEndpoint,
+		Patches: j.Config.Patches, Timeouts: j.Config.Timeouts}
+	j.plane = &Init{Node: j.Node, Cluster: j.Cluster, Config: cfg, shared: j.shared}
+	for _, step := range []func(context.Context) error{j.plane.certs, j.plane.kubeconfigs, j.plane.controlPlane} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *Join) controlPlane(ctx context.Context) error {
+	if j.plane == nil {
+		return nil
+	}
+	if j.Cluster.Etcd.Local != nil {
+		members, err := j.announce(ctx)
+		if err != nil {
+			return err
+		}
+		j.plane.Members = members
+		if err := j.plane.etcd(ctx); err != nil {
+			return err
+		}
+	}
+	limit := j.Config.Timeouts.ControlPlaneComponentHealthCheck.Duration
+	if err := j.waitControlPlane(ctx, limit, j.Cluster, j.plane.Config.LocalAPIEndpoint); err != nil {
+		return err
+	}
+	return j.plane.mark(ctx)
+}
+
+// announce adds this node to the etcd cluster and says who is in it.
+func (j *Join) announce(ctx context.Context) ([]string, error) {
+	e, err := newEtcd(j.path(j.Cluster.CertificatesDir))
+	if err != nil {
+		return nil, err
+	}
+	endpoints, err := j.etcdEndpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var members []string
+	err = retry(ctx, j.Config.Timeouts.EtcdAPICall.Duration, "etcd's answer", func(ctx context.Context) error {
+		var err error
+		members, err = e.add(ctx, endpoints, j.Config.NodeRegistration.Name, j.plane.Config.LocalAPIEndpoint.AdvertiseAddress)
+		return err
+	})
+	return members, err
+}
+
+// etcdEndpoints are those that etcd's pods announce.
+func (j *Join) etcdEndpoints(ctx context.Context) ([]string, error) {
+	c, err := j.dial(layout.AdminConf)
+	if err != nil {
+		return nil, err
+	}
+	pods, _, err := client.List[*corev1.Pod](ctx, c, client.Selection{Namespace: metav1.NamespaceSystem, Labels: "component=etcd,tier=control-plane"})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range pods {
+		if u := p.Annotations["kubeadm.kubernetes.io/etcd.advertise-client-urls"]; u != "" {
+			out = append(out, u)
+		}
+	}
+	if len(out) == 0 {
+		return nil, errors.New("no pod of etcd in kube-system says where it serves (annotation kubeadm.kubernetes.io/etcd.advertise-client-urls)")
+	}
+	return out, nil
+}
