@@ -3,6 +3,8 @@ package manager
 import (
 	"xebec.dev/controller-manager/internal/control"
 	"xebec.dev/controller-manager/internal/deployment"
+	"xebec.dev/controller-manager/internal/gc"
+	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/rootca"
 	"xebec.dev/controller-manager/internal/serviceaccount"
@@ -13,6 +15,8 @@ func Table() []control.Spec {
 	return []control.Spec{
 		serviceaccount.Spec,
 		rootca.Spec,
+		namespace.Spec,
+		gc.Spec,
 		replicaset.Spec,
 		deployment.Spec,
 	}

@@ -7,6 +7,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"xebec.dev/api/scheme"
@@ -90,6 +91,10 @@ var projections = map[reflect.Type]any{
 	},
 	reflect.TypeFor[*discoveryv1.EndpointSlice](): cache.Options[*discoveryv1.EndpointSlice]{
 		Indexes: []*cache.Index[*discoveryv1.EndpointSlice]{SlicesByService},
+	},
+	// Definitions without their schemas.
+	reflect.TypeFor[*apiextensionsv1.CustomResourceDefinition](): cache.Options[*apiextensionsv1.CustomResourceDefinition]{
+		Fields: []string{"spec.group", "spec.names", "spec.scope", "spec.versions.name", "spec.versions.served", "spec.versions.storage", "status.conditions"},
 	},
 	// Nodes without the images they have.
 	reflect.TypeFor[*corev1.Node](): cache.Options[*corev1.Node]{
