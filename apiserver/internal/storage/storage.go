@@ -181,6 +181,27 @@ type Watcher interface {
 	Close()
 }
 
+// Poller is a Watcher that one goroutine can serve beside many others, since it
+// need not wait in Next. Poll and Next are not mixed.
+type Poller interface {
+	Watcher
+	// Poll is Next without waiting; there may be nothing.
+	Poll(ctx context.Context) ([]Event, error)
+	// Due is when to poll again though the topic was silent; zero is never.
+	Due() time.Time
+	// Topic is rung when there may be something; watchers may share one.
+	Topic() Topic
+}
+
+// Alarm is rung by a Topic; Ring does not block.
+type Alarm = interface{ Ring() }
+
+// Topic has news now and then. Join before the first Poll, so that none is missed.
+type Topic interface {
+	Join(a Alarm)
+	Leave(a Alarm)
+}
+
 // Collection is the objects of one resource.
 type Collection interface {
 	// Get reads one object. Errors: NotFound; TooLargeRevision; ctx's.

@@ -61,6 +61,8 @@ func decodeContinue(s, namespace string, namespaced bool) (key, int64, error) {
 	if t.Start == "" {
 		return invalid("encoded start key empty (version %s)", tokenVersion)
 	}
+	// Older servers' tokens begin with the slash of the path.
+	t.Start = strings.TrimPrefix(t.Start, "/")
 	// A path that leads elsewhere would read other collections.
 	if start := "/" + t.Start; pathpkg.Clean(start) != start {
 		return invalid("%s", t.Start)

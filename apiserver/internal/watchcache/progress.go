@@ -102,16 +102,21 @@ type indexCall struct {
 	err      error
 }
 
+// get asks by itself if nobody does: a lone reader is not handed from one
+// goroutine to the next, which would cost more than the question.
 func (r *readIndex) get(ctx context.Context) (int64, error) {
 	r.mu.Lock()
+	if !r.running {
+		r.running = true
+		r.mu.Unlock()
+		revision, err := r.read(ctx)
+		r.goOn()
+		return revision, err
+	}
 	if r.next == nil {
 		r.next = &indexCall{done: make(chan struct{})}
 	}
 	call := r.next
-	if !r.running {
-		r.running = true
-		go r.run()
-	}
 	r.mu.Unlock()
 	select {
 	case <-call.done:
@@ -119,6 +124,17 @@ func (r *readIndex) get(ctx context.Context) (int64, error) {
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
+}
+
+// goOn asks for those who came during the question before.
+func (r *readIndex) goOn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.running = false
+		return
+	}
+	go r.run()
 }
 
 func (r *readIndex) run() {

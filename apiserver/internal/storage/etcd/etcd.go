@@ -94,12 +94,16 @@ func New(c Config) (*Store, error) {
 		return nil, fmt.Errorf("connect to etcd %s: %w", strings.Join(c.Endpoints, ","), err)
 	}
 	conn := client.ActiveConnection()
+	short := newLines(c, tlsConfig, log)
 	s := Over(Services{
-		KV:    clientv3.RetryKVClient(client),
+		KV:    shortCalls{clientv3.RetryKVClient(client), short},
 		Watch: pb.NewWatchClient(conn),
 		Lease: pb.NewLeaseClient(conn),
 	}, c)
-	s.close = client.Close
+	s.close = func() error {
+		short.close()
+		return client.Close()
+	}
 	return s, nil
 }
 

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"xebec.dev/apiserver/internal/storage"
 )
 
 // Batcher groups writes that wait while others are under way into one
-// transaction. A write that finds a free slot goes at once and alone.
+// transaction. A write that finds nothing under way goes at once and alone.
 //
 // docs/adr/0002-grouped-writes.md says what a shared revision means for
 // readers.
@@ -22,12 +23,19 @@ type Batcher struct {
 	// guarded by mu
 	queue   []*pending
 	running int
+	sent    time.Time   // the newest transaction
+	another *time.Timer // opens a slot for those who have waited enough
+	armed   bool
 }
 
 // BatcherOptions bound a group; zero fields take the default.
 type BatcherOptions struct {
-	// Slots is the number of transactions under way at a time.
+	// Slots is the number of transactions under way at a time: 3.
 	Slots int
+	// Patience is how long writes wait for the transaction under way before
+	// another one starts beside it: 10 ms, which is more than a transaction
+	// takes on a good disk. What comes meanwhile shares it.
+	Patience time.Duration
 	// Ops and Bytes bound one transaction.
 	Ops   int
 	Bytes int
@@ -46,7 +54,10 @@ type pending struct {
 // NewBatcher groups the writes to a store.
 func NewBatcher(s Store, o BatcherOptions) *Batcher {
 	if o.Slots == 0 {
-		o.Slots = 2
+		o.Slots = 3
+	}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Millisecond
 	}
 	if o.Ops == 0 {
 		o.Ops = 64
@@ -63,10 +74,7 @@ func (b *Batcher) Do(ctx context.Context, w Write) (int64, Result, error) {
 	p := &pending{write: w, ctx: ctx, done: make(chan struct{})}
 	b.mu.Lock()
 	b.queue = append(b.queue, p)
-	if b.running < b.o.Slots {
-		b.running++
-		go b.run()
-	}
+	b.start()
 	b.mu.Unlock()
 	select {
 	case <-p.done:
@@ -83,6 +91,41 @@ func (b *Batcher) Do(ctx context.Context, w Write) (int64, Result, error) {
 		return 0, Result{}, fmt.Errorf("%w: %w", storage.ErrUnknown, context.Cause(ctx))
 	}
 	return 0, Result{}, context.Cause(ctx)
+}
+
+// start begins a transaction for the queue if it is time to, and else sees to
+// it that one begins then. It needs mu.
+func (b *Batcher) start() {
+	if b.running >= b.o.Slots {
+		return
+	}
+	wait := b.o.Patience - time.Since(b.sent)
+	if b.running == 0 || wait <= 0 || len(b.queue) >= b.o.Ops {
+		b.running++
+		// Until it has taken its group, the next write is not to start one.
+		b.sent = time.Now()
+		go b.run()
+		return
+	}
+	if b.armed {
+		return
+	}
+	b.armed = true
+	if b.another == nil {
+		b.another = time.AfterFunc(wait, b.late)
+	} else {
+		b.another.Reset(wait)
+	}
+}
+
+// late looks again at a queue that waits for a transaction under way.
+func (b *Batcher) late() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.armed = false
+	if len(b.queue) > 0 {
+		b.start()
+	}
 }
 
 func (b *Batcher) remove(p *pending) {
@@ -103,6 +146,10 @@ func (b *Batcher) run() {
 			b.running--
 			b.mu.Unlock()
 			return
+		}
+		b.sent = time.Now()
+		if len(b.queue) > 0 {
+			b.start() // the group is full
 		}
 		b.mu.Unlock()
 		b.send(group)
