@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	smd "sigs.k8s.io/structured-merge-diff/v6/schema"
 	"sigs.k8s.io/structured-merge-diff/v6/value"
 )
@@ -44,6 +46,8 @@ type plan struct {
 	json *value.TypeReflectCacheEntry
 	// granular is true for raw JSON whose map entries have owners.
 	granular bool
+	// plain is true for a converted type whose JSON is a scalar, always.
+	plain bool
 	// plainMap is true for map[string]string.
 	plainMap bool
 }
@@ -195,6 +199,7 @@ func (c *compiler) fill(p *plan, t reflect.Type, atom smd.Atom) error {
 	switch k := t.Kind(); {
 	case entry.CanConvertToUnstructured():
 		p.form, p.json = converted, entry
+		p.plain = t == reflect.TypeFor[resource.Quantity]() || t == reflect.TypeFor[metav1.Time]() || t == reflect.TypeFor[metav1.MicroTime]()
 		p.granular = atom.Map != nil && atom.Map.ElementRelationship != smd.Atomic
 		if p.granular && len(atom.Map.Fields) > 0 {
 			return fmt.Errorf("%v has JSON and fields of its own", t)

@@ -88,7 +88,12 @@ const hexDigits = "0123456789abcdef"
 // appendKey appends an element as a JSON string, escaping no more than must be.
 func appendKey(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	for i := range len(s) {
+	plain := 0
+	for plain < len(s) && s[plain] >= ' ' && s[plain] != '"' && s[plain] != '\\' {
+		plain++
+	}
+	dst = append(dst, s[:plain]...)
+	for i := plain; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			dst = append(dst, '\\', c)

@@ -58,8 +58,9 @@ func (w *walker) release() {
 // removed.
 func (w *walker) diff(p *plan, l, r operand) (changed, removed node) {
 	if l.state == absent {
-		changed.member = true
-	} else if r.state == absent {
+		return w.added(p, r), removed
+	}
+	if r.state == absent {
 		removed.member = true
 	}
 	switch p.form {
@@ -77,6 +78,70 @@ func (w *walker) diff(p *plan, l, r operand) (changed, removed node) {
 		}
 	}
 	return changed, removed
+}
+
+// added is diff where there is nothing on the left: most of a new object.
+func (w *walker) added(p *plan, r operand) node {
+	mc := len(w.changed)
+	switch p.form {
+	case structure:
+		for i := range p.fields {
+			f := &p.fields[i]
+			if v := f.of(r); v.state != absent {
+				w.add(f.element, f.plan, v)
+			}
+		}
+	case mapping:
+		keys := mapKeys(p, r, nil)
+		slices.Sort(keys)
+		for _, k := range keys {
+			if p.elem.leaf() {
+				w.changed = append(w.changed, node{element: "f:" + k, member: true})
+				continue
+			}
+			w.add("f:"+k, p.elem, entry(p, r, k))
+		}
+	case set, keyed:
+		for _, i := range w.items(p, r) {
+			w.add(i.element, p.itemPlan(), w.item(p, i))
+		}
+	case converted:
+		if !p.leaf() && !isNumberOrName(r.v) {
+			var changed, removed node
+			w.any(p.granular, loose{}, w.json(p, r), &changed, &removed)
+			changed.member = true
+			return changed
+		}
+	}
+	n := node{member: true, children: w.keep(w.changed[mc:])}
+	w.changed = w.changed[:mc]
+	return n
+}
+
+func (w *walker) add(element string, p *plan, r operand) {
+	n := w.added(p, r)
+	n.element = element
+	w.changed = append(w.changed, n)
+}
+
+// isNumberOrName is true for what is one, and of the two kinds there are.
+func isNumberOrName(v reflect.Value) bool {
+	if !v.CanAddr() {
+		return false
+	}
+	x, ok := v.Addr().Interface().(*intstr.IntOrString)
+	return ok && (x.Type == intstr.Int || x.Type == intstr.String)
+}
+
+// leaf is true when nothing below a value can have owners, whatever it is.
+func (p *plan) leaf() bool {
+	switch p.form {
+	case scalar, atomic:
+		return true
+	case converted:
+		return p.plain
+	}
+	return false
 }
 
 // step compares what is below one element and files the result.
