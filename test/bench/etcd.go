@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"strconv"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -69,23 +68,35 @@ func put(c *conn, key string, value []byte) error {
 	return err
 }
 
-// revision is etcd's present one.
-func revision(address string) (string, error) {
+// read finds a key's value, nil when there is none, and etcd's revision.
+func read(address, key string) (value []byte, revision int64, err error) {
 	c, err := dial(address, nil)
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	defer c.close()
-	answer, err := call(c, "/etcdserverpb.KV/Range", appendBytes(nil, 1, []byte("none")))
+	answer, err := call(c, "/etcdserverpb.KV/Range", appendBytes(nil, 1, []byte(key)))
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	header, _, err := field(answer[5:], 1)
 	if err != nil {
-		return "", err
+		return nil, 0, err
 	}
 	_, r, err := field(header, 3)
-	return strconv.FormatUint(r, 10), err
+	if err != nil {
+		return nil, 0, err
+	}
+	if kv, _, err := field(answer[5:], 2); err == nil {
+		value, _, _ = field(kv, 5) // an empty value has no field
+	}
+	return value, int64(r), nil
+}
+
+// revision is etcd's present one.
+func revision(address string) (int64, error) {
+	_, r, err := read(address, "none")
+	return r, err
 }
 
 // field finds the first field of a number: its bytes or its varint.

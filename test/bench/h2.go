@@ -24,6 +24,7 @@ type conn struct {
 	mu      sync.Mutex // guards the rest, and writing
 	room    *sync.Cond
 	window  int64 // that the server still takes
+	initial int64 // window of a stream
 	next    uint32
 	streams map[uint32]*stream
 	encoder *hpack.Encoder
@@ -34,6 +35,8 @@ type conn struct {
 
 // stream is one request.
 type stream struct {
+	id     uint32
+	window int64 // that the server still takes; guarded by the connection's mu
 	status int
 	grpc   string // grpc-status, "" without
 	bytes  int64
@@ -58,7 +61,7 @@ func dial(address string, config *tls.Config) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{net: nc, window: 65535, next: 1, streams: map[uint32]*stream{}, out: bufio.NewWriterSize(nc, 32<<10)}
+	c := &conn{net: nc, window: 65535, initial: 65535, next: 1, streams: map[uint32]*stream{}, out: bufio.NewWriterSize(nc, 32<<10)}
 	c.room = sync.NewCond(&c.mu)
 	c.encoder = hpack.NewEncoder(&c.block)
 	c.framer = http2.NewFramer(c.out, bufio.NewReaderSize(nc, 64<<10))
@@ -98,14 +101,17 @@ func (c *conn) read() {
 		case *http2.RSTStreamFrame:
 			c.finish(f.StreamID, fmt.Errorf("stream reset: %v", f.ErrCode))
 		case *http2.WindowUpdateFrame:
+			c.mu.Lock()
 			if f.StreamID == 0 {
-				c.mu.Lock()
 				c.window += int64(f.Increment)
-				c.room.Broadcast()
-				c.mu.Unlock()
+			} else if s := c.streams[f.StreamID]; s != nil {
+				s.window += int64(f.Increment)
 			}
+			c.room.Broadcast()
+			c.mu.Unlock()
 		case *http2.SettingsFrame:
 			if !f.IsAck() {
+				c.settings(f)
 				err = c.write(func() { _ = c.framer.WriteSettingsAck() })
 			}
 		case *http2.PingFrame:
@@ -118,6 +124,21 @@ func (c *conn) read() {
 		}
 	}
 	c.fail(err)
+}
+
+// settings takes over how much the server wants of a stream at first.
+func (c *conn) settings(f *http2.SettingsFrame) {
+	v, ok := f.Value(http2.SettingInitialWindowSize)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		s.window += int64(v) - c.initial
+	}
+	c.initial = int64(v)
+	c.room.Broadcast()
 }
 
 func (c *conn) data(f *http2.DataFrame) {
@@ -164,6 +185,7 @@ func (c *conn) finish(id uint32, err error) {
 	c.mu.Lock()
 	s := c.streams[id]
 	delete(c.streams, id)
+	c.room.Broadcast()
 	c.mu.Unlock()
 	if s != nil {
 		s.end <- err
@@ -220,6 +242,7 @@ func (c *conn) start(r request) (*stream, error) {
 	id := c.next
 	c.next += 2
 	c.streams[id] = s
+	s.id, s.window = id, c.initial-int64(len(r.body))
 	c.block.Reset()
 	c.field(":method", r.method)
 	c.field(":scheme", "https")
@@ -237,6 +260,32 @@ func (c *conn) start(r request) (*stream, error) {
 		body = body[n:]
 	}
 	return s, c.out.Flush()
+}
+
+// send goes on with the body of an open request, as fast as the server takes it.
+func (c *conn) send(s *stream, body []byte, end bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(body) > 0 {
+		for (c.window <= 0 || s.window <= 0) && c.err == nil && c.streams[s.id] == s {
+			c.room.Wait()
+		}
+		if c.err != nil {
+			return c.err
+		}
+		if c.streams[s.id] != s {
+			return errors.New("the stream has ended")
+		}
+		n := min(len(body), 16<<10, int(c.window), int(s.window))
+		c.window -= int64(n)
+		s.window -= int64(n)
+		_ = c.framer.WriteData(s.id, end && n == len(body), body[:n]) // an error stays in the writer until the flush
+		if err := c.out.Flush(); err != nil {
+			return err
+		}
+		body = body[n:]
+	}
+	return nil
 }
 
 func (c *conn) field(name, value string) {

@@ -142,20 +142,24 @@ func fetch(path, accept string) func(c *conn, n int) (int64, error) {
 func post(pods template, contentType string) func(c *conn, n int) (int64, error) {
 	header := []string{"accept", contentType, "content-type", contentType, "user-agent", "bench/1"}
 	return func(c *conn, n int) (int64, error) {
-		r := request{method: "POST", path: "/api/v1/namespaces/" + namespace + "/pods", header: header, body: pods.pod('c', n)}
-		var answer []byte
-		r.onData = func(b []byte) {
-			if len(answer) < 400 {
-				answer = append(answer, b[:min(len(b), 400)]...)
-			}
-		}
-		s, err := c.do(r)
-		if err != nil {
-			return 0, err
-		}
-		if s.status != 201 {
-			return 0, fmt.Errorf("create: HTTP %d %s", s.status, answer)
-		}
-		return s.bytes, nil
+		return postPod(c, header, pods.pod('c', n))
 	}
+}
+
+func postPod(c *conn, header []string, body []byte) (int64, error) {
+	r := request{method: "POST", path: "/api/v1/namespaces/" + namespace + "/pods", header: header, body: body}
+	var answer []byte
+	r.onData = func(b []byte) {
+		if len(answer) < 400 {
+			answer = append(answer, b[:min(len(b), 400)]...)
+		}
+	}
+	s, err := c.do(r)
+	if err != nil {
+		return 0, err
+	}
+	if s.status != 201 {
+		return 0, fmt.Errorf("create: HTTP %d %s", s.status, answer)
+	}
+	return s.bytes, nil
 }

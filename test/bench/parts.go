@@ -43,18 +43,47 @@ func (b *bench) gets() error {
 				return err
 			}
 			t.pair(form.name, n, ours, peer, 1.0/4)
+			if n != 16 || form.query != "" || form.accept != protobuf {
+				continue
+			}
+			b.prof.watch(b.ours, "get-grpc", d)
+			if ours, err = closedLoop(b.ours, b.overGRPC(), n, d, 0, getOverGRPC(podName('s', 7))); err != nil {
+				return fmt.Errorf("gRPC: %w", err)
+			}
+			t.pair("gRPC (peer: protobuf)", n, ours, peer, 0)
 		}
 	}
 	return nil
 }
 
+// storedAsCreated is what kube-apiserver stores for the pods of the measurement.
+func (b *bench) storedAsCreated() (template, error) {
+	c, err := dial(b.ours.address(), b.user)
+	if err != nil {
+		return nil, err
+	}
+	defer c.close()
+	n := int(sequence.Add(1))
+	if _, err := post(newPodProtobuf(), protobuf)(c, n); err != nil {
+		return nil, err
+	}
+	value, _, err := read(b.etcd.address(), ourPrefix+"/pods/"+namespace+"/"+podName('c', n))
+	if err == nil && len(value) == 0 {
+		err = fmt.Errorf("%s is not in etcd", podName('c', n))
+	}
+	return templateOf(value, 'c', n), err
+}
+
 // creates also runs etcd alone: what no server can exceed.
 func (b *bench) creates() error {
 	t := requestTable("Create of a pod (Xebec: with defaulting, validation, admission and RBAC; peer: without)")
-	floor := &table{title: "Raw etcd, create-if-absent of the same bytes", head: []string{"clients", "per second", "p50 / p99, ms", "Xebec creates, of these", "peer creates, of these"}}
+	floor := &table{title: "Raw etcd, create-if-absent of the values that Xebec's creates store", head: []string{"clients", "per second", "p50 / p99, ms", "Xebec creates, of these", "peer creates, of these"}}
 	b.tables = append(b.tables, t, floor)
 	d := b.span(4*time.Second, 1500*time.Millisecond)
-	stored := storedPod()
+	stored, err := b.storedAsCreated()
+	if err != nil {
+		return err
+	}
 	for _, n := range clients {
 		raw, err := closedLoop(b.etcd, nil, n, d, 0, func(c *conn, i int) (int64, error) {
 			return 0, create(c, "/raw/pods/"+namespace+"/"+podName('r', i), stored.pod('r', i))
@@ -90,86 +119,36 @@ func (b *bench) creates() error {
 			}
 			floor.add(fmt.Sprint(n), fmt.Sprintf("%.0f", raw.rate()), tails(raw), share, fmt.Sprintf("%.0f %%", 100*peer.rate()/raw.rate()))
 			fmt.Fprintf(os.Stderr, "  raw: %s\n", strings.Join(floor.rows[len(floor.rows)-1], " | "))
+			if err := b.createsOverGRPC(t, n, d, peer); err != nil {
+				return fmt.Errorf("gRPC: %w", err)
+			}
 		}
 	}
 	return nil
 }
 
-// watches writes to etcd itself, so that a server's work is the delivery; and
-// then through the server, at a rate that must not cost a watcher its stream.
-func (b *bench) watches() error {
-	t := &table{title: "Watch: pods of 3 KB, written to etcd", head: []string{"watchers", "writes/s", "CPU, µs per event delivered: Xebec", "peer", "ratio", "lag p50 / p99 / max, ms: Xebec", "peer", "lost or closed: Xebec", "peer"}}
-	hold := &table{title: "Watch: created through the server, 1000 watchers at 200 writes/s", head: []string{"server", "events/s delivered", "CPU, s", "lag p50 / p99 / max, ms", "later than 1 s", "watches closed", "events missing"}}
-	b.tables = append(b.tables, t, hold)
-	d := b.span(4*time.Second, 2*time.Second)
-	stored := storedPod()
-	c, err := dial(b.etcd.address(), nil)
-	if err != nil {
-		return err
+// createsOverGRPC adds the rows of Xebec's own protocol: a call for each pod,
+// and one stream of them.
+func (b *bench) createsOverGRPC(t *table, n int, d time.Duration, peer *result) error {
+	if n == 1 {
+		return nil
 	}
-	defer c.close()
-	for _, w := range []struct {
-		n, rate int
-		goal    float64
-	}{{1, 500, 0}, {100, 200, 1.0 / 4}, {1000, 20, 1.0 / 4}} {
-		measure := func(p *process, prefix string) (*watched, error) {
-			at, err := revision(b.etcd.address())
-			if err != nil {
-				return nil, err
-			}
-			b.prof.watch(p, fmt.Sprintf("watch-%d", w.n), d)
-			return fanOut(p, b.user, at, w.n, w.rate, d, func(i int) error {
-				return put(c, prefix+"/pods/"+namespace+"/"+podName('w', i%100), stored.pod('w', i%100))
-			})
-		}
-		ours, err := measure(b.ours, ourPrefix)
+	if n == 16 {
+		b.prof.watch(b.ours, "create-grpc", d)
+		ours, err := closedLoop(b.ours, b.overGRPC(), n, d, 0, createOverGRPC())
 		if err != nil {
 			return err
 		}
-		peer, err := measure(b.peer, peerPrefix)
-		if err != nil {
-			return err
-		}
-		t.add(fmt.Sprint(w.n), fmt.Sprint(w.rate), fmt.Sprintf("%.1f", float64(ours.each())/1e3), fmt.Sprintf("%.1f", float64(peer.each())/1e3),
-			ratio(float64(ours.each()), float64(peer.each()), w.goal), lags(ours), lags(peer), fate(ours), fate(peer))
-		fmt.Fprintf(os.Stderr, "  %s\n", strings.Join(t.rows[len(t.rows)-1], " | "))
+		t.pair("gRPC (peer: protobuf)", n, ours, peer, 0)
+		return nil
 	}
-	return b.hold(hold)
-}
-
-func lags(w *watched) string {
-	return ms(w.percentile(0.5)) + " / " + ms(w.percentile(0.99)) + " / " + ms(w.percentile(1))
-}
-
-func fate(w *watched) string { return fmt.Sprintf("%d / %d", w.missing, w.closed) }
-
-func (b *bench) hold(t *table) error {
-	d := b.span(5*time.Second, 2*time.Second)
-	create := post(newPodProtobuf(), protobuf)
-	for _, p := range []*process{b.ours, b.peer} {
-		c, err := dial(p.address(), b.user)
+	for _, inFlight := range []int{n, 512} {
+		b.prof.watch(b.ours, "mutate", d)
+		ours, err := mutate(b.ours, b.overGRPC(), inFlight, d)
 		if err != nil {
 			return err
 		}
-		at, err := revision(b.etcd.address())
-		if err != nil {
-			return err
-		}
-		b.prof.watch(p, "hold", d)
-		w, err := fanOut(p, b.user, at, 1000, 200, d, func(int) error {
-			_, err := create(c, int(sequence.Add(1)))
-			return err
-		})
-		c.close()
-		if err != nil {
-			return err
-		}
-		name := "Xebec"
-		if p == b.peer {
-			name = "peer"
-		}
-		t.add(name, fmt.Sprintf("%.0f", w.rate()), fmt.Sprintf("%.1f", w.cpu.Seconds()), lags(w), fmt.Sprint(w.lagging), fmt.Sprint(w.closed), fmt.Sprint(w.missing))
-		fmt.Fprintf(os.Stderr, "  %s\n", strings.Join(t.rows[len(t.rows)-1], " | "))
+		t.pair(fmt.Sprintf("gRPC, one Mutate stream, %d under way (peer: %d clients, protobuf)", inFlight, n), 1, ours, peer, 0)
 	}
 	return nil
 }
@@ -205,6 +184,16 @@ func (b *bench) lists(t *table, pods int) error {
 			}
 			t.add(fmt.Sprint(pods), form.name, fmt.Sprint(at), mb(ours.bytes/int64(ours.ops)), ms(ours.each()), ms(peer.each()),
 				ratio(float64(ours.each()), float64(peer.each()), goal), ms(ours.percentile(0.5)), ms(peer.percentile(0.5)), peaks[0], peaks[1])
+			fmt.Fprintf(os.Stderr, "  %s\n", strings.Join(t.rows[len(t.rows)-1], " | "))
+			if form.accept != protobuf {
+				continue
+			}
+			b.ours.resetPeak()
+			if ours, err = closedLoop(b.ours, b.overGRPC(), at, 0, rounds, listOverGRPC()); err != nil {
+				return fmt.Errorf("gRPC: %w", err)
+			}
+			t.add(fmt.Sprint(pods), "gRPC (peer: protobuf)", fmt.Sprint(at), mb(ours.bytes/int64(ours.ops)), ms(ours.each()), ms(peer.each()),
+				ratio(float64(ours.each()), float64(peer.each()), 0), ms(ours.percentile(0.5)), ms(peer.percentile(0.5)), mb(b.ours.peak()), peaks[1])
 			fmt.Fprintf(os.Stderr, "  %s\n", strings.Join(t.rows[len(t.rows)-1], " | "))
 		}
 	}

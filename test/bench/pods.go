@@ -30,6 +30,11 @@ func (t template) pod(prefix byte, n int) []byte {
 	return bytes.ReplaceAll(t, []byte(placeholder), fmt.Appendf(nil, "%c%09d", prefix, n))
 }
 
+// templateOf makes a template of the bytes of one pod.
+func templateOf(pod []byte, prefix byte, n int) template {
+	return bytes.ReplaceAll(pod, fmt.Appendf(nil, "%c%09d", prefix, n), []byte(placeholder))
+}
+
 func podName(prefix byte, n int) string { return fmt.Sprintf("pod-%c%09d", prefix, n) }
 
 // storedPod is a running pod as it lies in etcd, about 3 KB.
