@@ -57,7 +57,8 @@ type Handler struct {
 	Options
 	encoders map[schema.GroupVersionResource]*encode.Encoder
 	// groups are those of which any resource is served at any version.
-	groups map[string]bool
+	groups  map[string]bool
+	leaving leaving
 }
 
 // New makes a handler.
@@ -69,6 +70,7 @@ func New(o Options) *Handler {
 		o.MinWatch = 30 * time.Minute
 	}
 	h := &Handler{Options: o, encoders: map[schema.GroupVersionResource]*encode.Encoder{}, groups: map[string]bool{}}
+	h.leaving.draining = o.Draining
 	for _, r := range o.Scheme.Resources() {
 		for _, v := range r.ServedVersions() {
 			gvr := schema.GroupVersionResource{Group: v.Group, Version: v.Version, Resource: r.Plural}

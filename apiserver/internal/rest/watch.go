@@ -3,8 +3,10 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,6 +15,7 @@ import (
 
 	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/encode"
+	"xebec.dev/apiserver/internal/h2"
 	"xebec.dev/apiserver/internal/storage"
 )
 
@@ -81,61 +84,110 @@ func (x *exchange) writeError(f encode.Format, err error) {
 	}
 }
 
+func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher, bookmarks bool) {
+	defer x.leaving.add(cancel)()
+	src := &source{ctx: ctx, format: f, encoder: x.encoder(&x.t), watcher: watcher, bookmarks: bookmarks}
+	if poller, ok := watcher.(storage.Poller); ok {
+		src.poller = poller
+		if ours, err := h2.Deliver(ctx, x.w, src); ours {
+			if err == h2.ErrSlow {
+				panic(http.ErrAbortHandler)
+			}
+			x.end(f, err)
+			return
+		}
+	}
+	x.end(f, x.follow(src))
+}
+
+// source gives the events of a watch in the form that was asked for.
+type source struct {
+	ctx       context.Context
+	format    encode.Format
+	encoder   *encode.Encoder
+	watcher   storage.Watcher
+	poller    storage.Poller // the same
+	bookmarks bool
+	events    []storage.Event
+}
+
+// Next gives an event if there is one.
+func (s *source) Next() ([]byte, error) {
+	for {
+		if frame, err := s.encode(); frame != nil || err != nil {
+			return frame, err
+		}
+		var err error
+		if s.events, err = s.poller.Poll(s.ctx); err != nil || len(s.events) == 0 {
+			return nil, err
+		}
+	}
+}
+
+func (s *source) Due() time.Time  { return s.poller.Due() }
+func (s *source) Topic() h2.Topic { return s.poller.Topic() }
+
+// encode takes the next of the events that were read; nil after the last one.
+func (s *source) encode() ([]byte, error) {
+	for len(s.events) > 0 {
+		ev := &s.events[0]
+		s.events = s.events[1:]
+		if ev.Type == storage.Bookmark && !s.bookmarks {
+			continue
+		}
+		frame, err := s.encoder.Event(s.format, ev)
+		if err != nil {
+			// The shape asked for does not fit; Kubernetes just ends here.
+			return nil, fmt.Errorf("encode a watch event: %w", err)
+		}
+		if s.format.Shape == encode.Table {
+			s.format.NoColumns = true
+		}
+		return frame, nil
+	}
+	return nil, nil
+}
+
 // pieceBytes bounds what is copied for one client before it takes any of it:
 // a slow one must not hold hundreds of large events.
 const pieceBytes = 128 << 10
 
-func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher, bookmarks bool) {
+// follow delivers on a connection without a pump: HTTP/1.1. A nil error means
+// that the client is gone.
+func (x *exchange) follow(s *source) error {
 	flush := http.NewResponseController(x.w)
-	if x.Draining != nil {
-		go endOnDrain(ctx, cancel, x.Draining)
-	}
 	streams.Add(1)
 	defer streams.Add(-1)
-	enc := x.encoder(&x.t)
 	slow := newWatchdog(func() { _ = flush.SetWriteDeadline(time.Now()) })
 	defer slow.stop()
 	var buf []byte
 	var last time.Time
 	for {
-		rest(ctx, last)
-		events, err := watcher.Next(ctx)
-		if err != nil {
-			// Flushed here: what net/http flushes later, no watchdog guards.
-			slow.begin()
-			x.end(f, err)
-			_ = flush.Flush() // a client that is gone needs no goodbye
-			return
+		rest(s.ctx, last)
+		var err error
+		if s.events, err = s.watcher.Next(s.ctx); err != nil {
+			return err
 		}
 		buf = buf[:0]
-		for i := range events {
-			if events[i].Type == storage.Bookmark && !bookmarks {
-				continue
-			}
-			frame, err := enc.Event(f, &events[i])
+		for {
+			frame, err := s.encode()
 			if err != nil {
-				// The shape asked for does not fit; Kubernetes just ends here.
-				x.Log.Debug("a watch event could not be encoded", zap.Error(err))
-				return
+				return err
 			}
 			buf = append(buf, frame...)
-			if len(buf) >= pieceBytes {
-				slow.begin()
-				if _, err := x.w.Write(buf); err != nil {
-					return
-				}
-				buf = buf[:0]
+			if frame != nil && len(buf) < pieceBytes {
+				continue
 			}
-			if f.Shape == encode.Table {
-				f.NoColumns = true
+			slow.begin()
+			if _, err := x.w.Write(buf); err != nil {
+				return nil
 			}
-		}
-		slow.begin()
-		if _, err := x.w.Write(buf); err != nil {
-			return
+			if buf = buf[:0]; frame == nil {
+				break
+			}
 		}
 		if flush.Flush() != nil {
-			return
+			return nil
 		}
 		slow.end()
 		last = time.Now()
@@ -145,19 +197,56 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 	}
 }
 
-// endOnDrain spreads the ends of watches over a second when the server shuts
-// down.
-func endOnDrain(ctx context.Context, cancel context.CancelFunc, draining <-chan struct{}) {
-	select {
-	case <-ctx.Done():
-	case <-draining:
-		time.Sleep(rand.N(time.Second))
-		cancel()
+// leaving ends watches in a spread of a second when the server shuts down.
+type leaving struct {
+	draining <-chan struct{}
+	once     sync.Once
+	mu       sync.Mutex // guards what follows
+	watches  map[*context.CancelFunc]struct{}
+	now      bool
+}
+
+// add has a watch end with the server; the function returned forgets it.
+func (l *leaving) add(cancel context.CancelFunc) (forget func()) {
+	if l.draining == nil {
+		return func() {}
 	}
+	l.once.Do(func() { go l.wait() })
+	key := &cancel
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now {
+		time.AfterFunc(rand.N(time.Second), cancel)
+		return func() {}
+	}
+	if l.watches == nil {
+		l.watches = map[*context.CancelFunc]struct{}{}
+	}
+	l.watches[key] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		delete(l.watches, key)
+		l.mu.Unlock()
+	}
+}
+
+func (l *leaving) wait() {
+	<-l.draining
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = true
+	for cancel := range l.watches {
+		time.AfterFunc(rand.N(time.Second), *cancel)
+	}
+	l.watches = nil
 }
 
 func (x *exchange) end(f encode.Format, err error) {
 	if errors.Is(err, storage.ErrExpired) {
 		x.writeError(f, apierrors.NewResourceExpired("too old resource version: the watch did not keep up"))
+		return
+	}
+	if err != nil && x.r.Context().Err() == nil {
+		x.Log.Debug("a watch ended", zap.Error(err))
 	}
 }

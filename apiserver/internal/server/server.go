@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/http2"
 	"golang.org/x/sync/errgroup"
 
 	"xebec.dev/api/builtin"
@@ -25,6 +24,7 @@ import (
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/config"
 	"xebec.dev/apiserver/internal/discovery"
+	"xebec.dev/apiserver/internal/h2"
 	"xebec.dev/apiserver/internal/health"
 	"xebec.dev/apiserver/internal/metrics"
 	"xebec.dev/apiserver/internal/openapi"
@@ -219,19 +219,13 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 			MinVersion: minVersion, CipherSuites: ciphers, GetCertificate: pair.get,
 			ClientAuth: tls.RequestClientCert, // verified by the authenticators
 			NextProtos: []string{grpcProtocol, "h2", "http/1.1"},
+			// Answers are small: one record, not a dozen.
+			DynamicRecordSizingDisabled: true,
 		},
 	}
-	// The windows are those of Kubernetes: large enough for lists, small
-	// enough that many connections are affordable.
-	h2 := &http2.Server{
-		MaxConcurrentStreams: 100, MaxReadFrameSize: 256 << 10,
-		MaxUploadBufferPerStream: 256 << 10, MaxUploadBufferPerConnection: 256 << 10 * 4,
-		IdleTimeout: 90 * time.Second,
-	}
-	if err := http2.ConfigureServer(srv, h2); err != nil {
-		return nil, err
-	}
-	serveHTTP2(srv, h2)
+	h2.New(h2.Options{
+		MaxHeaderBytes: uint32(srv.MaxHeaderBytes), IdleTimeout: srv.IdleTimeout, Inline: s.inline, Log: srv.ErrorLog,
+	}).Configure(srv)
 	s.grpc = newListener()
 	srv.TLSNextProto[grpcProtocol] = s.grpc.hand
 	return srv, nil
@@ -256,7 +250,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	g.Go(func() error { return s.rpc.Serve(s.grpc) })
 	g.Go(func() error {
-		if err := s.http.Serve(tls.NewListener(l, s.http.TLSConfig)); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(tls.NewListener(h2.Listen(l), s.http.TLSConfig)); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTPS: %w", err)
 		}
 		return nil

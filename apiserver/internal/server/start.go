@@ -30,6 +30,12 @@ func (h *hooks) finish(name string) {
 	h.mu.Unlock()
 }
 
+func (h *hooks) finished(name string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.done[name]
+}
+
 func (h *hooks) check(name string) health.Check {
 	return health.Check{Name: "poststarthook/" + name, Func: func(context.Context) error {
 		h.mu.Lock()

@@ -1,6 +1,7 @@
 package watchcache
 
 import (
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -237,6 +238,7 @@ type stream struct {
 	waiting int
 	woken   time.Time
 	pending bool
+	alarms  []storage.Alarm
 }
 
 type streamNode struct {
@@ -286,10 +288,10 @@ const wakeCost = 5 * time.Microsecond
 func (s *stream) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.signal == nil || s.pending {
+	if s.signal == nil && len(s.alarms) == 0 || s.pending {
 		return
 	}
-	interval := min(time.Duration(s.waiting)*wakeCost, 20*time.Millisecond)
+	interval := min(time.Duration(s.waiting+len(s.alarms))*wakeCost, 20*time.Millisecond)
 	if interval > 500*time.Microsecond {
 		if wait := interval - time.Since(s.woken); wait > 0 {
 			s.pending = true
@@ -309,12 +311,30 @@ func (s *stream) wakeNow() {
 
 // broadcast needs mu.
 func (s *stream) broadcast() {
-	if s.signal == nil {
-		return
+	for _, a := range s.alarms {
+		a.Ring()
 	}
-	close(s.signal)
-	s.signal, s.waiting = nil, 0
+	if s.signal != nil {
+		close(s.signal)
+		s.signal, s.waiting = nil, 0
+	}
 	s.woken = time.Now()
+}
+
+// Join has a ring with every change from now on.
+func (s *stream) Join(a storage.Alarm) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.alarms = append(s.alarms, a)
+}
+
+// Leave ends that.
+func (s *stream) Leave(a storage.Alarm) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.alarms, a); i >= 0 {
+		s.alarms = slices.Delete(s.alarms, i, i+1)
+	}
 }
 
 // wait is a channel that is closed at the next change.

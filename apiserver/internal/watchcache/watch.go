@@ -44,7 +44,8 @@ type watcher struct {
 	events    []storage.Event
 	bookmarks bool
 	bookmark  time.Time
-	ended     bool // the last bookmark was sent
+	ended     bool      // the last bookmark was sent
+	due       time.Time // when the next one is, after Poll
 }
 
 // Watch starts a cursor.
@@ -156,39 +157,71 @@ func (w *watcher) Revision() int64 { return w.revision }
 
 // Next waits for events.
 func (w *watcher) Next(ctx context.Context) ([]storage.Event, error) {
+	for {
+		events, wait, err := w.poll(ctx)
+		if len(events) > 0 || err != nil {
+			return events, err
+		}
+		if err := w.wait(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Poll is Next without waiting.
+func (w *watcher) Poll(ctx context.Context) ([]storage.Event, error) {
+	select {
+	case <-w.c.store.closed:
+		return nil, storage.ErrClosed
+	default:
+	}
+	events, wait, err := w.poll(ctx)
+	w.due = time.Time{}
+	if wait > 0 {
+		w.due = time.Now().Add(wait)
+	}
+	return events, err
+}
+
+// Due is when the next bookmark is.
+func (w *watcher) Due() time.Time { return w.due }
+
+// Topic is rung when the history that the watcher follows goes on.
+func (w *watcher) Topic() storage.Topic { return w.stream }
+
+// poll gives what there is now, or how long to wait for a bookmark if nothing
+// comes before it.
+func (w *watcher) poll(ctx context.Context) ([]storage.Event, time.Duration, error) {
 	clear(w.events)
 	w.events = w.events[:0]
 	if w.initial != nil {
 		w.takeInitial()
 		if len(w.events) > 0 {
-			return w.events, nil
+			return w.events, 0, nil
 		}
 	}
 	if w.initialEnd {
 		w.initialEnd = false
 		w.events = append(w.events, storage.Event{Type: storage.Bookmark, Revision: w.revision, InitialEventsEnd: true})
-		return w.events, nil
+		return w.events, 0, nil
 	}
-	for {
-		// Before draining: what is then in the stream is all up to here.
-		progress := w.c.store.progress.get()
-		drained, err := w.drain()
-		switch {
-		case len(w.events) > 0:
-			return w.events, nil
-		case err != nil:
-			return nil, err
-		}
-		if drained {
-			w.revision = max(w.revision, progress)
-		}
-		if wait, due := w.bookmarkDue(ctx); due {
-			w.events = append(w.events, storage.Event{Type: storage.Bookmark, Revision: w.revision})
-			return w.events, nil
-		} else if err := w.wait(ctx, wait); err != nil {
-			return nil, err
-		}
+	// Before draining: what is then in the stream is all up to here.
+	progress := w.c.store.progress.get()
+	drained, err := w.drain()
+	switch {
+	case len(w.events) > 0:
+		return w.events, 0, nil
+	case err != nil:
+		return nil, 0, err
 	}
+	if drained {
+		w.revision = max(w.revision, progress)
+	}
+	wait, due := w.bookmarkDue(ctx)
+	if due {
+		w.events = append(w.events, storage.Event{Type: storage.Bookmark, Revision: w.revision})
+	}
+	return w.events, wait, nil
 }
 
 // takeInitial delivers the next of the objects to begin with.
