@@ -37,6 +37,9 @@ type Spec struct {
 	New func(e *Env) (Runner, error)
 }
 
+// Manager as a service account is the manager's own identity.
+const Manager = "-"
+
 // Runner runs until ctx ends.
 type Runner interface {
 	Run(ctx context.Context) error

@@ -94,7 +94,7 @@ type identities struct {
 }
 
 func (ids *identities) of(account string) (*identity, error) {
-	if !ids.m.cfg.ServiceAccountCreds || account == "" {
+	if !ids.m.cfg.ServiceAccountCreds || account == control.Manager {
 		if ids.shared == nil {
 			ids.shared = ids.over(ids.m.client)
 		}

@@ -1,0 +1,151 @@
+package endpointslice
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"xebec.dev/client"
+	"xebec.dev/client/cache"
+	"xebec.dev/client/workqueue"
+	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/replica"
+	"xebec.dev/controller-manager/internal/write"
+)
+
+const name = "endpointslice-controller"
+
+// Spec of the controller.
+var Spec = control.Spec{
+	Name: name, Alias: "endpointslice",
+	ServiceAccount: "endpointslice-controller", EventSource: "endpoint-slice-controller",
+	Reads:  []string{"services", "pods", "nodes", "endpointslices"},
+	Writes: []string{"endpointslices", "endpointslices (endpointslice-controller):endpoints"},
+	New:    newController,
+}
+
+type reconciler struct {
+	env      *control.Env
+	services *cache.Replica[*corev1.Service]
+	pods     *cache.Replica[*corev1.Pod]
+	nodes    *cache.Replica[*corev1.Node]
+	slices   *cache.Replica[*discoveryv1.EndpointSlice]
+	ledger   *write.Ledger[*discoveryv1.EndpointSlice]
+	queue    *workqueue.Queue[cache.Key]
+}
+
+func newController(e *control.Env) (control.Runner, error) {
+	r := &reconciler{
+		env: e, services: replica.Of[*corev1.Service](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas),
+		nodes: replica.Of[*corev1.Node](e.Replicas), slices: replica.Of[*discoveryv1.EndpointSlice](e.Replicas), queue: e.Queue("endpoint_slice"),
+	}
+	r.ledger = write.NewLedger(r.slices)
+	r.services.OnChange(func(c cache.Change[*corev1.Service]) { r.queue.Add(c.Key) })
+	r.pods.OnChange(func(c cache.Change[*corev1.Pod]) { OfPod(r.services.Snapshot(), c, r.queue.Add) })
+	r.nodes.OnChange(r.nodeChanged)
+	r.slices.OnChange(func(c cache.Change[*discoveryv1.EndpointSlice]) {
+		for _, s := range []*discoveryv1.EndpointSlice{c.Old, c.New} {
+			if s != nil && s.Labels[discoveryv1.LabelManagedBy] == ManagedBy {
+				r.queue.Add(cache.Key{Namespace: s.Namespace, Name: s.Labels[discoveryv1.LabelServiceName]})
+			}
+		}
+	})
+	return e.Loop(name, r.queue, e.Config.WorkersOf("service-endpoint"), r.reconcile, r.services, r.pods, r.nodes, r.slices), nil
+}
+
+// nodeChanged queues the services of a node's pods when the node is new or in
+// another zone.
+func (r *reconciler) nodeChanged(c cache.Change[*corev1.Node]) {
+	zone := corev1.LabelTopologyZone
+	if !c.HasNew || c.HasOld && c.Old.Labels[zone] == c.New.Labels[zone] {
+		return
+	}
+	for p := range r.pods.Snapshot().By(replica.PodsByNode, c.Key.Name) {
+		for svc := range r.services.Snapshot().In(p.Namespace) {
+			if Selects(svc, p.Labels) {
+				r.queue.Add(cache.KeyOf(svc))
+			}
+		}
+	}
+}
+
+func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
+	svc, ok := r.services.Snapshot().Lookup(key)
+	if !ok || svc.DeletionTimestamp != nil || !Kept(svc) {
+		if !ok {
+			r.ledger.Forget(key)
+		}
+		return nil // the slices go with the service that owns them
+	}
+	if settled, err := r.ledger.Settled(ctx, r.env.Write, key); err != nil {
+		return err
+	} else if !settled {
+		return control.Unsettled()
+	}
+	pods := PodsOf(r.pods.Snapshot(), svc)
+	o := observed{svc: svc, pods: pods, slices: r.owned(key), most: int(r.env.Config.MaxEndpointsPerSlice), trigger: Trigger(svc, pods)}
+	o.node = func(name string) *corev1.Node {
+		n, _ := r.nodes.Get("", name)
+		return n
+	}
+	return r.apply(ctx, svc, plan(o))
+}
+
+func (r *reconciler) owned(key cache.Key) []*discoveryv1.EndpointSlice {
+	all := slices.Collect(r.slices.Snapshot().By(replica.SlicesByService, key.String()))
+	return slices.DeleteFunc(all, func(s *discoveryv1.EndpointSlice) bool {
+		return s.Labels[discoveryv1.LabelManagedBy] != ManagedBy || s.DeletionTimestamp != nil
+	})
+}
+
+// missingPause is for nodes that pods name and nobody knows: their coming is
+// seen, this is for safety.
+const missingPause = 30 * time.Second
+
+func (r *reconciler) apply(ctx context.Context, svc *corev1.Service, p Plan) error {
+	var writes []*client.Write
+	add := func(q *client.Write, err error) error {
+		writes = append(writes, q)
+		return err
+	}
+	for _, s := range p.Create {
+		if err := add(client.CreateWrite(r.env.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.Update {
+		if err := add(client.UpdateWrite(r.env.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
+			return err
+		}
+	}
+	for _, s := range p.Delete {
+		if err := add(client.DeleteWrite[*discoveryv1.EndpointSlice](r.env.Client, s.Namespace, s.Name, client.DeleteOptions{UID: s.UID})); err != nil {
+			return err
+		}
+		r.ledger.Deleted(cache.KeyOf(svc), s)
+	}
+	results := r.env.Write.All(ctx, writes)
+	r.ledger.Wrote(cache.KeyOf(svc), results[:len(p.Create)+len(p.Update)]...)
+	for i := range results {
+		err := results[i].Err
+		switch {
+		case err == nil || i >= len(p.Create) && apierrors.IsNotFound(err):
+		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+			return nil
+		case apierrors.IsConflict(err):
+			return control.Retry(err)
+		default:
+			r.env.Events.Eventf(svc, control.Warning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %v", svc.Namespace, svc.Name, err)
+			return fmt.Errorf("endpoint slices of service %s/%s: %w", svc.Namespace, svc.Name, err)
+		}
+	}
+	if len(p.Missing) > 0 {
+		return control.Later(missingPause)
+	}
+	return nil
+}
