@@ -2,7 +2,7 @@ package codec
 
 // Quick reports whether raw is transcoded without its struct.
 func (t *Transcoder) Quick(raw []byte) bool {
-	if t.plan == nil {
+	if t.prepare(); t.plan == nil {
 		return false
 	}
 	_, ok := t.plan.append([]byte{'{'}, raw, 0)

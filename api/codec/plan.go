@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -105,6 +106,23 @@ type message struct {
 
 // compiler makes plans; it holds those under way, since types may recurse.
 type compiler struct{ messages map[reflect.Type]*message }
+
+// plans are shared: many kinds have the same messages within.
+var plans = struct {
+	sync.Mutex
+	compiler
+}{compiler: compiler{map[reflect.Type]*message{}}}
+
+func planOf(t reflect.Type) (*message, error) {
+	plans.Lock()
+	defer plans.Unlock()
+	m, err := plans.message(t)
+	if err != nil {
+		plans.messages = map[reflect.Type]*message{} // some may be incomplete
+		return nil, err
+	}
+	return m, nil
+}
 
 var messager = reflect.TypeFor[interface{ Unmarshal([]byte) error }]()
 var jsonMarshaler = reflect.TypeFor[json.Marshaler]()

@@ -18,33 +18,28 @@ import (
 // has no plan for, take the way over the struct and come out the same.
 type Transcoder struct {
 	typ reflect.Type
-	// plan is nil when only the struct will do.
-	plan *message
-	// reason says why plan is nil.
+	// plan is made on first use; it is nil when only the struct will do, and
+	// reason says why.
+	once   sync.Once
+	plan   *message
 	reason error
 }
 
-// NewTranscoder compiles the transcoder of a struct type, given a pointer to one.
+// NewTranscoder is the transcoder of a struct type, given a pointer to one.
 func NewTranscoder(of interface{ Unmarshal([]byte) error }) *Transcoder {
-	t := &Transcoder{typ: reflect.TypeOf(of).Elem()}
-	c := compiler{map[reflect.Type]*message{}}
-	t.plan, t.reason = c.message(t.typ)
-	if t.reason != nil {
-		t.plan = nil
-	}
-	return t
-}
-
-var transcoders sync.Map // reflect.Type → *Transcoder
-
-// transcoderOf is the one transcoder of a type.
-func transcoderOf(of interface{ Unmarshal([]byte) error }) *Transcoder {
 	typ := reflect.TypeOf(of).Elem()
 	if t, ok := transcoders.Load(typ); ok {
 		return t.(*Transcoder)
 	}
-	t, _ := transcoders.LoadOrStore(typ, NewTranscoder(of))
+	t, _ := transcoders.LoadOrStore(typ, &Transcoder{typ: typ})
 	return t.(*Transcoder)
+}
+
+var transcoders sync.Map // reflect.Type → *Transcoder
+
+// prepare makes the plan: most of a server's types are never asked for.
+func (t *Transcoder) prepare() {
+	t.once.Do(func() { t.plan, t.reason = planOf(t.typ) })
 }
 
 var showing = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
@@ -60,7 +55,7 @@ func UnmarshalShowable(raw []byte, into interface{ Unmarshal([]byte) error }) er
 	}
 	p := showing.Get().(*[]byte)
 	defer showing.Put(p)
-	b, err := transcoderOf(into).Append((*p)[:0], raw, "", 0)
+	b, err := NewTranscoder(into).Append((*p)[:0], raw, "", 0)
 	if cap(b) <= 1<<20 {
 		*p = b
 	}
@@ -68,12 +63,16 @@ func UnmarshalShowable(raw []byte, into interface{ Unmarshal([]byte) error }) er
 }
 
 // Planned is nil when the type is transcoded without structs.
-func (t *Transcoder) Planned() error { return t.reason }
+func (t *Transcoder) Planned() error {
+	t.prepare()
+	return t.reason
+}
 
 // Append appends the JSON object of a message. head, when not empty, is the
 // beginning of the object: `"kind":"Pod","apiVersion":"v1"`. revision, when
 // not 0, is the resourceVersion to show.
 func (t *Transcoder) Append(dst, raw []byte, head string, revision int64) ([]byte, error) {
+	t.prepare()
 	if t.plan != nil {
 		if out, ok := t.appendPlanned(dst, raw, head, revision); ok {
 			return out, nil
