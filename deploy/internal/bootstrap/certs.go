@@ -1,0 +1,182 @@
+package bootstrap
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/kubeconfig"
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/pki"
+)
+
+// Certs looks after the certificates of a control plane node.
+type Certs struct {
+	*Node
+	Cluster *kubeadm.ClusterConfiguration
+}
+
+// entry is a certificate that can be renewed: a file of its own, or within a
+// kubeconfig.
+type entry struct {
+	name, ca   string
+	kubeconfig bool
+}
+
+// renewable in kubeadm's order and by its names.
+var renewable = []entry{
+	{"admin.conf", "ca", true},
+	{"apiserver", "ca", false},
+	{"apiserver-etcd-client", "etcd/ca", false},
+	{"apiserver-kubelet-client", "ca", false},
+	{"controller-manager.conf", "ca", true},
+	{"etcd-healthcheck-client", "etcd/ca", false},
+	{"etcd-peer", "etcd/ca", false},
+	{"etcd-server", "etcd/ca", false},
+	{"front-proxy-client", "front-proxy-ca", false},
+	{"scheduler.conf", "ca", true},
+	{"super-admin.conf", "ca", true},
+}
+
+// Renewable are the names that certs renew takes.
+func Renewable() []string {
+	out := make([]string, len(renewable))
+	for i, e := range renewable {
+		out[i] = e.name
+	}
+	return out
+}
+
+// file is the base name of a certificate: etcd's are in a directory.
+func (e entry) file() string {
+	if rest, ok := strings.CutPrefix(e.name, "etcd-"); ok {
+		return "etcd/" + rest
+	}
+	return e.name
+}
+
+func (c *Certs) read(e entry) (*x509.Certificate, error) {
+	if e.kubeconfig {
+		k, err := kubeconfig.Read(c.path(layout.Kubernetes + "/" + e.name))
+		if err != nil {
+			return nil, err
+		}
+		return k.Certificate()
+	}
+	p, err := pki.Read(c.path(c.Cluster.CertificatesDir), e.file())
+	if err != nil {
+		return nil, err
+	}
+	return p.Cert, nil
+}
+
+// Renew makes certificates anew, all or one by its name; those that are not
+// on this node are passed over when all are meant.
+func (c *Certs) Renew(name string, now time.Time) error {
+	if name != "all" && !slices.ContainsFunc(renewable, func(e entry) bool { return e.name == name }) {
+		return fmt.Errorf("certificate %q is not known: expected all or one of %s", name, strings.Join(Renewable(), ", "))
+	}
+	for _, e := range renewable {
+		if name != "all" && name != e.name {
+			continue
+		}
+		old, err := c.read(e)
+		if errors.Is(err, fs.ErrNotExist) && name == "all" {
+			fmt.Fprintf(c.Out, "MISSING! certificate %s\n", e.name)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.renew(e, old, now); err != nil {
+			return fmt.Errorf("renew certificate %s: %w", e.name, err)
+		}
+		fmt.Fprintf(c.Out, "certificate %s renewed\n", e.name)
+	}
+	fmt.Fprintln(c.Out, "\nDone renewing certificates. The API server reads its own again by itself; restart etcd, kube-controller-manager and kube-scheduler, so that they use theirs.")
+	return nil
+}
+
+func (c *Certs) renew(e entry, old *x509.Certificate, now time.Time) error {
+	dir := c.path(c.Cluster.CertificatesDir)
+	ca, err := pki.Read(dir, e.ca)
+	if err != nil {
+		return err
+	}
+	p, err := pki.Renewed(old, ca, c.Cluster.EncryptionAlgorithm, now, c.Cluster.CertificateValidityPeriod.Duration)
+	if err != nil {
+		return err
+	}
+	if !e.kubeconfig {
+		return p.Write(dir, e.file())
+	}
+	path := c.path(layout.Kubernetes + "/" + e.name)
+	k, err := kubeconfig.Read(path)
+	if err != nil {
+		return err
+	}
+	if err := k.SetCertificate(p); err != nil {
+		return err
+	}
+	return k.Write(path)
+}
+
+// Expirations is the table that certs check-expiration prints.
+func (c *Certs) Expirations(now time.Time) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", "CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED")
+	external := map[string]string{}
+	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
+		p, err := pki.Read(c.path(c.Cluster.CertificatesDir), name)
+		external[name] = "no"
+		if err == nil && p.Key == nil {
+			external[name] = "yes"
+		}
+	}
+	for _, e := range renewable {
+		cert, err := c.read(e)
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(&b, "!MISSING! %s\n", e.name)
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", e.name, expiry(cert), residual(cert, now), strings.ReplaceAll(e.ca, "/", "-"), external[e.ca])
+	}
+	fmt.Fprintf(&b, "\n%-24s %-25s %-16s %s\n", "CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED")
+	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
+		p, err := pki.Read(c.path(c.Cluster.CertificatesDir), name)
+		if errors.Is(err, fs.ErrNotExist) {
+			fmt.Fprintf(&b, "!MISSING! %s\n", strings.ReplaceAll(name, "/", "-"))
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%-24s %-25s %-16s %s\n", strings.ReplaceAll(name, "/", "-"), expiry(p.Cert), residual(p.Cert, now), external[name])
+	}
+	return b.String(), nil
+}
+
+func expiry(c *x509.Certificate) string { return c.NotAfter.UTC().Format("Jan 02, 2006 15:04 MST") }
+
+func residual(c *x509.Certificate, now time.Time) string {
+	left := c.NotAfter.Sub(now)
+	switch {
+	case left <= 0:
+		return "<invalid>"
+	case left >= 2*365*24*time.Hour:
+		return fmt.Sprintf("%dy", int(left.Hours())/(365*24))
+	case left >= 48*time.Hour:
+		return fmt.Sprintf("%dd", int(left.Hours())/24)
+	case left >= time.Hour:
+		return fmt.Sprintf("%dh", int(left.Hours()))
+	}
+	return fmt.Sprintf("%dm", int(left.Minutes()))
+}

@@ -1,0 +1,139 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"xebec.dev/deploy/internal/bootstrap"
+	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/token"
+)
+
+func (a *app) tokenCommand() *cobra.Command {
+	var kubeconfig string
+	var dryRun bool
+	open := func() (*bootstrap.Tokens, error) {
+		path := kubeconfig
+		if path == "" {
+			path = os.Getenv("KUBECONFIG")
+		}
+		if path == "" {
+			path = layout.Root(a.root).Path(layout.AdminConf)
+		}
+		return bootstrap.OpenTokens(path)
+	}
+	c := grouping("token", "Manage bootstrap tokens", a.tokenCreate(open, &dryRun), a.tokenList(open), a.tokenDelete(open, &dryRun), a.tokenGenerate())
+	c.PersistentFlags().StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster. Default: $KUBECONFIG, else admin.conf.")
+	c.PersistentFlags().BoolVar(&dryRun, "dry-run", false, "Whether to enable dry-run mode or not.")
+	return c
+}
+
+type opener func() (*bootstrap.Tokens, error)
+
+func (a *app) tokenCreate(open opener, dryRun *bool) *cobra.Command {
+	var b kubeadm.BootstrapToken
+	var ttl time.Duration
+	var join bool
+	var key string
+	cmd := &cobra.Command{
+		Use: "create [token]", Short: "Create bootstrap tokens on the server", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if len(args) > 0 {
+				b.Token = args[0]
+			} else if b.Token, err = token.Generate(); err != nil {
+				return err
+			}
+			b.TTL = &metav1.Duration{Duration: ttl}
+			b.Default()
+			if _, err := token.Secret(b, time.Now()); err != nil {
+				return err
+			}
+			t, err := open()
+			if err != nil {
+				return err
+			}
+			defer t.Close()
+			if !*dryRun {
+				if err := t.Create(cmd.Context(), b, time.Now()); err != nil {
+					return err
+				}
+			}
+			if !join {
+				fmt.Fprintln(a.out, b.Token)
+				return nil
+			}
+			endpoint, hash, err := t.ClusterInfo(cmd.Context())
+			if err != nil {
+				return err
+			}
+			line := bootstrap.JoinCommand(endpoint, b.Token, hash, "")
+			if key != "" {
+				line += " --control-plane --certificate-key " + key
+			}
+			fmt.Fprintln(a.out, line)
+			return nil
+		},
+	}
+	fs := cmd.Flags()
+	fs.DurationVar(&ttl, "ttl", 24*time.Hour, "The duration before the token is automatically deleted. If set to '0', the token will never expire.")
+	fs.StringSliceVar(&b.Usages, "usages", []string{"signing", "authentication"}, "Describes the ways in which this token can be used.")
+	fs.StringSliceVar(&b.Groups, "groups", []string{kubeadm.NodeTokenGroup}, "Extra groups that this token will authenticate as when used for authentication.")
+	fs.StringVar(&b.Description, "description", "", "A human friendly description of how this token is used.")
+	fs.BoolVar(&join, "print-join-command", false, "Instead of printing only the token, print the full 'xebecadm join' flag needed to join the cluster using the token.")
+	fs.StringVar(&key, "certificate-key", "", "When used together with '--print-join-command', print the flags needed to join as a control plane.")
+	return cmd
+}
+
+func (a *app) tokenList(open opener) *cobra.Command {
+	return &cobra.Command{Use: "list", Short: "List bootstrap tokens on the server", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		t, err := open()
+		if err != nil {
+			return err
+		}
+		defer t.Close()
+		all, err := t.List(cmd.Context(), func(err error) { fmt.Fprintln(cmd.ErrOrStderr(), "warning:", err) })
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(a.out, token.Table(all, time.Now()))
+		return nil
+	}}
+}
+
+func (a *app) tokenDelete(open opener, dryRun *bool) *cobra.Command {
+	return &cobra.Command{Use: "delete [token-value]...", Short: "Delete bootstrap tokens on the server", Args: cobra.MinimumNArgs(1), RunE: func(cmd *cobra.Command, args []string) error {
+		t, err := open()
+		if err != nil {
+			return err
+		}
+		defer t.Close()
+		var errs []error
+		for _, tok := range args {
+			if !*dryRun {
+				if err := t.Delete(cmd.Context(), tok); err != nil {
+					errs = append(errs, fmt.Errorf("delete token %s: %w", tok, err))
+					continue
+				}
+			}
+			fmt.Fprintf(a.out, "bootstrap token %q deleted\n", tok[:6])
+		}
+		return errors.Join(errs...)
+	}}
+}
+
+func (a *app) tokenGenerate() *cobra.Command {
+	return &cobra.Command{Use: "generate", Short: "Generate and print a bootstrap token, but do not create it on the server", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		t, err := token.Generate()
+		if err == nil {
+			fmt.Fprintln(a.out, t)
+		}
+		return err
+	}}
+}

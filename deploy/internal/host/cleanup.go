@@ -1,0 +1,178 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"xebec.dev/deploy/internal/layout"
+)
+
+// Undo takes back what the record says, the last first, and forgets it.
+func (r *Record) Undo() error {
+	var errs []error
+	for _, m := range slices.Backward(r.Mounts) {
+		errs = append(errs, Unmount(m))
+	}
+	for name, was := range r.Settings {
+		errs = append(errs, os.WriteFile(filepath.Join("/proc/sys", name), []byte(was), 0o644))
+	}
+	for _, f := range r.Files {
+		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Deeper ones first; one that holds what somebody else put there stays.
+	slices.SortFunc(r.Dirs, func(a, b string) int { return len(b) - len(a) })
+	for _, d := range r.Dirs {
+		_ = os.Remove(d)
+	}
+	return nil
+}
+
+// Unmount unmounts everything at and below a directory.
+func Unmount(dir string) error {
+	mounts, err := Mounts(dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if err := syscall.Unmount(m, 0); err != nil {
+			// Somebody still has it open: it goes when they let go.
+			if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
+				return fmt.Errorf("unmount %s: %w", m, err)
+			}
+		}
+	}
+	return nil
+}
+
+// RemoveTree removes a directory, and never anything through a mount.
+func RemoveTree(dir string) error {
+	if err := Unmount(dir); err != nil {
+		return err
+	}
+	if left, err := Mounts(dir); err != nil || len(left) > 0 {
+		return errors.Join(err, fmt.Errorf("%s is not removed: %s is still mounted", dir, strings.Join(left, ", ")))
+	}
+	return os.RemoveAll(dir)
+}
+
+// Shims are the processes that containerd at an address has started.
+func Shims(address string) ([]int, error) {
+	return processes(func(args []string) bool {
+		if len(args) == 0 || !strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") {
+			return false
+		}
+		at := slices.Index(args, "-address")
+		return at > 0 && at+1 < len(args) && args[at+1] == address
+	})
+}
+
+func processes(match func(args []string) bool) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var out []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		raw, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
+		if err != nil {
+			continue // it has ended
+		}
+		if match(strings.Split(strings.TrimRight(string(raw), "\x00"), "\x00")) {
+			out = append(out, pid)
+		}
+	}
+	return out, nil
+}
+
+// Cgroups are the directories of a cgroup path in every hierarchy.
+func Cgroups(path string) []string {
+	var out []string
+	roots, _ := filepath.Glob("/sys/fs/cgroup/*") // the pattern is good
+	for _, h := range append([]string{"/sys/fs/cgroup"}, roots...) {
+		dir := filepath.Join(h, path)
+		if st, err := os.Stat(dir); err == nil && st.IsDir() {
+			if dir, err = filepath.EvalSymlinks(dir); err == nil && !slices.Contains(out, dir) {
+				out = append(out, dir)
+			}
+		}
+	}
+	return out
+}
+
+// RemoveCgroup ends every process in a cgroup path and removes it with all
+// below it, in every hierarchy.
+func RemoveCgroup(path string) error {
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		dirs := Cgroups(path)
+		if len(dirs) == 0 {
+			return nil
+		}
+		var last error
+		for _, dir := range dirs {
+			last = errors.Join(last, removeCgroup(dir))
+		}
+		if last == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return last
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func removeCgroup(dir string) error {
+	var below []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			below = append(below, path)
+		}
+		return nil // one that has gone is no failure
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range slices.Backward(below) {
+		raw, err := os.ReadFile(filepath.Join(d, "cgroup.procs"))
+		if err != nil {
+			continue
+		}
+		for p := range strings.FieldsSeq(string(raw)) {
+			if pid, err := strconv.Atoi(p); err == nil && pid > 1 {
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+			}
+		}
+		if err := os.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// NodeFiles are the directories that a node fills by itself, kubeadm's reset
+// list and ours.
+func NodeFiles() []string {
+	return []string{layout.Kubernetes + "/manifests", layout.Kubernetes + "/pki", layout.Kubernetes + "/tmp", layout.Kubelet, layout.Etcd,
+		layout.PodLogs, layout.ContainerLogs}
+}

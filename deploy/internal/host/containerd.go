@@ -1,0 +1,149 @@
+// Package host prepares a machine for a node, and takes away what a node has
+// left: containerd's configuration, directories and mounts, kernel settings,
+// processes, links, rules, cgroups.
+package host
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"text/template"
+
+	"xebec.dev/deploy/internal/layout"
+)
+
+// Places of a node beside kubeadm's.
+const (
+	// State is where a node's supervisor and runtime keep what lives as long
+	// as the machine runs; Data what lives longer.
+	State       = "/run/xebec"
+	Data        = "/var/lib/xebec"
+	Logs        = "/var/log/xebec"
+	Socket      = "/run/xebec/containerd/containerd.sock"
+	RuntimeConf = "/etc/xebec/containerd.toml"
+	// Registries has a directory per registry, with a hosts.toml.
+	Registries = "/etc/xebec/certs.d"
+)
+
+// Containerd is what its configuration depends on.
+type Containerd struct {
+	// Major version of the program: 1 or 2.
+	Major int
+	Root  layout.Root
+	// Pause is the image of sandboxes.
+	Pause string
+	// Bin has the shim and runc.
+	Bin string
+	// Systemd says that systemd manages cgroups.
+	Systemd bool
+	// RestrictOOM is for machines without CAP_SYS_RESOURCE, where a process may
+	// not lower its score: sandboxes would not start.
+	RestrictOOM bool
+	// CNIBin are directories of network plugins.
+	CNIBin []string
+	// NoSync leaves snapshots' and metadata's fsync out: for clusters that are
+	// thrown away.
+	NoSync bool
+	// StreamPort of the runtime's exec and attach server; 0 is any.
+	StreamPort int
+}
+
+var containerdV2 = template.Must(template.New("v2").Parse(`version = 3
+root = "{{.Data}}/containerd"
+state = "{{.State}}/containerd"
+# What no kubelet asks for.
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.differ.v1.erofs", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.nri.v1.nri"]
+
+[grpc]
+  address = "{{.Socket}}"
+
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "overlayfs"
+  [plugins."io.containerd.cri.v1.images".pinned_images]
+    sandbox = "{{.Pause}}"
+  [plugins."io.containerd.cri.v1.images".registry]
+    config_path = "{{.Registries}}"
+
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = {{.RestrictOOM}}
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+  [plugins."io.containerd.cri.v1.runtime".containerd]
+    default_runtime_name = "runc"
+    [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
+        BinaryName = "{{.Bin}}/runc"
+        SystemdCgroup = {{.Systemd}}
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = [{{range $i, $d := .CNIBin}}{{if $i}}, {{end}}"{{$d}}"{{end}}]
+    conf_dir = "{{.CNIConf}}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "{{.StreamPort}}"
+
+[plugins."io.containerd.shim.v1.manager"]
+  socket_dir = "{{.State}}/s"
+{{- if .NoSync}}
+
+[plugins."io.containerd.metadata.v1.bolt"]
+  no_sync = true
+{{- end}}
+`))
+
+var containerdV1 = template.Must(template.New("v1").Parse(`version = 2
+root = "{{.Data}}/containerd"
+state = "{{.State}}/containerd"
+disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt"]
+
+[grpc]
+  address = "{{.Socket}}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{{.Pause}}"
+  restrict_oom_score_adj = {{.RestrictOOM}}
+  enable_unprivileged_ports = true
+  enable_unprivileged_icmp = true
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "{{.StreamPort}}"
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        BinaryName = "{{.Bin}}/runc"
+        SystemdCgroup = {{.Systemd}}
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{{index .CNIBin 0}}"
+    conf_dir = "{{.CNIConf}}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "{{.Registries}}"
+`))
+
+// Config is the text of containerd's configuration.
+func (c *Containerd) Config() ([]byte, error) {
+	t := containerdV2
+	if c.Major < 2 {
+		t = containerdV1
+	}
+	var out bytes.Buffer
+	err := t.Execute(&out, struct {
+		*Containerd
+		Data, State, Socket, Registries, CNIConf string
+	}{c, c.Root.Path(Data), c.Root.Path(State), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf)})
+	return out.Bytes(), err
+}
+
+// sun is how long the path of a socket may be.
+const sun = 107
+
+// CheckRoot refuses a root so long that sockets below it have no address.
+func CheckRoot(root layout.Root) error {
+	longest := root.Path(filepath.Join(State, "containerd/io.containerd.sandbox"))
+	if n := len(longest) + 30; n > sun {
+		return fmt.Errorf("root directory %s is too long by %d characters: sockets below it would have no address", root, n-sun)
+	}
+	return nil
+}

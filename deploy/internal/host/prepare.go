@@ -1,0 +1,185 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/pki"
+)
+
+// Systemd says whether systemd runs this machine.
+func Systemd() bool {
+	st, err := os.Stat("/run/systemd/system")
+	return err == nil && st.IsDir()
+}
+
+// RestrictOOM says whether a process here may not lower its OOM score.
+func RestrictOOM() bool {
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return true
+	}
+	const sysResource = 24
+	for line := range strings.Lines(string(raw)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			caps, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return err != nil || caps&(1<<sysResource) == 0
+		}
+	}
+	return true
+}
+
+// Record is what was done to a machine, so that it can be undone and nothing
+// else is touched.
+type Record struct {
+	// Files and Dirs that were made, Mounts in order, Settings with the value
+	// before.
+	Files    []string          `json:"files,omitempty"`
+	Dirs     []string          `json:"dirs,omitempty"`
+	Mounts   []string          `json:"mounts,omitempty"`
+	Settings map[string]string `json:"settings,omitempty"`
+
+	path string
+}
+
+// ReadRecord reads a node's record; a missing one is empty.
+func ReadRecord(root layout.Root) (*Record, error) {
+	r := &Record{Settings: map[string]string{}, path: root.Path(Data + "/node.json")}
+	raw, err := os.ReadFile(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(raw, r); err != nil {
+		return nil, fmt.Errorf("record of what was done to this machine, %s: %w", r.path, err)
+	}
+	if r.Settings == nil {
+		r.Settings = map[string]string{}
+	}
+	return r, nil
+}
+
+func (r *Record) save() error {
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return pki.WriteFile(r.path, raw, 0o600)
+}
+
+// MkdirAll makes a directory and notes those that were not there.
+func (r *Record) MkdirAll(dir string, mode os.FileMode) error {
+	var made []string
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil {
+			break
+		}
+		made = append(made, d)
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	r.Dirs = append(r.Dirs, made...)
+	return r.save()
+}
+
+// WriteFile writes a file and notes it if it was not there.
+func (r *Record) WriteFile(path string, data []byte, mode os.FileMode) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := r.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		r.Files = append(r.Files, path)
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	return pki.WriteFile(path, data, mode)
+}
+
+// Set writes a kernel setting below /proc/sys, unless it has the value, and
+// notes what it was.
+func (r *Record) Set(name, value string) error {
+	file := filepath.Join("/proc/sys", name)
+	old, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	was := strings.TrimSpace(string(old))
+	if was == value {
+		return nil
+	}
+	if _, noted := r.Settings[name]; !noted {
+		r.Settings[name] = was
+		if err := r.save(); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(file, []byte(value), 0o644)
+}
+
+// Share makes a directory a shared mount: volumes that pods mount there must
+// be seen by other pods, and / is private on some machines.
+func (r *Record) Share(dir string) error {
+	if err := r.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	mounted, err := Mounts(dir)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounted {
+		if m == dir {
+			return syscall.Mount("", dir, "", syscall.MS_SHARED|syscall.MS_REC, "")
+		}
+	}
+	r.Mounts = append(r.Mounts, dir)
+	if err := r.save(); err != nil {
+		return err
+	}
+	if err := syscall.Mount(dir, dir, "", syscall.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s on itself: %w", dir, err)
+	}
+	return syscall.Mount("", dir, "", syscall.MS_SHARED|syscall.MS_REC, "")
+}
+
+// Mounts are the mount points at and below a directory, the deepest first and
+// of those on one point the last first.
+func Mounts(below string) ([]string, error) {
+	raw, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for s := bufio.NewScanner(bytes.NewReader(raw)); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		if len(fields) < 5 {
+			continue
+		}
+		at := unescape(fields[4])
+		if at == below || strings.HasPrefix(at, strings.TrimSuffix(below, "/")+"/") {
+			out = append([]string{at}, out...)
+		}
+	}
+	return out, nil
+}
+
+// unescape undoes the octal escapes of mountinfo.
+func unescape(s string) string {
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
