@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"xebec.dev/apiserver/internal/health"
+	"xebec.dev/apiserver/internal/resident"
 )
 
 // hooks are the steps of starting, each a readiness check of its own by
@@ -78,7 +79,15 @@ func (s *Server) start(ctx context.Context) error {
 		return err
 	}
 	s.log.Info("ready", zap.Duration("elapsed", time.Since(began)))
-	return s.keep(ctx)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := resident.Settle(ctx); err != nil {
+			s.log.Info("memory used by the start only is kept", zap.Error(err))
+		}
+		return nil
+	})
+	g.Go(func() error { return s.keep(ctx) })
+	return g.Wait()
 }
 
 // allSteps runs the first step, the namespaces, and then the others at once:
