@@ -17,19 +17,21 @@ const (
 	gcLeast = 8 << 20
 	// gcLow and gcHigh are the shares of the processor's time between which
 	// the room stays as it is.
-	gcLow, gcHigh = 0.01, 0.04
+	gcLow, gcHigh = 0.005, 0.015
+	// gcMost is the room a busy server takes, however little lives.
+	gcMost = 64 << 20
 )
 
 // gcRoom is the room for garbage until the next collection: more than before
 // when collecting took a large share of the time, less when it took little.
 func gcRoom(before, live uint64, share float64) uint64 {
 	least := min(live, gcLeast+live/64)
-	most := max(live/4, min(live, 64<<20))
+	most := max(live/4, gcMost)
 	switch {
 	case share > gcHigh:
 		before += before / 2
 	case share < gcLow:
-		before -= before / 3
+		before -= before / 8
 	}
 	return max(min(before, most), least, 4<<20)
 }
@@ -37,7 +39,7 @@ func gcRoom(before, live uint64, share float64) uint64 {
 const (
 	// gcStart is the room while the cache is being filled.
 	gcStart = 32 << 20
-	gcEvery = time.Second
+	gcEvery = time.Second / 4
 )
 
 // AdaptGC keeps the collector fit to the heap until ctx ends. One per process
@@ -77,7 +79,7 @@ func (a *adapter) adapt() {
 	a.collected = collected
 	a.room = gcRoom(a.room, live, share)
 	// Setting it stops the world for a moment: not for a trifle.
-	percent := int(min(a.room*100/live, 400))
+	percent := int(min(a.room*100/live, 2000))
 	if percent*10 < a.percent*9 || percent*9 > a.percent*10 {
 		a.percent = percent
 		debug.SetGCPercent(percent)

@@ -9,14 +9,15 @@ func TestGCRoom(t *testing.T) {
 		share        float64
 		want         uint64
 	}{
-		{8 * mb, 2 * mb, 0.001, 4 * mb},       // never less
-		{9 * mb, 10 * mb, 0.02, 9 * mb},       // as it was
-		{30 * mb, 192 * mb, 0.001, 20 * mb},   // at rest
+		{8 * mb, 2 * mb, 0.001, 7 * mb},       // at rest
+		{4 * mb, 2 * mb, 0.001, 4 * mb},       // never less
+		{9 * mb, 10 * mb, 0.01, 9 * mb},       // as it was
+		{32 * mb, 192 * mb, 0.001, 28 * mb},   // at rest
 		{12 * mb, 192 * mb, 0.001, 11 * mb},   // the least
 		{12 * mb, 192 * mb, 0.05, 18 * mb},    // busy
 		{60 * mb, 192 * mb, 0.5, 64 * mb},     // the most
 		{900 * mb, 4096 * mb, 0.5, 1024 * mb}, // the most of a huge heap
-		{60 * mb, 20 * mb, 0.5, 20 * mb},      // as Go does
+		{60 * mb, 20 * mb, 0.5, 64 * mb},      // more than lives
 	} {
 		if got := gcRoom(test.before, test.live, test.share); got != test.want {
 			t.Errorf("after %d of %d MB at %v: %d MB, want %d", test.before/mb, test.live/mb, test.share, got/mb, test.want/mb)

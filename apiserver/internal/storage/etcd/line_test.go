@@ -254,6 +254,36 @@ func TestLineDeadline(t *testing.T) {
 	}
 }
 
+// A call ends with its context too.
+func TestLineCancelled(t *testing.T) {
+	k := &keys{}
+	address, _ := serve(t, k)
+	s := connected(t, address)
+	stuck := make(chan struct{})
+	defer close(stuck)
+	k.set(nil, stuck)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for { // once it is under way
+			k.mu.Lock()
+			n := k.calls
+			k.mu.Unlock()
+			if n > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	began := time.Now()
+	if _, err := s.Range(ctx, &pb.RangeRequest{}); status.Code(err) != codes.DeadlineExceeded || time.Since(began) > callTimeout {
+		t.Errorf("got %v after %v", err, time.Since(began))
+	}
+	if s.lines.open != 0 {
+		t.Error("a line whose answer is still to come is kept")
+	}
+}
+
 // Calls side by side each have a line; those that find none go the library's way.
 func TestLinesAreBounded(t *testing.T) {
 	k := &keys{}

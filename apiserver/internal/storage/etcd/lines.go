@@ -238,6 +238,9 @@ func (s shortCalls) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.Call
 		if !broken.sent {
 			return s.KVClient.Txn(ctx, r, opts...)
 		}
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil, status.Error(codes.DeadlineExceeded, err.Error())
+		}
 		return nil, status.Error(codes.Unavailable, err.Error())
 	}
 	return response, err
@@ -257,15 +260,18 @@ func (p *lines) invoke(ctx context.Context, l *line, method string, request, res
 		p.put(l)
 		return err
 	}
+	stop := context.AfterFunc(ctx, func() { l.conn.SetDeadline(time.Unix(1, 0)) })
 	answer, err := l.call(method, body, deadline)
 	var broken *errLine
 	switch code := status.Code(err); {
+	case !stop(): // the deadline is void, or will be
+		p.drop(l)
 	case errors.As(err, &broken), code == codes.Unavailable, code == codes.DeadlineExceeded:
 		// This member is gone, or has no leader: another one may.
 		p.drop(l)
-		return err
+	default:
+		p.put(l)
 	}
-	p.put(l)
 	if err != nil {
 		return err
 	}

@@ -43,7 +43,6 @@ type BatcherOptions struct {
 
 type pending struct {
 	write  Write
-	ctx    context.Context
 	taken  bool // guarded by Batcher.mu
 	done   chan struct{}
 	rev    int64
@@ -71,8 +70,11 @@ func NewBatcher(s Store, o BatcherOptions) *Batcher {
 // Do writes one key. The errors are Store.Apply's; a write whose context ends
 // before it was sent has not happened, after that its outcome is unknown.
 func (b *Batcher) Do(ctx context.Context, w Write) (int64, Result, error) {
-	p := &pending{write: w, ctx: ctx, done: make(chan struct{})}
 	b.mu.Lock()
+	if b.running == 0 {
+		return b.alone(ctx, w)
+	}
+	p := &pending{write: w, done: make(chan struct{})}
 	b.queue = append(b.queue, p)
 	b.start()
 	b.mu.Unlock()
@@ -91,6 +93,29 @@ func (b *Batcher) Do(ctx context.Context, w Write) (int64, Result, error) {
 		return 0, Result{}, fmt.Errorf("%w: %w", storage.ErrUnknown, context.Cause(ctx))
 	}
 	return 0, Result{}, context.Cause(ctx)
+}
+
+// alone writes in the caller's goroutine: nobody needs to be woken for it. It
+// is called with mu held, while nothing is under way.
+func (b *Batcher) alone(ctx context.Context, w Write) (int64, Result, error) {
+	b.running++
+	b.sent = time.Now()
+	b.mu.Unlock()
+	revision, results, err := b.store.Apply(ctx, []Write{w})
+	b.mu.Lock()
+	if len(b.queue) > 0 {
+		go b.run()
+	} else {
+		b.running--
+	}
+	b.mu.Unlock()
+	switch {
+	case err == nil:
+		return revision, results[0], nil
+	case ctx.Err() != nil && errors.Is(err, storage.ErrUnknown):
+		return 0, Result{}, fmt.Errorf("%w: %w", storage.ErrUnknown, context.Cause(ctx))
+	}
+	return 0, Result{}, err
 }
 
 // start begins a transaction for the queue if it is time to, and else sees to
@@ -201,11 +226,7 @@ func (b *Batcher) send(group []*pending) {
 	}
 	// A group outlives any one of its callers; the store has a deadline of
 	// its own.
-	ctx := context.Background()
-	if len(group) == 1 {
-		ctx = context.WithoutCancel(group[0].ctx)
-	}
-	rev, results, err := b.store.Apply(ctx, writes)
+	rev, results, err := b.store.Apply(context.Background(), writes)
 	if err != nil && len(group) > 1 && !errors.Is(err, storage.ErrUnknown) {
 		// Nothing was written. One of them may be at fault: each on its own.
 		for _, p := range group {
