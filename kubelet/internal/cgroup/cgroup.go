@@ -36,6 +36,9 @@ type Options struct {
 	// Allocatable is what all pods may use together: the node's capacity
 	// less what is reserved, but not less the eviction threshold.
 	Allocatable corev1.ResourceList
+	// PageSizes are the kernel's names (2MB) of the sizes of huge pages that
+	// are bounded; New finds them.
+	PageSizes []string
 	// Mount is where the kernel's interface is mounted; "" is /sys/fs/cgroup.
 	Mount string
 }
