@@ -6,6 +6,7 @@ package admission
 import (
 	"context"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"xebec.dev/api/scheme"
@@ -38,10 +39,19 @@ type Attributes struct {
 	Options runtime.Object
 	DryRun  bool
 	User    *request.User
+	// Receipt is shared by all attempts of one request.
+	Receipt *Receipt
 	// Warn adds a Warning header.
 	Warn func(text string)
 	// Annotate adds an audit annotation.
 	Annotate func(key, value string)
+}
+
+// Receipt is what was charged for a request, which may take several attempts
+// until it is stored.
+type Receipt struct {
+	// Paid is by the quota's name.
+	Paid map[string]corev1.ResourceList
 }
 
 // Plugin has a name and handles some operations. It also implements Mutator,

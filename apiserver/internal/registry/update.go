@@ -62,6 +62,8 @@ type updating struct {
 	// unknown is set when a write was sent and not answered. Nothing may be
 	// judged by a fresh read then: it may show that very write.
 	unknown bool
+	// receipt spares a second attempt to pay again.
+	receipt admission.Receipt
 }
 
 // Update replaces an object.
@@ -199,6 +201,7 @@ func (r *Registry) updateOnce(ctx context.Context, c storage.Collection, u *upda
 		}
 	}
 	attr := r.attributes(ctx, admission.Update, u.Target, obj, old, u.options, u.dryRun)
+	attr.Receipt = &u.receipt
 	if err := r.Admission.Admit(ctx, attr); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,8 @@ type ask struct {
 	// total is what the object takes, more what it takes beyond the version
 	// before; the same for a new object.
 	total, more amounts
+	// paid is what earlier attempts of the request were charged, by quota.
+	paid map[string]amounts
 }
 
 // concerned are the names of the quota that the object has to do with, or nil
@@ -74,7 +76,7 @@ func requirements(quota *corev1.ResourceQuota, q *ask) (amounts, error) {
 
 // charge adds the ask to a quota's usage.
 func charge(quota *corev1.ResourceQuota, q *ask) (amounts, error) {
-	wanted := only(q.more, q.concerned(quota))
+	wanted := increase(only(q.more, q.concerned(quota)), q.paid[quota.Name])
 	if len(wanted) == 0 {
 		return nil, nil
 	}

@@ -47,7 +47,8 @@ func newLedger(store storage.Store, quotas *scheme.Resource) *ledger {
 // chargeTimeout bounds the writes for one batch.
 const chargeTimeout = 10 * time.Second
 
-func (l *ledger) charge(ctx context.Context, namespace string, quotas []string, q *ask, dryRun bool) (refused, err error) {
+// charge also tells the quotas that were charged.
+func (l *ledger) charge(ctx context.Context, namespace string, quotas []string, q *ask, dryRun bool) (paid []string, refused, err error) {
 	e := &entry{ask: q, quotas: quotas, dryRun: dryRun, done: make(chan struct{})}
 	l.mu.Lock()
 	batch, running := l.waiting[namespace]
@@ -58,10 +59,10 @@ func (l *ledger) charge(ctx context.Context, namespace string, quotas []string, 
 	}
 	select {
 	case <-e.done:
-		return e.refused, e.err
+		return e.paid, e.refused, e.err
 	case <-ctx.Done():
 		// It may be charged all the same: the controller puts that right.
-		return nil, apierrors.NewTimeoutError("the quota could not be charged in time", 1)
+		return nil, nil, apierrors.NewTimeoutError("the quota could not be charged in time", 1)
 	}
 }
 

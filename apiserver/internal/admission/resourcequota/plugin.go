@@ -66,7 +66,8 @@ func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 	if len(concerned) == 0 {
 		return nil
 	}
-	refused, err := p.ledger.charge(ctx, a.Namespace, quotaNames(concerned), q, a.DryRun)
+	paid, refused, err := p.ledger.charge(ctx, a.Namespace, quotaNames(concerned), q, a.DryRun)
+	q.keep(a, paid)
 	if refused != nil {
 		return a.Forbid(refused)
 	}
@@ -75,12 +76,42 @@ func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 
 func newAsk(a *admission.Attributes) *ask {
 	q := &ask{resource: a.Resource, obj: a.Object, total: usage(a.Resource, a.Object)}
+	if a.Receipt != nil {
+		q.paid = a.Receipt.Paid
+	}
 	var before amounts
 	if old, ok := a.Old.(metav1.Object); ok && old.GetResourceVersion() != "" {
 		before = usage(a.Resource, a.Old)
 	}
 	q.more = increase(only(q.total, names(q.total)), before)
 	return q
+}
+
+// keep notes what was charged. If the object is not stored because another
+// write was faster or a generated name was taken, the next attempt pays what
+// is more.
+func (q *ask) keep(a *admission.Attributes, quotas []string) {
+	if len(quotas) == 0 {
+		return
+	}
+	if a.Receipt == nil {
+		a.Receipt = &admission.Receipt{}
+	}
+	if a.Receipt.Paid == nil {
+		a.Receipt.Paid = map[string]amounts{}
+	}
+	for _, quota := range quotas {
+		paid := a.Receipt.Paid[quota]
+		if paid == nil {
+			paid = amounts{}
+		}
+		for name, more := range q.more {
+			if have, ok := paid[name]; !ok || have.Cmp(more) < 0 {
+				paid[name] = more
+			}
+		}
+		a.Receipt.Paid[quota] = paid
+	}
 }
 
 func quotaNames(quotas []*corev1.ResourceQuota) []string {

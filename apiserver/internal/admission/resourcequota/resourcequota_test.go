@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/admission"
 	"xebec.dev/apiserver/internal/admission/admissiontest"
 )
 
@@ -179,6 +180,37 @@ func TestDryRun(t *testing.T) {
 	admissiontest.Refused(t, admissiontest.Run(plugin(w), r), "")
 	if got := used(w, "q"); got != "configmaps=0" {
 		t.Errorf("charged: %s", got)
+	}
+}
+
+// TestAttempts: a request that takes several attempts to store is charged
+// once, and for what it ends up with.
+func TestAttempts(t *testing.T) {
+	w := admissiontest.New(t, quota("q", list("requests.storage", "20Gi"), list("requests.storage", "4Gi")))
+	p := plugin(w)
+	receipt := &admission.Receipt{}
+	attempt := func(size, before, want string) {
+		t.Helper()
+		r := w.Update(claim("", size), claim("", before), "")
+		r.Receipt = receipt
+		admissiontest.Refused(t, admissiontest.Run(p, r), "")
+		if got := used(w, "q"); got != "requests.storage="+want {
+			t.Errorf("from %s to %s: used %s, want %s", before, size, got, want)
+		}
+	}
+	attempt("6Gi", "4Gi", "6Gi")
+	attempt("6Gi", "4Gi", "6Gi") // someone changed a label meanwhile
+	attempt("6Gi", "5Gi", "6Gi") // grown by another
+	attempt("9Gi", "4Gi", "9Gi") // the request asks for more now
+	receipt = nil                // another request
+	attempt("9Gi", "8Gi", "10Gi")
+	// Names that are taken are tried with the same attributes.
+	r := w.Create(claim("", "1Gi"))
+	for range 3 {
+		admissiontest.Refused(t, admissiontest.Run(p, r), "")
+	}
+	if got := used(w, "q"); got != "requests.storage=11Gi" {
+		t.Errorf("a create of three attempts: used %s", got)
 	}
 }
 
