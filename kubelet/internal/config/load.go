@@ -1,0 +1,193 @@
+package config
+
+import (
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"xebec.dev/client/daemon"
+)
+
+// Load reads the configuration file (none if empty), the drop-ins and the
+// flags, each over the one before, and checks the whole.
+func Load(file string, f *Flags) (*Kubelet, error) {
+	k := &Kubelet{}
+	if file != "" {
+		if _, err := daemon.ReadConfig(file, Group, Kind, Versions, k); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.dropIns(f.ConfigDir); err != nil {
+		return nil, err
+	}
+	for _, s := range f.given {
+		if err := s.apply(k, s.value); err != nil {
+			return nil, fmt.Errorf("--%s: %w", s.name, err)
+		}
+	}
+	k.SetDefaults()
+	if errs := k.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("kubelet configuration: %w", errs.ToAggregate())
+	}
+	return k, nil
+}
+
+func (k *Kubelet) dropIns(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	var files []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".conf") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("--config-dir: %w", err)
+	}
+	slices.Sort(files)
+	for _, path := range files {
+		if _, err := daemon.ReadConfig(path, Group, Kind, Versions, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Signals of eviction.
+var signals = []string{
+	"memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available", "imagefs.inodesFree",
+	"containerfs.available", "containerfs.inodesFree", "pid.available", "allocatableMemory.available",
+}
+
+// Validate finds what can't be.
+func (k *Kubelet) Validate() field.ErrorList {
+	v := &validator{}
+	v.between("healthzPort", int64(*k.HealthzPort), 0, 65535)
+	v.between("port", int64(k.Port), 1, 65535)
+	v.between("readOnlyPort", int64(k.ReadOnlyPort), 0, 65535)
+	v.between("imageGCHighThresholdPercent", int64(*k.ImageGCHigh), 0, 100)
+	v.between("imageGCLowThresholdPercent", int64(*k.ImageGCLow), 0, 100)
+	if *k.ImageGCLow >= *k.ImageGCHigh {
+		v.bad("imageGCLowThresholdPercent", *k.ImageGCLow, fmt.Sprintf("must be less than imageGCHighThresholdPercent, %d", *k.ImageGCHigh))
+	}
+	v.between("maxPods", int64(k.MaxPods), 0, 1<<31-1)
+	v.between("oomScoreAdj", int64(*k.OOMScoreAdj), -1000, 1000)
+	v.between("nodeLeaseDurationSeconds", int64(k.LeaseSeconds), 1, 1<<31-1)
+	v.between("containerLogMaxFiles", int64(*k.LogMaxFiles), 2, 1<<31-1)
+	v.oneOf("authorization.mode", k.Authorization.Mode, "AlwaysAllow", "Webhook")
+	v.oneOf("cgroupDriver", k.CgroupDriver, "cgroupfs", "systemd")
+	v.oneOf("cpuManagerPolicy", k.CPUManagerPolicy, "none")
+	v.oneOf("memoryManagerPolicy", k.MemoryPolicy, "None")
+	v.oneOf("topologyManagerPolicy", k.TopologyPolicy, "none", "best-effort")
+	v.oneOf("logging.format", k.Logging.Format, "text", "json")
+	v.oneOf("memorySwap.swapBehavior", k.MemorySwap.Behavior, "", "NoSwap")
+	for _, ip := range append([]string{k.Address, k.HealthzAddress}, k.ClusterDNS...) {
+		if net.ParseIP(ip) == nil {
+			v.bad("address, healthzBindAddress, clusterDNS", ip, "must be IP addresses")
+		}
+	}
+	for name, list := range map[string]map[string]string{"kubeReserved": k.KubeReserved, "systemReserved": k.SystemReserved} {
+		for r, q := range list {
+			if _, err := resource.ParseQuantity(q); err != nil {
+				v.bad(name+"["+r+"]", q, err.Error())
+			}
+			if !slices.Contains([]string{"cpu", "memory", "ephemeral-storage", "pid"}, r) {
+				v.bad(name, r, "can be cpu, memory, ephemeral-storage and pid")
+			}
+		}
+	}
+	v.eviction(k)
+	if k.Port == k.ReadOnlyPort {
+		v.bad("readOnlyPort", k.ReadOnlyPort, "is the port of HTTPS already")
+	}
+	if (k.TLSCertFile == "") != (k.TLSPrivateKey == "") {
+		v.bad("tlsCertFile", k.TLSCertFile, "needs tlsPrivateKeyFile, and the other way round")
+	}
+	if q, err := resource.ParseQuantity(k.LogMaxSize); err != nil || q.Value() <= 0 {
+		v.bad("containerLogMaxSize", k.LogMaxSize, "must be a positive quantity, as in 10Mi")
+	}
+	if m := k.CrashLoop.Max.Duration; m < time.Second || m > 5*time.Minute {
+		v.bad("crashLoopBackOff.maxContainerRestartPeriod", m.String(), "must be between 1s and 300s")
+	}
+	if k.StaticPodURL != "" {
+		v.bad("staticPodURL", k.StaticPodURL, "static pods come from staticPodPath only")
+	}
+	return v.errs
+}
+
+type validator struct{ errs field.ErrorList }
+
+func (v *validator) bad(name string, value any, why string) {
+	v.errs = append(v.errs, field.Invalid(field.NewPath(name), value, why))
+}
+
+func (v *validator) between(name string, n, low, high int64) {
+	if n < low || n > high {
+		v.bad(name, n, fmt.Sprintf("must be between %d and %d, inclusive", low, high))
+	}
+}
+
+func (v *validator) oneOf(name, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.errs = append(v.errs, field.NotSupported(field.NewPath(name), value, allowed))
+	}
+}
+
+func (v *validator) eviction(k *Kubelet) {
+	for name, m := range map[string]map[string]string{"evictionHard": k.EvictionHard, "evictionSoft": k.EvictionSoft, "evictionMinimumReclaim": k.EvictionReclaim} {
+		for signal, q := range m {
+			if !slices.Contains(signals, signal) {
+				v.errs = append(v.errs, field.NotSupported(field.NewPath(name), signal, signals))
+			}
+			if _, _, err := Threshold(q); err != nil {
+				v.bad(name+"["+signal+"]", q, err.Error())
+			}
+		}
+	}
+	for signal := range k.EvictionSoft {
+		if d, err := time.ParseDuration(k.EvictionGrace[signal]); err != nil || d <= 0 {
+			v.bad("evictionSoftGracePeriod["+signal+"]", k.EvictionGrace[signal], "every soft threshold needs a positive time, as in 1m30s")
+		}
+	}
+}
+
+// Threshold reads a quantity, or a share of the whole.
+func Threshold(s string) (q *resource.Quantity, share float64, err error) {
+	if percent, ok := strings.CutSuffix(s, "%"); ok {
+		var n float64
+		if _, err := fmt.Sscanf(percent, "%g", &n); err != nil || n < 0 || n > 100 {
+			return nil, 0, fmt.Errorf("must be a quantity, or a share between 0%% and 100%%")
+		}
+		return nil, n / 100, nil
+	}
+	parsed, err := resource.ParseQuantity(s)
+	if err != nil || parsed.Sign() < 0 {
+		return nil, 0, fmt.Errorf("must be a quantity that is not negative, or a share as in 10%%")
+	}
+	return &parsed, 0, nil
+}
+
+// Resolv is the file whose settings pods inherit: systemd-resolved's own
+// answers only on the host's loopback, so its upstream's file is taken.
+func (k *Kubelet) Resolv() string {
+	path := *k.ResolvConf
+	if path != defaultResolv {
+		return path
+	}
+	if target, err := filepath.EvalSymlinks(path); err == nil && strings.HasSuffix(target, "stub-resolv.conf") {
+		if _, err := os.Stat(resolvedResolv); err == nil {
+			return resolvedResolv
+		}
+	}
+	return path
+}

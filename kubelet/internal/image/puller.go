@@ -1,0 +1,258 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Reasons why a container waits for its image.
+const (
+	ErrImagePull      = "ErrImagePull"
+	ImagePullBackOff  = "ImagePullBackOff"
+	ErrImageNeverPull = "ErrImageNeverPull"
+	InvalidImageName  = "InvalidImageName"
+	InspectFailed     = "ImageInspectError"
+)
+
+// Error is why there is no image; Reason is for the container's status.
+type Error struct {
+	Reason, Message string
+	// Until is when the next attempt may succeed; zero is unknown.
+	Until time.Time
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Event tells people what happens.
+type Event func(kind, reason, message string)
+
+// Pauses after failed pulls, as Kubernetes has them.
+const (
+	firstPause = 10 * time.Second
+	maxPause   = 5 * time.Minute
+)
+
+// Options of a puller.
+type Options struct {
+	// Parallel pulls; 0 is no limit, 1 one after the other.
+	Parallel int
+	// Node has the node's own credentials, tried after a pod's.
+	Node Keyring
+	// Progress bounds a pull that brings nothing; 0 doesn't.
+	Now func() time.Time
+}
+
+// Puller makes images present.
+type Puller struct {
+	api   runtimeapi.ImageServiceClient
+	o     Options
+	slots chan struct{}
+
+	mu       sync.Mutex
+	failures map[string]failure // guarded by mu; by image and pod
+	used     map[string]time.Time
+}
+
+type failure struct {
+	delay   time.Duration
+	at      time.Time
+	message string
+}
+
+// NewPuller makes a puller over the runtime's image service.
+func NewPuller(api runtimeapi.ImageServiceClient, o Options) *Puller {
+	p := &Puller{api: api, o: o, failures: map[string]failure{}, used: map[string]time.Time{}}
+	if o.Parallel > 0 {
+		p.slots = make(chan struct{}, o.Parallel)
+	}
+	if p.o.Now == nil {
+		p.o.Now = time.Now
+	}
+	return p
+}
+
+// Want is an image to have.
+type Want struct {
+	Image   string
+	Policy  corev1.PullPolicy
+	Pod     string // for pauses: each pod has its own
+	Handler string
+	Keys    func() Keyring
+	Sandbox *runtimeapi.PodSandboxConfig
+	Event   Event
+}
+
+// Ensure makes an image present and gives what the runtime has. Errors are *Error.
+func (p *Puller) Ensure(ctx context.Context, w Want) (*runtimeapi.Image, error) {
+	name, err := WithTag(w.Image)
+	if err != nil {
+		message := fmt.Sprintf("Failed to apply default image tag %q: %v", w.Image, err)
+		w.Event(corev1.EventTypeWarning, "InspectFailed", message)
+		return nil, &Error{Reason: InvalidImageName, Message: message}
+	}
+	spec := &runtimeapi.ImageSpec{Image: name, UserSpecifiedImage: w.Image, RuntimeHandler: w.Handler}
+	have, err := p.status(ctx, spec)
+	if err != nil {
+		message := fmt.Sprintf("Failed to inspect image %q: %v", w.Image, err)
+		w.Event(corev1.EventTypeWarning, "InspectFailed", message)
+		return nil, &Error{Reason: InspectFailed, Message: message}
+	}
+	switch {
+	case have != nil && w.Policy != corev1.PullAlways:
+		w.Event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", w.Image))
+		return have, nil
+	case w.Policy == corev1.PullNever:
+		message := fmt.Sprintf("Container image %q is not present with pull policy of Never", w.Image)
+		w.Event(corev1.EventTypeWarning, ErrImageNeverPull, message)
+		return nil, &Error{Reason: ErrImageNeverPull, Message: message}
+	}
+	return p.pull(ctx, w, spec)
+}
+
+func (p *Puller) status(ctx context.Context, spec *runtimeapi.ImageSpec) (*runtimeapi.Image, error) {
+	res, err := p.api.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: spec})
+	if err != nil {
+		return nil, err
+	}
+	if res.Image != nil {
+		p.mu.Lock()
+		p.used[res.Image.Id] = p.o.Now()
+		p.mu.Unlock()
+	}
+	return res.Image, nil
+}
+
+// pull waits its pause out by refusing: the caller comes again.
+func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (*runtimeapi.Image, error) {
+	key := w.Pod + " " + w.Image
+	if f, until := p.paused(key); f != nil {
+		w.Event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", w.Image))
+		return nil, &Error{Reason: ImagePullBackOff, Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", w.Image, ErrImagePull, f.message), Until: until}
+	}
+	w.Event(corev1.EventTypeNormal, "Pulling", fmt.Sprintf("Pulling image %q", w.Image))
+	asked := p.o.Now()
+	if err := p.enter(ctx); err != nil {
+		return nil, err
+	}
+	began := p.o.Now()
+	err := p.fetch(ctx, w, spec)
+	ended := p.o.Now()
+	p.leave()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		until := p.failed(key, err.Error())
+		w.Event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", w.Image, err))
+		return nil, &Error{Reason: ErrImagePull, Message: err.Error(), Until: until}
+	}
+	p.mu.Lock()
+	delete(p.failures, key)
+	p.mu.Unlock()
+	have, err := p.status(ctx, spec)
+	if err != nil {
+		return nil, &Error{Reason: InspectFailed, Message: fmt.Sprintf("Failed to inspect image %q: %v", w.Image, err)}
+	}
+	if have == nil {
+		return nil, &Error{Reason: ErrImagePull, Message: fmt.Sprintf("image %q was pulled and is not there: something removed it at once", w.Image)}
+	}
+	w.Event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
+		w.Image, ended.Sub(began).Truncate(time.Millisecond), ended.Sub(asked).Truncate(time.Millisecond), have.Size))
+	return have, nil
+}
+
+// fetch tries the credentials in turn, then none.
+func (p *Puller) fetch(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) error {
+	var auths []*runtimeapi.AuthConfig
+	if w.Keys != nil {
+		auths = w.Keys().Lookup(w.Image)
+	}
+	auths = append(auths, p.o.Node.Lookup(w.Image)...)
+	if len(auths) == 0 {
+		auths = []*runtimeapi.AuthConfig{nil}
+	}
+	var errs []error
+	for _, a := range auths {
+		_, err := p.api.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec, Auth: a, SandboxConfig: w.Sandbox})
+		if err == nil {
+			return nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Puller) enter(ctx context.Context) error {
+	if p.slots == nil {
+		return nil
+	}
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *Puller) leave() {
+	if p.slots != nil {
+		<-p.slots
+	}
+}
+
+func (p *Puller) paused(key string) (*failure, time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, ok := p.failures[key]
+	until := f.at.Add(f.delay)
+	if !ok || !until.After(p.o.Now()) {
+		return nil, time.Time{}
+	}
+	return &f, until
+}
+
+// failed counts a failure and says when to try again. Failures of long ago
+// are forgotten.
+func (p *Puller) failed(key, message string) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.o.Now()
+	f := p.failures[key]
+	if f.delay == 0 || now.Sub(f.at) > 2*maxPause {
+		f.delay = firstPause
+	} else {
+		f.delay = min(2*f.delay, maxPause)
+	}
+	f.at, f.message = now, message
+	p.failures[key] = f
+	for k, old := range p.failures {
+		if now.Sub(old.at) > 2*maxPause {
+			delete(p.failures, k)
+		}
+	}
+	return now.Add(f.delay)
+}
+
+// lastUsed is when an image was asked for.
+func (p *Puller) lastUsed(id string) (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t, ok := p.used[id]
+	return t, ok
+}
+
+// forget drops what is known of an image that is gone.
+func (p *Puller) forget(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.used, id)
+}

@@ -1,0 +1,221 @@
+// Package pleg learns from the runtime which pods have news: by its stream of
+// events where it has one, else by listing everything once a second. Either
+// way it only says where to look.
+package pleg
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"k8s.io/apimachinery/pkg/types"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"xebec.dev/kubelet/internal/runtime"
+)
+
+// Times of listings.
+const (
+	every = time.Second
+	// check is between listings beside the events: events can be lost.
+	check = 5 * time.Minute
+	// healthy is how old the newest sign of life may be.
+	healthy = 3 * time.Minute
+)
+
+// Options of a PLEG.
+type Options struct {
+	// Changed is told that a pod has news; it must not block.
+	Changed func(uid types.UID)
+	// Found is told of every pod at each listing.
+	Found func(uid types.UID, key runtime.Key)
+	// Listed counts listings and their time.
+	Listed func(took time.Duration, err error)
+	Log    *zap.Logger
+}
+
+// PLEG watches the runtime.
+type PLEG struct {
+	c      *runtime.Client
+	o      Options
+	last   map[string]runtime.Summary // owned by Run
+	seen   atomic.Int64               // of the last sign of life, in Unix seconds
+	events atomic.Bool
+}
+
+// New makes a PLEG.
+func New(c *runtime.Client, o Options) *PLEG { return &PLEG{c: c, o: o} }
+
+// Healthy reports whether the runtime answered lately, and for how long not.
+func (p *PLEG) Healthy() (bool, time.Duration) {
+	at := p.seen.Load()
+	if at == 0 {
+		return false, 0
+	}
+	silent := time.Since(time.Unix(at, 0))
+	return silent < healthy, silent
+}
+
+// Events reports whether the runtime's own events are used.
+func (p *PLEG) Events() bool { return p.events.Load() }
+
+// Run watches until ctx ends.
+func (p *PLEG) Run(ctx context.Context) error {
+	for {
+		p.list(ctx)
+		ended := p.stream(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if !ended { // the runtime has no events: list
+			if err := rest(ctx, every); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := rest(ctx, every); err != nil {
+			return err
+		}
+	}
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// list compares everything with the last listing.
+func (p *PLEG) list(ctx context.Context) {
+	began := time.Now()
+	all, err := p.c.List(ctx)
+	if p.o.Listed != nil {
+		p.o.Listed(time.Since(began), err)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			p.o.Log.Debug("the runtime can't be listed", zap.Error(err))
+		}
+		return
+	}
+	p.seen.Store(time.Now().Unix())
+	changed := map[types.UID]bool{}
+	found := map[types.UID]runtime.Key{}
+	for id, s := range all {
+		found[s.UID] = s.Key
+		if old, ok := p.last[id]; !ok || old.State != s.State {
+			changed[s.UID] = true
+		}
+	}
+	for id, s := range p.last {
+		if _, ok := all[id]; !ok {
+			changed[s.UID] = true
+		}
+	}
+	p.last = all
+	for uid := range changed {
+		p.o.Changed(uid)
+	}
+	for uid, key := range found {
+		p.o.Found(uid, key)
+	}
+}
+
+// stream follows the runtime's events, and reports whether there were any to
+// follow. A listing after it has opened finds what happened before.
+func (p *PLEG) stream(ctx context.Context) bool {
+	if p.events.Load() || p.supported(ctx) {
+		err := p.follow(ctx)
+		if runtime.IsUnimplemented(err) {
+			p.events.Store(false)
+			return false
+		}
+		if ctx.Err() == nil {
+			p.o.Log.Debug("the runtime's events ended", zap.Error(err))
+		}
+		return true
+	}
+	return false
+}
+
+// supported asks once: a runtime that lacks events says so at the first read.
+func (p *PLEG) supported(ctx context.Context) bool {
+	if p.c.LacksEvents() {
+		return false
+	}
+	return ctx.Err() == nil
+}
+
+func (p *PLEG) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := p.c.Runtime.GetContainerEvents(ctx, &runtimeapi.GetEventsRequest{}, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	events := make(chan *runtimeapi.ContainerEventResponse)
+	failed := make(chan error, 1)
+	go func() {
+		for {
+			e, err := s.Recv()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case events <- e:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t := time.NewTicker(check)
+	defer t.Stop()
+	alive := time.NewTicker(healthy / 6)
+	defer alive.Stop()
+	first := time.NewTimer(100 * time.Millisecond) // an unsupported call has failed by then
+	defer first.Stop()
+	for {
+		select {
+		case err := <-failed:
+			if runtime.IsUnimplemented(err) {
+				p.c.NoEvents()
+			}
+			return err
+		case <-first.C:
+			p.events.Store(true)
+			p.list(ctx)
+		case <-t.C:
+			p.list(ctx)
+		case <-alive.C:
+			p.ping(ctx)
+		case e := <-events:
+			p.seen.Store(time.Now().Unix())
+			if uid := uidOf(e); uid != "" {
+				p.o.Changed(uid)
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// ping sees whether the runtime still answers.
+func (p *PLEG) ping(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, every*10)
+	defer cancel()
+	if _, err := p.c.Runtime.Version(ctx, &runtimeapi.VersionRequest{}); err == nil {
+		p.seen.Store(time.Now().Unix())
+	}
+}
+
+func uidOf(e *runtimeapi.ContainerEventResponse) types.UID {
+	return types.UID(e.GetPodSandboxStatus().GetMetadata().GetUid())
+}

@@ -1,0 +1,445 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"xebec.dev/kubelet/internal/image"
+	"xebec.dev/kubelet/internal/plan"
+	"xebec.dev/kubelet/internal/probe"
+	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/status"
+)
+
+// Pauses after failures.
+const (
+	firstRetry = 500 * time.Millisecond
+	lastRetry  = 2 * time.Minute
+	// startRetry is after a container could not be started: Kubernetes'.
+	startRetry = 10 * time.Second
+)
+
+// maxRounds of plans at once: a pod that is never at rest yields to the rest.
+const maxRounds = 16
+
+// live brings a wanted pod to what it should be.
+func (w *Worker) live(ctx context.Context, v view) time.Time {
+	if until, over := w.deadline(v.pod); over {
+		const message = "Pod was active on the node longer than the specified deadline"
+		w.o.Events(v.pod, "", corev1.EventTypeNormal, "DeadlineExceeded", message)
+		w.evict(status.Verdict{Phase: corev1.PodFailed, Reason: "DeadlineExceeded", Message: message}, nil)
+		return until
+	}
+	next := w.step(ctx, v)
+	w.probe(v, false)
+	w.report(v)
+	if until, _ := w.deadline(v.pod); !until.IsZero() {
+		next = earlier(next, until)
+	}
+	return next
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// deadline is when the pod's time is up.
+func (w *Worker) deadline(pod *corev1.Pod) (until time.Time, over bool) {
+	d := pod.Spec.ActiveDeadlineSeconds
+	if d == nil {
+		return time.Time{}, false
+	}
+	start := w.begun
+	if pod.Status.StartTime != nil {
+		start = pod.Status.StartTime.Time
+	}
+	until = start.Add(time.Duration(*d) * time.Second)
+	return until, !until.After(now())
+}
+
+// step plans and acts until there is nothing more to do, or something failed.
+func (w *Worker) step(ctx context.Context, v view) time.Time {
+	if w.retry.After(now()) {
+		return w.retry
+	}
+	if err := w.prepare(ctx, v.pod); err != nil {
+		return w.failed(ctx, err)
+	}
+	var p *plan.Plan
+	for range maxRounds {
+		p = w.plan(v)
+		w.backoff = p.Backoff
+		w.setWaits(v.pod, p.Waits)
+		if len(p.Actions) == 0 || ctx.Err() != nil {
+			break
+		}
+		w.log.Debug("plan", zap.Stringer("plan", p))
+		if err := w.apply(ctx, v, p.Actions); err != nil {
+			return earlier(w.failed(ctx, err), p.Wake())
+		}
+		if !w.stageIs(living) {
+			break
+		}
+	}
+	w.failures = 0
+	return p.Wake()
+}
+
+// failed says when to try again.
+func (w *Worker) failed(ctx context.Context, err error) time.Time {
+	if ctx.Err() != nil {
+		return time.Time{} // not wanted any more: there is news
+	}
+	w.log.Debug("the pod is not what it should be yet", zap.Error(err))
+	var notStarted *startError
+	if errors.As(err, &notStarted) {
+		// Many pods that fail alike should not come back as one.
+		w.retry = now().Add(startRetry + time.Duration(rand.Int64N(int64(startRetry/2))))
+		if !notStarted.until.IsZero() && notStarted.until.After(now()) {
+			w.retry = notStarted.until
+		}
+		return w.retry
+	}
+	w.retry = now().Add(min(firstRetry<<min(w.failures, 10), lastRetry))
+	w.failures++
+	return w.retry
+}
+
+// prepare makes what containers need: a place in the tree of cgroups, and
+// volumes. It is asked again on each round: volumes come and are renewed.
+func (w *Worker) prepare(ctx context.Context, pod *corev1.Pod) error {
+	if seen := w.seen(); seen.AnyRunning() && now().Sub(w.mounted) < volumesHold {
+		return nil
+	}
+	if err := w.directories(pod); err != nil {
+		return err
+	}
+	if err := w.o.Volumes.Setup(ctx, pod); err != nil {
+		w.mountEvents(pod, err)
+		return fmt.Errorf("volumes: %w", err)
+	}
+	w.mounted = now()
+	return nil
+}
+
+// volumesHold is how long volumes of a running pod are believed to be there;
+// what is in them is kept current elsewhere.
+const volumesHold = time.Minute
+
+// mountEvents tells of each volume that failed.
+func (w *Worker) mountEvents(pod *corev1.Pod, err error) {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range many.Unwrap() {
+			w.o.Events(pod, "", corev1.EventTypeWarning, "FailedMount", one.Error())
+		}
+		return
+	}
+	w.o.Events(pod, "", corev1.EventTypeWarning, "FailedMount", err.Error())
+}
+
+func (w *Worker) plan(v view) *plan.Plan {
+	seen := w.seen()
+	in := plan.Input{
+		Pod: v.pod, Observed: seen, Backoff: w.backoff, Limits: w.o.Limits, Now: now(),
+		Unhealthy: map[string]string{}, Unstarted: map[string]bool{}, Resources: map[string]*runtimeapi.LinuxContainerResources{},
+	}
+	if seen != nil {
+		for _, c := range seen.Containers {
+			if c.State != runtime.Running {
+				continue
+			}
+			if kind := w.o.probes.Failed(c.ID); kind != "" {
+				in.Unhealthy[c.ID] = kind
+			}
+			if !w.o.probes.Started(c.ID) {
+				in.Unstarted[c.ID] = true
+			}
+		}
+	}
+	eachContainer(v.pod, func(c *corev1.Container, _ plan.Kind) {
+		in.Resources[c.Name] = w.o.Cgroups.Resources(v.pod, c)
+	})
+	return plan.Make(in)
+}
+
+func eachContainer(pod *corev1.Pod, f func(*corev1.Container, plan.Kind)) {
+	for i := range pod.Spec.InitContainers {
+		kind := plan.Init
+		if plan.IsSidecar(&pod.Spec.InitContainers[i]) {
+			kind = plan.Sidecar
+		}
+		f(&pod.Spec.InitContainers[i], kind)
+	}
+	for i := range pod.Spec.Containers {
+		f(&pod.Spec.Containers[i], plan.Regular)
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		c := corev1.Container(pod.Spec.EphemeralContainers[i].EphemeralContainerCommon)
+		f(&c, plan.Ephemeral)
+	}
+}
+
+func containerOf(pod *corev1.Pod, name string) *corev1.Container {
+	var out *corev1.Container
+	eachContainer(pod, func(c *corev1.Container, _ plan.Kind) {
+		if c.Name == name {
+			out = c
+		}
+	})
+	return out
+}
+
+const crashLoop = "CrashLoopBackOff"
+
+// setWaits remembers which containers wait for their next start, and tells of
+// each once.
+func (w *Worker) setWaits(pod *corev1.Pod, waits []plan.Wait) {
+	for name, why := range w.waiting {
+		if why.Reason == crashLoop && !slices.ContainsFunc(waits, func(x plan.Wait) bool { return x.Name == name }) {
+			delete(w.waiting, name)
+		}
+	}
+	for _, x := range waits {
+		message := fmt.Sprintf("back-off %s restarting failed container=%s pod=%s", x.Delay, x.Name, runtime.Describe(pod))
+		if w.waiting[x.Name].Message == message {
+			continue
+		}
+		w.waiting[x.Name] = status.Waiting{Reason: crashLoop, Message: message}
+		w.o.Events(pod, x.Name, corev1.EventTypeWarning, "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s", x.Name, runtime.Describe(pod)))
+	}
+}
+
+// apply does a plan's actions. What failed is returned once the rest is done.
+func (w *Worker) apply(ctx context.Context, v view, actions []plan.Action) error {
+	var errs []error
+	for _, a := range actions {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err := w.act(ctx, v, a)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if err != nil && (a.Op == plan.StopSandbox || a.Op == plan.RunSandbox) {
+			break // what follows needs it
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
+	switch a.Op {
+	case plan.Finish:
+		w.advance(ending)
+		w.poke()
+		return nil
+	case plan.StopSandbox:
+		w.o.Events(v.pod, "", corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+		return w.stopSandbox(ctx, v, a.ID)
+	case plan.RunSandbox:
+		return w.runSandbox(ctx, v.pod, a.Attempt)
+	case plan.Start:
+		c := containerOf(v.pod, a.Name)
+		err := w.start(ctx, v.pod, c, a)
+		w.note(v.pod, a.Name, err)
+		if err == nil && a.Kind != plan.Regular {
+			w.probe(v, false)
+		}
+		w.report(v)
+		return err
+	case plan.Kill:
+		err := w.killOne(ctx, v.pod, a.ID, containerOf(v.pod, a.Name), a.Why, graceOf(v.pod, nil, containerOf(v.pod, a.Name), a.Probe))
+		return errors.Join(err, w.observe(ctx, v))
+	case plan.Resize:
+		return w.resizeOne(ctx, v, a)
+	case plan.Remove:
+		return w.removeContainer(ctx, a.ID)
+	case plan.RemoveSandbox:
+		if err := w.o.Runtime.RemoveSandbox(ctx, a.ID); err != nil {
+			return fmt.Errorf("remove sandbox %s: %w", a.ID, err)
+		}
+		return w.observe(ctx, v)
+	}
+	return fmt.Errorf("a plan has the unknown action %q", a.Op)
+}
+
+// note remembers why a container could not be started.
+func (w *Worker) note(pod *corev1.Pod, name string, err error) {
+	var s *startError
+	switch {
+	case err == nil:
+		delete(w.waiting, name)
+	case errors.As(err, &s):
+		w.waiting[name] = status.Waiting{Reason: s.reason, Message: s.message}
+		if s.event != "" {
+			w.o.Events(pod, name, corev1.EventTypeWarning, "Failed", "Error: "+s.event)
+		}
+	}
+}
+
+func (w *Worker) stopSandbox(ctx context.Context, v view, id string) error {
+	if seen := w.seen(); seen != nil {
+		for _, c := range seen.Containers {
+			if c.SandboxID == id && (c.State == runtime.Running || c.State == runtime.Unknown) {
+				spec := containerOf(v.pod, c.Name)
+				if err := w.killOne(ctx, v.pod, c.ID, spec, "", graceOf(v.pod, nil, spec, "")); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := w.o.Runtime.StopSandbox(ctx, id); err != nil {
+		return fmt.Errorf("stop sandbox %s: %w", id, err)
+	}
+	return w.observe(ctx, v)
+}
+
+func (w *Worker) resizeOne(ctx context.Context, v view, a plan.Action) error {
+	want := w.o.Cgroups.Resources(v.pod, containerOf(v.pod, a.Name))
+	w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
+	if _, err := w.o.Cgroups.EnsurePod(v.pod); err != nil {
+		return fmt.Errorf("resize the pod's cgroup: %w", err)
+	}
+	if err := w.o.Runtime.UpdateContainer(ctx, a.ID, want); err != nil {
+		w.resize = &status.Resize{Type: corev1.PodResizeInProgress, Reason: corev1.PodReasonError, Message: err.Error()}
+		return fmt.Errorf("resize container %s: %w", a.Name, err)
+	}
+	w.resize = nil
+	return w.observe(ctx, v)
+}
+
+func (w *Worker) removeContainer(ctx context.Context, id string) error {
+	seen := w.seen()
+	if err := w.o.Runtime.RemoveContainer(ctx, id); err != nil {
+		return fmt.Errorf("remove container %s: %w", id, err)
+	}
+	next := *seen
+	next.Containers = slices.DeleteFunc(slices.Clone(seen.Containers), func(c *runtime.Container) bool {
+		if c.ID == id {
+			w.removeLogs(c)
+		}
+		return c.ID == id
+	})
+	w.see(&next)
+	return nil
+}
+
+// probe has the running containers probed.
+func (w *Worker) probe(v view, ends bool) {
+	seen := w.seen()
+	var targets []probe.Target
+	if seen != nil {
+		for _, run := range seen.Containers {
+			if run.State != runtime.Running {
+				continue
+			}
+			c := containerOf(v.pod, run.Name)
+			if c == nil || c.LivenessProbe == nil && c.ReadinessProbe == nil && c.StartupProbe == nil {
+				continue
+			}
+			t := probe.Target{ID: run.ID, Container: c, Since: run.Started, IP: w.podIP(v.pod, seen)}
+			w.adopt(&t, v.pod)
+			targets = append(targets, t)
+		}
+	}
+	w.o.probes.Sync(v.pod, targets, ends)
+}
+
+func (w *Worker) podIP(pod *corev1.Pod, seen *runtime.Pod) string {
+	ips := seen.IPs()
+	if pod.Spec.HostNetwork {
+		ips = w.o.Node.IPs()
+	}
+	if len(ips) == 0 {
+		return ""
+	}
+	return ips[0]
+}
+
+// adopt tells what was known of a container before this kubelet began.
+func (w *Worker) adopt(t *probe.Target, pod *corev1.Pod) {
+	if !t.Since.Before(w.begun) {
+		return
+	}
+	t.Adopted = true
+	id := w.o.RuntimeName + "://" + t.ID
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
+		for i := range list {
+			if s := &list[i]; s.ContainerID == id {
+				t.Ready, t.Started = s.Ready, s.Started != nil && *s.Started
+			}
+		}
+	}
+}
+
+// report says what the pod is like.
+func (w *Worker) report(v view) {
+	if w.orphan {
+		return
+	}
+	w.mu.Lock()
+	at, seen, verdict, pod := w.at, w.observed, w.verdict, v.pod
+	if w.last != nil {
+		pod = w.pod
+	}
+	w.mu.Unlock()
+	in := status.Input{
+		Pod: pod, Observed: seen, Runtime: w.o.RuntimeName, HostIPs: w.o.Node.IPs(), Waiting: w.waiting, Verdict: verdict,
+		Ready: map[string]bool{}, Started: map[string]bool{}, Ending: at >= ending, Ended: at >= ended, Begun: w.begun, Resize: w.resize, Now: now(),
+	}
+	if seen != nil {
+		for _, c := range seen.Containers {
+			if c.State == runtime.Running {
+				in.Started[c.ID] = w.o.probes.Started(c.ID)
+				in.Ready[c.ID] = w.o.probes.Ready(c.ID)
+			}
+		}
+	}
+	s := status.Make(w.withLast(in))
+	w.mu.Lock()
+	w.last = s
+	w.mu.Unlock()
+	if s.Phase == corev1.PodRunning && !w.reported {
+		w.reported = true
+		if w.o.Started != nil {
+			w.o.Started(pod, now().Sub(w.begun))
+		}
+	}
+	w.o.Statuses.Set(pod, s)
+}
+
+// withLast makes the pod's own last status the one that transitions are
+// counted from: what the API has may be older. Conditions of others are the
+// API's.
+func (w *Worker) withLast(in status.Input) status.Input {
+	w.mu.Lock()
+	last := w.last
+	w.mu.Unlock()
+	if last == nil {
+		return in
+	}
+	pod := *in.Pod
+	pod.Status = status.Merge(last, &in.Pod.Status)
+	in.Pod = &pod
+	return in
+}
+
+// pullError turns a puller's error into a container's.
+func pullError(err error) error {
+	var e *image.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &startError{reason: e.Reason, message: e.Message, event: e.Reason, until: e.Until}
+}

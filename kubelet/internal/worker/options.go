@@ -1,0 +1,103 @@
+// Package worker brings pods to what they should be and keeps them there: a
+// goroutine for each pod observes, plans, acts and reports, whenever there is
+// news. Pods owns the workers; nothing else starts or ends one.
+package worker
+
+import (
+	"context"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"xebec.dev/kubelet/internal/env"
+	"xebec.dev/kubelet/internal/image"
+	"xebec.dev/kubelet/internal/lifecycle"
+	"xebec.dev/kubelet/internal/plan"
+	"xebec.dev/kubelet/internal/probe"
+	"xebec.dev/kubelet/internal/runtime"
+)
+
+// Volumes of pods; *volume.Manager is one.
+type Volumes interface {
+	Setup(ctx context.Context, pod *corev1.Pod) error
+	Mounts(ctx context.Context, pod *corev1.Pod, c *corev1.Container, vars []env.Variable) ([]*runtimeapi.Mount, []*runtimeapi.Device, error)
+	Teardown(ctx context.Context, uid types.UID) error
+	Remove(ctx context.Context, uid types.UID) error
+}
+
+// Cgroups of pods.
+type Cgroups interface {
+	// EnsurePod makes the pod's group and gives the parent for its sandbox.
+	EnsurePod(pod *corev1.Pod) (parent string, err error)
+	RemovePod(uid types.UID) error
+	// Resources of a container.
+	Resources(pod *corev1.Pod, c *corev1.Container) *runtimeapi.LinuxContainerResources
+	// PodResources and PodOverhead are for the sandbox.
+	PodResources(pod *corev1.Pod) (resources, overhead *runtimeapi.LinuxContainerResources)
+}
+
+// Node is what workers know of the node they are on.
+type Node interface {
+	Object() *corev1.Node
+	// IPs of the node, the primary one first.
+	IPs() []string
+	// NetworkReady is why pods can't have a network yet, nil if they can.
+	NetworkReady() error
+}
+
+// Statuses takes what pods are like; *status.Manager is one.
+type Statuses interface {
+	Set(pod *corev1.Pod, s *corev1.PodStatus)
+	// Delete removes a pod from the API once its status there is final.
+	Delete(pod *corev1.Pod)
+	Forget(uid types.UID)
+}
+
+// Events tells people what happens to a pod; container may be empty.
+type Events func(pod *corev1.Pod, container, kind, reason, message string)
+
+// Options of Pods. All but what is marked is needed.
+type Options struct {
+	Runtime  *runtime.Client
+	Images   *image.Puller
+	Volumes  Volumes
+	Cgroups  Cgroups
+	Node     Node
+	Statuses Statuses
+	Events   Events
+	Hooks    lifecycle.Runner
+	// Environment is a container's, with the texts of warnings.
+	Environment func(ctx context.Context, pod *corev1.Pod, c *corev1.Container, ips []string) (vars []env.Variable, warnings []string, err error)
+	// Secrets are the pod's for pulling images, and the names of those that
+	// are not there.
+	Secrets func(ctx context.Context, pod *corev1.Pod) (have []*corev1.Secret, missing []string)
+	// Handler is the runtime's for a pod's class.
+	Handler func(ctx context.Context, pod *corev1.Pod) (string, error)
+	// Admit refuses pods that the node can't take beside those that are there.
+	Admit func(pod *corev1.Pod, others []*corev1.Pod) *Refusal
+	// Users is the range of users of a pod with its own, nil for others.
+	Users func(pod *corev1.Pod) (*runtimeapi.UserNamespace, error)
+	// Forgotten is told when nothing of a pod is left.
+	Forgotten func(uid types.UID)
+	// Watched pods are told to those who keep what they refer to.
+	Watched func(pod *corev1.Pod)
+	Started func(pod *corev1.Pod, took time.Duration)
+
+	RuntimeName string // "containerd"
+	RootDir     string
+	PodLogs     string
+	LegacyLogs  string // directory of links to logs; empty is none
+	DNS         runtime.DNSOptions
+	Seccomp     runtime.SeccompOptions
+	Sysctls     map[string]string
+	Limits      plan.Limits
+	Log         *zap.Logger
+
+	probes *probe.Manager
+}
+
+// Refusal is why a node does not take a pod.
+type Refusal struct{ Reason, Message string }

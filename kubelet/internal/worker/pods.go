@@ -1,0 +1,272 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/probe"
+	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/status"
+)
+
+// Pods owns a worker for each pod.
+type Pods struct {
+	o Options
+
+	mu      sync.Mutex
+	workers map[types.UID]*Worker       // guarded by mu
+	queued  map[runtime.Key]*corev1.Pod // guarded by mu: static pods whose predecessor is still there
+	running context.Context             // guarded by mu
+	work    sync.WaitGroup
+	admit   sync.Mutex // held while a pod is admitted: one after the other
+}
+
+// New makes Pods; nothing runs before Run.
+func New(o Options) *Pods {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	p := &Pods{o: o, workers: map[types.UID]*Worker{}, queued: map[runtime.Key]*corev1.Pod{}}
+	return p
+}
+
+// SetProbes gives the probes, before Run: they in turn wake workers.
+func (p *Pods) SetProbes(m *probe.Manager) { p.o.probes = m }
+
+// Run lets the workers work until ctx ends. Containers go on without them.
+func (p *Pods) Run(ctx context.Context) error {
+	p.mu.Lock()
+	p.running = ctx
+	for _, w := range p.workers {
+		p.start(w)
+	}
+	p.mu.Unlock()
+	<-ctx.Done()
+	p.mu.Lock()
+	p.running = nil
+	p.mu.Unlock()
+	p.work.Wait()
+	return ctx.Err()
+}
+
+// start needs the lock.
+func (p *Pods) start(w *Worker) {
+	if p.running == nil {
+		return
+	}
+	ctx := p.running
+	p.work.Go(func() { w.run(ctx) })
+}
+
+// Update says what a pod should be.
+func (p *Pods) Update(pod *corev1.Pod) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.workers[pod.UID]; w != nil {
+		w.update(pod)
+		return
+	}
+	if runtime.IsStatic(pod) && p.predecessor(pod) != nil {
+		p.queued[runtime.KeyOf(pod)] = pod
+		return
+	}
+	p.add(pod)
+}
+
+// add needs the lock.
+func (p *Pods) add(pod *corev1.Pod) *Worker {
+	w := newWorker(p, pod)
+	p.workers[pod.UID] = w
+	if p.o.Watched != nil {
+		p.o.Watched(pod)
+	}
+	p.start(w)
+	w.poke()
+	return w
+}
+
+// predecessor is a worker of a pod of the same name. It needs the lock.
+func (p *Pods) predecessor(pod *corev1.Pod) *Worker {
+	for uid, w := range p.workers {
+		if uid != pod.UID && w.key == runtime.KeyOf(pod) {
+			return w
+		}
+	}
+	return nil
+}
+
+// Remove says that a pod should not be any more.
+func (p *Pods) Remove(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for k, pod := range p.queued {
+		if pod.UID == uid {
+			delete(p.queued, k)
+		}
+	}
+	if w := p.workers[uid]; w != nil {
+		w.remove()
+	}
+}
+
+// Observe says that the runtime has news about a pod.
+func (p *Pods) Observe(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.workers[uid]; w != nil {
+		w.news()
+	}
+}
+
+// Wake lets a pod be looked at again; nothing about it changed in the runtime.
+func (p *Pods) Wake(uid types.UID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w := p.workers[uid]; w != nil {
+		w.retryNow()
+	}
+}
+
+// WakeAll lets every pod be looked at again, for what concerns them all.
+func (p *Pods) WakeAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		w.retryNow()
+	}
+}
+
+// Orphan ends a pod that the runtime has and nobody wants: it was removed
+// while no kubelet ran.
+func (p *Pods) Orphan(uid types.UID, key runtime.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.workers[uid] != nil {
+		return
+	}
+	p.o.Log.Info("ending a pod that nobody wants any more", zap.String("namespace", key.Namespace), zap.String("name", key.Name), zap.String("uid", string(uid)))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name, UID: uid}}
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	w := newWorker(p, pod)
+	w.orphan, w.removed = true, true
+	p.workers[uid] = w
+	p.start(w)
+	w.poke()
+}
+
+// Known reports whether a pod has a worker.
+func (p *Pods) Known(uid types.UID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers[uid] != nil
+}
+
+// done is told by a worker that nothing of its pod is left.
+func (p *Pods) done(w *Worker) {
+	p.mu.Lock()
+	delete(p.workers, w.uid)
+	next := p.queued[w.key]
+	if next != nil && p.predecessor(next) == nil {
+		delete(p.queued, w.key)
+		p.add(next)
+	}
+	p.mu.Unlock()
+	p.o.Statuses.Forget(w.uid)
+	if p.o.Forgotten != nil {
+		p.o.Forgotten(w.uid)
+	}
+}
+
+// all are the workers, in no order.
+func (p *Pods) all() []*Worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]*Worker, 0, len(p.workers))
+	for _, w := range p.workers {
+		out = append(out, w)
+	}
+	return out
+}
+
+// List is every pod that should be here, with its newest status.
+func (p *Pods) List() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, w := range p.all() {
+		if pod := w.withStatus(); pod != nil {
+			out = append(out, pod)
+		}
+	}
+	slices.SortFunc(out, func(a, b *corev1.Pod) int {
+		if a.Namespace != b.Namespace {
+			return compare(a.Namespace, b.Namespace)
+		}
+		return compare(a.Name, b.Name)
+	})
+	return out
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Find is a pod by name, and what the runtime has of it.
+func (p *Pods) Find(namespace, name string) (*corev1.Pod, *runtime.Pod) {
+	for _, w := range p.all() {
+		if w.key == (runtime.Key{Namespace: namespace, Name: name}) {
+			if pod := w.withStatus(); pod != nil {
+				return pod, w.seen()
+			}
+		}
+	}
+	return nil, nil
+}
+
+// Observed is what the runtime was last seen to have of a pod.
+func (p *Pods) Observed(uid types.UID) *runtime.Pod {
+	p.mu.Lock()
+	w := p.workers[uid]
+	p.mu.Unlock()
+	if w == nil {
+		return nil
+	}
+	return w.seen()
+}
+
+// Active are the pods that use, or will use, the node's resources.
+func (p *Pods) Active() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, w := range p.all() {
+		if pod := w.withStatus(); pod != nil && w.active() {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+// Evict ends a pod for the node's sake. done is closed once its containers
+// have ended.
+func (p *Pods) Evict(uid types.UID, v status.Verdict, grace *int64) (done <-chan struct{}, ok bool) {
+	p.mu.Lock()
+	w := p.workers[uid]
+	p.mu.Unlock()
+	if w == nil {
+		return nil, false
+	}
+	return w.evict(v, grace), true
+}
+
+// now is a variable of the package so that one bubble of tests has one clock.
+var now = time.Now

@@ -1,0 +1,326 @@
+package worker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/plan"
+	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/status"
+)
+
+// stage of a pod's life on this node. It only ever grows.
+type stage int
+
+const (
+	fresh   stage = iota // nothing decided
+	living               // admitted
+	ending               // containers are being stopped for good
+	ended                // they have stopped; volumes are going
+	cleared              // nothing of the pod is in use
+)
+
+// Worker is one pod's.
+type Worker struct {
+	p   *Pods
+	o   *Options
+	uid types.UID
+	key runtime.Key
+	log *zap.Logger
+
+	wake chan struct{} // holds at most one
+
+	mu sync.Mutex
+	// guarded by mu
+	pod      *corev1.Pod // as it should be
+	removed  bool
+	verdict  *status.Verdict
+	grace    *int64        // in seconds, overrides the pod's
+	stopped  chan struct{} // closed by stopOnce once the containers have ended
+	dirty    bool          // the runtime has news
+	again    bool          // waiting for a failure's pause is over
+	cancel   context.CancelFunc
+	observed *runtime.Pod
+	last     *corev1.PodStatus
+	at       stage
+
+	orphan   bool
+	stopOnce sync.Once
+
+	// Owned by run.
+	begun    time.Time
+	backoff  map[string]plan.Backoff
+	waiting  map[string]status.Waiting
+	retry    time.Time // not before this, after a failure
+	failures int
+	kill     *killing
+	users    bool
+	reported bool // that the pod runs
+	resize   *status.Resize
+	mounted  time.Time
+}
+
+func newWorker(p *Pods, pod *corev1.Pod) *Worker {
+	return &Worker{
+		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		log:     p.o.Log.With(zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.String("uid", string(pod.UID))),
+		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, dirty: true, begun: now(),
+	}
+}
+
+func (w *Worker) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// update says what the pod should be now.
+func (w *Worker) update(pod *corev1.Pod) {
+	w.mu.Lock()
+	w.pod, w.removed, w.again = pod, false, true
+	if pod.DeletionTimestamp != nil && w.cancel != nil {
+		w.cancel() // whatever is being started isn't wanted any more
+	}
+	w.mu.Unlock()
+	if w.o.Watched != nil {
+		w.o.Watched(pod)
+	}
+	w.poke()
+}
+
+func (w *Worker) remove() {
+	w.mu.Lock()
+	w.removed = true
+	if w.cancel != nil {
+		w.cancel()
+	}
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.verdict == nil {
+		w.verdict, w.grace = &v, grace
+		if w.cancel != nil {
+			w.cancel()
+		}
+		w.poke()
+	}
+	return w.stopped
+}
+
+func (w *Worker) news() {
+	w.mu.Lock()
+	w.dirty = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *Worker) retryNow() {
+	w.mu.Lock()
+	w.again = true
+	w.mu.Unlock()
+	w.poke()
+}
+
+func (w *Worker) seen() *runtime.Pod {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.observed
+}
+
+// withStatus is the pod with its newest status, nil for orphans.
+func (w *Worker) withStatus() *corev1.Pod {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.orphan {
+		return nil
+	}
+	if w.last == nil {
+		return w.pod
+	}
+	pod := *w.pod // shallow: both halves are shared and read-only
+	pod.Status = *w.last
+	return &pod
+}
+
+// active reports whether the pod uses, or will use, resources.
+func (w *Worker) active() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at < ended && !(w.pod.Status.Phase == corev1.PodFailed || w.pod.Status.Phase == corev1.PodSucceeded)
+}
+
+// view is what one round works with.
+type view struct {
+	pod     *corev1.Pod
+	removed bool
+	verdict *status.Verdict
+	grace   *int64
+}
+
+func (w *Worker) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			w.halt()
+			return
+		}
+		next := w.round(ctx)
+		if w.stageIs(cleared) && w.isRemoved() {
+			w.p.done(w)
+			return
+		}
+		if next.IsZero() {
+			timer.Stop()
+			continue
+		}
+		timer.Reset(max(next.Sub(now()), time.Millisecond))
+	}
+}
+
+func (w *Worker) isRemoved() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.removed
+}
+
+func (w *Worker) stageIs(s stage) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at == s
+}
+
+func (w *Worker) advance(s stage) {
+	w.mu.Lock()
+	w.at = max(w.at, s)
+	w.mu.Unlock()
+}
+
+// round does what can be done now and says when to come again at the latest.
+func (w *Worker) round(ctx context.Context) time.Time {
+	v, dirty, live, cancel := w.take(ctx)
+	defer cancel()
+	if dirty {
+		if err := w.observe(ctx, v); err != nil {
+			if ctx.Err() == nil {
+				w.log.Debug("the runtime can't be asked about the pod", zap.Error(err))
+				w.news()
+			}
+			return now().Add(time.Second)
+		}
+	}
+	if w.stageIs(fresh) && !w.admitted(v) {
+		w.report(v)
+	}
+	w.mu.Lock()
+	at := w.at
+	w.mu.Unlock()
+	switch {
+	case at >= ended:
+		return w.after(ctx, v)
+	case at == ending || v.pod.DeletionTimestamp != nil || v.removed || v.verdict != nil:
+		return w.end(ctx, v)
+	}
+	return w.live(live, v)
+}
+
+// take gives what the round works with. Its second context ends when the pod
+// is no longer wanted.
+func (w *Worker) take(ctx context.Context) (view, bool, context.Context, context.CancelFunc) {
+	live, cancel := context.WithCancel(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := view{pod: w.pod, removed: w.removed, verdict: w.verdict, grace: w.grace}
+	dirty := w.dirty
+	w.dirty = false
+	if w.again {
+		w.again, w.retry = false, time.Time{}
+	}
+	w.cancel = cancel
+	return v, dirty, live, cancel
+}
+
+func (w *Worker) observe(ctx context.Context, v view) error {
+	o, err := w.o.Runtime.Observe(ctx, w.uid, w.seen())
+	if err != nil {
+		return err
+	}
+	w.see(o)
+	if w.orphan {
+		w.recover(v.pod, o)
+	}
+	return nil
+}
+
+func (w *Worker) see(o *runtime.Pod) {
+	w.mu.Lock()
+	w.observed = o
+	w.mu.Unlock()
+}
+
+// recover makes up the containers of a pod of which only the runtime knows.
+func (w *Worker) recover(pod *corev1.Pod, o *runtime.Pod) {
+	made := pod.DeepCopy()
+	made.Spec.Containers = nil
+	for _, c := range o.Containers {
+		made.Spec.Containers = append(made.Spec.Containers, corev1.Container{Name: c.Name})
+		if c.Grace > 0 {
+			grace := c.Grace
+			made.Spec.TerminationGracePeriodSeconds = &grace
+		}
+	}
+	w.mu.Lock()
+	w.pod = made
+	w.mu.Unlock()
+}
+
+// admitted decides once whether the pod may live here. What runs already was
+// admitted before.
+func (w *Worker) admitted(v view) bool {
+	seen := w.seen()
+	over := v.pod.Status.Phase == corev1.PodFailed || v.pod.Status.Phase == corev1.PodSucceeded
+	switch {
+	case over:
+		w.advance(ending)
+		return true
+	case v.removed || v.pod.DeletionTimestamp != nil || seen != nil && len(seen.Containers) > 0:
+		w.advance(living)
+		return true
+	}
+	w.p.admit.Lock()
+	defer w.p.admit.Unlock()
+	if w.o.Admit == nil {
+		w.advance(living)
+		return true
+	}
+	var others []*corev1.Pod
+	for _, o := range w.p.all() {
+		if o != w && o.active() && !o.stageIs(fresh) {
+			others = append(others, o.withStatus())
+		}
+	}
+	r := w.o.Admit(v.pod, others)
+	if r == nil {
+		w.advance(living)
+		return true
+	}
+	w.o.Events(v.pod, "", corev1.EventTypeWarning, r.Reason, r.Message)
+	w.mu.Lock()
+	w.verdict = &status.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message}
+	w.at = ended
+	w.mu.Unlock()
+	return false
+}
