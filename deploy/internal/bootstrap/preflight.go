@@ -61,7 +61,7 @@ func (n *Node) commonChecks(reg *kubeadm.NodeRegistration) []Check {
 			}
 			return nil
 		}},
-		{Name: "CRI", Run: func(ctx context.Context) error { return runtimeReady(ctx, reg.CRISocket) }},
+		{Name: "CRI", Run: func(ctx context.Context) error { return RuntimeReady(ctx, reg.CRISocket) }},
 		{Name: "FileContent--proc-sys-net-ipv4-ip_forward", Run: func(context.Context) error {
 			return content("/proc/sys/net/ipv4/ip_forward", "1")
 		}},
@@ -166,7 +166,8 @@ func DialRuntime(socket string) (*grpc.ClientConn, error) {
 	return grpc.NewClient("unix:"+strings.TrimPrefix(socket, "unix://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
 }
 
-func runtimeReady(ctx context.Context, socket string) error {
+// RuntimeReady asks the container runtime whether it is ready.
+func RuntimeReady(ctx context.Context, socket string) error {
 	conn, err := DialRuntime(socket)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/google/nftables"
 
 	"xebec.dev/deploy/internal/layout"
 )
@@ -175,4 +178,74 @@ func removeCgroup(dir string) error {
 func NodeFiles() []string {
 	return []string{layout.Kubernetes + "/manifests", layout.Kubernetes + "/pki", layout.Kubernetes + "/tmp", layout.Kubelet, layout.Etcd,
 		layout.PodLogs, layout.ContainerLogs}
+}
+
+// Snapshot is what of a machine's network was there at one moment.
+type Snapshot struct {
+	Links, Namespaces, Tables []string
+}
+
+// Links of the network namespace we are in.
+func Links() ([]string, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(all))
+	for i, l := range all {
+		out[i] = l.Name
+	}
+	return out, nil
+}
+
+// PodLink says whether a link has one of the names that pod networks give.
+func PodLink(name string) bool {
+	for _, p := range []string{"veth", "cni", "xebec", "kube-", "flannel", "xb"} {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Take looks at the machine now.
+func Take() (*Snapshot, error) {
+	s := &Snapshot{}
+	var err error
+	if s.Links, err = Links(); err != nil {
+		return nil, err
+	}
+	if entries, err := os.ReadDir("/run/netns"); err == nil {
+		for _, e := range entries {
+			s.Namespaces = append(s.Namespaces, e.Name())
+		}
+	}
+	tables, err := (&nftables.Conn{}).ListTables()
+	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EPROTONOSUPPORT) {
+		return nil, fmt.Errorf("list the tables of nftables: %w", err)
+	}
+	for _, t := range tables {
+		s.Tables = append(s.Tables, t.Name)
+	}
+	return s, nil
+}
+
+// Left is what is there now and was not then.
+func (s *Snapshot) Left() ([]string, error) {
+	now, err := Take()
+	if err != nil || s == nil {
+		return nil, err
+	}
+	var out []string
+	diff := func(kind string, was, is []string) {
+		for _, n := range is {
+			if !slices.Contains(was, n) {
+				out = append(out, kind+" "+n)
+			}
+		}
+	}
+	diff("link", s.Links, now.Links)
+	diff("network namespace", s.Namespaces, now.Namespaces)
+	diff("table of nftables", s.Tables, now.Tables)
+	return out, nil
 }

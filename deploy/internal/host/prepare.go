@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -48,6 +49,8 @@ type Record struct {
 	Dirs     []string          `json:"dirs,omitempty"`
 	Mounts   []string          `json:"mounts,omitempty"`
 	Settings map[string]string `json:"settings,omitempty"`
+	// Before is the machine's network before there was a node.
+	Before *Snapshot `json:"before,omitempty"`
 
 	path string
 }
@@ -182,4 +185,60 @@ func Mounts(below string) ([]string, error) {
 // unescape undoes the octal escapes of mountinfo.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// Look notes what the machine's network has, once.
+func (r *Record) Look() error {
+	if r.Before != nil {
+		return nil
+	}
+	s, err := Take()
+	if err != nil {
+		return err
+	}
+	r.Before = s
+	return r.save()
+}
+
+// MadeDir says whether a directory, or one above it, is of the record.
+func (r *Record) MadeDir(dir string) bool {
+	for d := dir; d != "/" && d != "."; d = filepath.Dir(d) {
+		if slices.Contains(r.Dirs, d) {
+			return true
+		}
+	}
+	return false
+}
+
+// Made says whether a file is of the record.
+func (r *Record) Made(file string) bool { return slices.Contains(r.Files, file) }
+
+// MakeCgroup makes a cgroup in every hierarchy. In version 1, cpuset's is of
+// no use until it has processors and memory.
+func MakeCgroup(path string) error {
+	hierarchies := []string{"/sys/fs/cgroup"}
+	if _, err := os.Stat("/sys/fs/cgroup/cgroup.controllers"); err != nil {
+		if hierarchies, err = filepath.Glob("/sys/fs/cgroup/*"); err != nil {
+			return err
+		}
+	}
+	for _, h := range hierarchies {
+		if target, err := filepath.EvalSymlinks(h); err != nil || target != h {
+			continue // cpu,cpuacct and the like are reached by their own names
+		}
+		dir := filepath.Join(h, path)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("cgroup %s: %w", dir, err)
+		}
+		for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
+			raw, err := os.ReadFile(filepath.Join(h, f))
+			if err != nil || filepath.Base(h) != "cpuset" {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, f), bytes.TrimSpace(raw), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

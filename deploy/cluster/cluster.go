@@ -1,0 +1,341 @@
+// Package cluster runs clusters on this machine, the way they are deployed in
+// earnest: containerd and kubelet on the machine, everything else in pods.
+// One node has the machine's own network; several have a network namespace
+// each, joined by a bridge. `make up` and the end-to-end tests use it.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"xebec.dev/deploy/internal/bootstrap"
+	"xebec.dev/deploy/internal/host"
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/supervise"
+)
+
+// Options of a cluster; the zero value is one node on this machine.
+type Options struct {
+	// Bin is the directory with the programs and images/.
+	Bin string
+	// Name tells clusters on one machine apart; it names namespaces and links.
+	// Of at most six letters.
+	Name string
+	// Nodes in namespaces of their own; 0 is one node in the machine's.
+	Nodes int
+	// ControlPlanes are how many of the nodes are members of the control
+	// plane; 0 is one.
+	ControlPlanes int
+	// Root is the node's root directory, or the directory with those of
+	// several nodes.
+	Root string
+	// Subnet of the bridge between nodes, a /24.
+	Subnet string
+	// PodCIDR and ServiceCIDR; kubeadm's usual ones when empty.
+	PodCIDR, ServiceCIDR string
+	// Address of a node in the machine's network; the default route's when empty.
+	Address string
+	// Taint keeps the control plane's taint, so that pods run on other nodes only.
+	Taint bool
+	// Ephemeral saves the waits for the disk: for clusters that are thrown away.
+	Ephemeral bool
+	// Reference makes the pod network of the reference plugins, in place of ours.
+	Reference bool
+	// InitArgs and JoinArgs go to xebecadm.
+	InitArgs, JoinArgs []string
+	// Progress is told what happens; nil is nobody.
+	Progress *Progress
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	Options
+	nodes []*Node
+	// key encrypts what members of the control plane share.
+	key string
+}
+
+// Node is one of its machines.
+type Node struct {
+	Name    string
+	Address string
+	// NetNS is the name of its network namespace; empty is the machine's.
+	NetNS string
+
+	root     layout.Root
+	bin      string
+	progress *Progress
+	cgroup   string
+	// before is the machine's network before there was a node.
+	before *host.Snapshot
+}
+
+func (o *Options) defaults() error {
+	if o.Bin == "" {
+		o.Bin = "bin"
+	}
+	var err error
+	if o.Bin, err = filepath.Abs(o.Bin); err != nil {
+		return err
+	}
+	set := func(to *string, v string) {
+		if *to == "" {
+			*to = v
+		}
+	}
+	set(&o.Name, "xebec")
+	if len(o.Name) > 6 {
+		return fmt.Errorf("name %q of the cluster: expected at most six letters, links have short names", o.Name)
+	}
+	if o.Nodes == 0 {
+		set(&o.Root, "/")
+	} else {
+		set(&o.Root, "/run/xebec-"+o.Name)
+	}
+	set(&o.Subnet, "172.31.99.0/24")
+	set(&o.PodCIDR, "10.244.0.0/16")
+	set(&o.ServiceCIDR, "10.96.0.0/12")
+	o.ControlPlanes = max(o.ControlPlanes, 1)
+	if o.Progress == nil {
+		o.Progress = NewProgress(io.Discard)
+	}
+	return nil
+}
+
+// New describes a cluster; nothing is started.
+func New(o Options) (*Cluster, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	key, err := bootstrap.NewCertificateKey()
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{Options: o, key: key}
+	if o.Nodes == 0 {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, err
+		}
+		address := o.Address
+		if address == "" {
+			if address, err = bootstrap.DefaultAddress(); err != nil {
+				return nil, err
+			}
+		}
+		c.nodes = []*Node{{Name: strings.ToLower(name), Address: address, root: layout.Root(o.Root), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name}}
+		return c, host.CheckRoot(c.nodes[0].root)
+	}
+	subnet, err := netip.ParsePrefix(o.Subnet)
+	if err != nil {
+		return nil, fmt.Errorf("subnet of the nodes: %w", err)
+	}
+	a := subnet.Masked().Addr().Next() // the bridge's
+	for i := range o.Nodes {
+		a = a.Next()
+		name := fmt.Sprintf("n%d", i+1)
+		c.nodes = append(c.nodes, &Node{Name: name, Address: a.String(), NetNS: o.Name + "-" + name,
+			root: layout.Root(filepath.Join(o.Root, name)), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name + "-" + name})
+	}
+	return c, host.CheckRoot(c.nodes[o.Nodes-1].root)
+}
+
+// Members are the nodes, the first control plane node first.
+func (c *Cluster) Members() []*Node { return c.nodes }
+
+// Kubeconfig is the administrator's.
+func (c *Cluster) Kubeconfig() string { return c.nodes[0].root.Path(layout.AdminConf) }
+
+// Kubectl runs kubectl as the administrator and gives its output; the error
+// has what it said.
+func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(c.Bin, "kubectl"), args...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), err
+}
+
+// Start brings the cluster up and returns when its nodes are Ready and its
+// DNS answers. What was started stays when it fails; Stop takes it away.
+func (c *Cluster) Start(ctx context.Context) error {
+	if os.Getuid() != 0 {
+		return errors.New("a node needs root: its kubelet mounts, its runtime makes namespaces")
+	}
+	if err := c.need(); err != nil {
+		return err
+	}
+	if len(c.nodes) > 0 && c.Nodes > 0 {
+		if err := c.fabric(); err != nil {
+			return err
+		}
+	}
+	for _, n := range c.nodes {
+		if err := n.prepare(ctx, c); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	if err := c.each(func(n *Node) error { return n.importImages(ctx) }); err != nil {
+		return err
+	}
+	if err := c.init(ctx); err != nil {
+		return err
+	}
+	if err := c.join(ctx); err != nil {
+		return err
+	}
+	return c.wait(ctx)
+}
+
+// need says what is missing of the programs, all at once.
+func (c *Cluster) need() error {
+	var missing []string
+	for _, p := range []string{"containerd", "containerd-shim-runc-v2", "ctr", "runc", "kubelet", "xebecadm", "xebec-up"} {
+		if _, err := os.Stat(filepath.Join(c.Bin, p)); err != nil {
+			missing = append(missing, p)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("these programs are not in %s: %s; `make build tools images` makes them", c.Bin, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// each does something for all nodes at once.
+func (c *Cluster) each(do func(*Node) error) error {
+	results := make(chan error, len(c.nodes))
+	for _, n := range c.nodes {
+		go func() {
+			err := do(n)
+			if err != nil {
+				err = fmt.Errorf("node %s: %w", n.Name, err)
+			}
+			results <- err
+		}()
+	}
+	var errs []error
+	for range c.nodes {
+		errs = append(errs, <-results)
+	}
+	return errors.Join(errs...)
+}
+
+// Command makes a command that runs in the node's network.
+func (n *Node) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
+	if n.NetNS == "" {
+		return exec.CommandContext(ctx, program, args...)
+	}
+	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + n.NetNS, "--", program}, args...)...)
+}
+
+// Path of one of the node's files on this machine.
+func (n *Node) Path(path string) string { return n.root.Path(path) }
+
+// Socket is the container runtime's address.
+func (n *Node) Socket() string { return n.root.Path(host.Socket) }
+
+// Log is the log file of containerd or kubelet.
+func (n *Node) Log(daemon string) string { return n.root.Path(host.Logs + "/" + daemon + ".log") }
+
+// Order tells the node's supervisor to start, stop, restart or kill one of
+// containerd and kubelet. One that was killed is started again.
+func (n *Node) Order(what, daemon string) error {
+	return supervise.Ask(supervise.Socket(n.root.Path(host.State)), what+" "+daemon)
+}
+
+// Pid of containerd or kubelet; 0 when it does not run.
+func (n *Node) Pid(daemon string) int { return supervise.Pid(n.root.Path(host.State), daemon) }
+
+func (c *Cluster) init(ctx context.Context) error {
+	n := c.nodes[0]
+	args := []string{"init", "--apiserver-advertise-address=" + n.Address, "--pod-network-cidr=" + c.PodCIDR, "--service-cidr=" + c.ServiceCIDR,
+		"--encryption-algorithm=ECDSA-P256"}
+	if !c.Taint {
+		args = append(args, "--no-taints")
+	}
+	if c.ControlPlanes > 1 {
+		args = append(args, "--upload-certs", "--certificate-key="+c.key, "--control-plane-endpoint="+n.Address)
+	}
+	return n.adm(ctx, append(args, c.InitArgs...)...)
+}
+
+func (c *Cluster) join(ctx context.Context) error {
+	if len(c.nodes) == 1 {
+		return nil
+	}
+	args, err := c.joinArgs(ctx)
+	if err != nil {
+		return err
+	}
+	args = append(args, c.JoinArgs...)
+	// Members of the control plane one after the other: etcd takes one at a time.
+	for _, n := range c.nodes[1:c.ControlPlanes] {
+		more := []string{"--control-plane", "--certificate-key=" + c.key, "--apiserver-advertise-address=" + n.Address}
+		if err := n.adm(ctx, append(args, more...)...); err != nil {
+			return err
+		}
+	}
+	workers := &Cluster{Options: c.Options, nodes: c.nodes[c.ControlPlanes:]}
+	return workers.each(func(n *Node) error { return n.adm(ctx, args...) })
+}
+
+// joinArgs are the words of a join command, of a token made for it.
+func (c *Cluster) joinArgs(ctx context.Context) ([]string, error) {
+	n := c.nodes[0]
+	out, err := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), "--root-dir="+string(n.root), "token", "create", "--ttl=1h", "--print-join-command").Output()
+	if err != nil {
+		return nil, fmt.Errorf("make a join command: %w: %s", err, stderrOf(err))
+	}
+	words := strings.Fields(string(out))
+	if len(words) < 3 {
+		return nil, fmt.Errorf("the join command is %q", out)
+	}
+	return words[1:], nil
+}
+
+func stderrOf(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return strings.TrimSpace(string(exit.Stderr))
+	}
+	return ""
+}
+
+// AddNode joins one more node to a cluster of nodes in namespaces.
+func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
+	o := c.Options
+	o.Nodes++
+	grown, err := New(o)
+	if err != nil {
+		return nil, err
+	}
+	n := grown.nodes[len(grown.nodes)-1]
+	if err := c.attach(n); err != nil {
+		return nil, err
+	}
+	c.nodes, c.Nodes = append(c.nodes, n), o.Nodes
+	if err := n.prepare(ctx, c); err != nil {
+		return nil, err
+	}
+	if err := n.importImages(ctx); err != nil {
+		return nil, err
+	}
+	args, err := c.joinArgs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n, n.adm(ctx, append(args, c.JoinArgs...)...)
+}
+
+// startTimeout bounds each wait of Start.
+const startTimeout = 4 * time.Minute

@@ -1,0 +1,107 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// bridge is the link that joins the nodes; its address is their gateway, and
+// by it this machine reaches them.
+func (c *Cluster) bridge() string { return c.Name + "-br" }
+
+// veth is this machine's end of a node's cable.
+func (c *Cluster) veth(n *Node) string { return c.Name + "-" + n.Name }
+
+func ip(args ...string) error {
+	out, err := exec.Command("ip", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func steps(all ...[]string) error {
+	for _, s := range all {
+		if err := ip(s...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func words(s string) []string { return strings.Fields(s) }
+
+// fabric makes the bridge and attaches all nodes.
+func (c *Cluster) fabric() error {
+	gateway, bits, err := c.gateway()
+	if err != nil {
+		return err
+	}
+	if err := ip("link", "show", c.bridge()); err == nil {
+		return fmt.Errorf("link %s is there: a cluster %q is up, or was not taken down", c.bridge(), c.Name)
+	}
+	if err := steps(
+		words("link add "+c.bridge()+" type bridge"),
+		words(fmt.Sprintf("addr add %s/%d dev %s", gateway, bits, c.bridge())),
+		words("link set "+c.bridge()+" up"),
+	); err != nil {
+		return err
+	}
+	for _, n := range c.nodes {
+		if err := c.attach(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) gateway() (netip.Addr, int, error) {
+	p, err := netip.ParsePrefix(c.Subnet)
+	if err != nil {
+		return netip.Addr{}, 0, fmt.Errorf("subnet of the nodes: %w", err)
+	}
+	return p.Masked().Addr().Next(), p.Bits(), nil
+}
+
+// attach gives a node its namespace and a cable to the bridge.
+func (c *Cluster) attach(n *Node) error {
+	gateway, bits, err := c.gateway()
+	if err != nil {
+		return err
+	}
+	in := "-n " + n.NetNS + " "
+	// The inner end is made under a name that the machine may not have yet.
+	peer := n.NetNS + "p"
+	return steps(
+		words("netns add "+n.NetNS),
+		words("link add "+c.veth(n)+" type veth peer name "+peer+" netns "+n.NetNS),
+		words("link set "+c.veth(n)+" master "+c.bridge()+" up"),
+		words(in+"link set "+peer+" name eth0"),
+		words(in+"link set lo up"),
+		words(in+fmt.Sprintf("addr add %s/%d dev eth0", n.Address, bits)),
+		words(in+"link set eth0 up"),
+		words(in+"route add default via "+gateway.String()),
+	)
+}
+
+// detach takes a node's namespace and cable away.
+func (c *Cluster) detach(n *Node) error {
+	var errs []error
+	if _, err := os.Stat("/run/netns/" + n.NetNS); err == nil {
+		errs = append(errs, ip("netns", "del", n.NetNS))
+	}
+	if ip("link", "show", c.veth(n)) == nil {
+		errs = append(errs, ip("link", "del", c.veth(n)))
+	}
+	return errors.Join(errs...)
+}
+
+// Cut takes a node's cable out; Mend puts it back.
+func (c *Cluster) Cut(n *Node) error { return ip("link", "set", c.veth(n), "down") }
+
+// Mend undoes Cut.
+func (c *Cluster) Mend(n *Node) error { return ip("link", "set", c.veth(n), "up") }

@@ -1,0 +1,294 @@
+package cluster
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"xebec.dev/deploy/internal/bootstrap"
+	"xebec.dev/deploy/internal/host"
+	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/supervise"
+)
+
+// settings of the kernel that a node needs, in its network namespace.
+var settings = [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv6/conf/all/forwarding", "1"}}
+
+// machineSettings are the whole machine's: one watcher a pod is a lot of them.
+var machineSettings = [][2]string{{"fs/inotify/max_user_instances", "8192"}, {"fs/inotify/max_user_watches", "524288"}}
+
+// prepare makes a machine a node but for Kubernetes: kernel settings,
+// directories, container runtime.
+func (n *Node) prepare(ctx context.Context, c *Cluster) error {
+	if supervise.Ask(supervise.Socket(n.root.Path(host.State)), "status") == nil {
+		return fmt.Errorf("it is up already; `make down` takes it down")
+	}
+	if err := n.vacant(); err != nil {
+		return err
+	}
+	r, err := host.ReadRecord(n.root)
+	if err != nil {
+		return err
+	}
+	if n.NetNS == "" {
+		if err := r.Look(); err != nil {
+			return err
+		}
+	}
+	if err := n.set(ctx, r); err != nil {
+		return err
+	}
+	if err := n.directories(r); err != nil {
+		return err
+	}
+	if err := n.runtimeConfig(r, c); err != nil {
+		return err
+	}
+	if err := host.MakeCgroup(n.cgroup); err != nil {
+		return err
+	}
+	if err := n.startSupervisor(); err != nil {
+		return err
+	}
+	if err := n.waitRuntime(ctx); err != nil {
+		return err
+	}
+	n.progress.Done("%s: containerd runs", n.Name)
+	return nil
+}
+
+// vacant refuses a machine on which another Kubernetes lives.
+func (n *Node) vacant() error {
+	for _, f := range []string{layout.KubeletConf, layout.Manifests + "/kube-apiserver.yaml"} {
+		if _, err := os.Stat(n.root.Path(f)); err == nil {
+			return fmt.Errorf("%s is there: this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes", n.root.Path(f))
+		}
+	}
+	return nil
+}
+
+func (n *Node) set(ctx context.Context, r *host.Record) error {
+	for _, s := range machineSettings {
+		now, err := os.ReadFile("/proc/sys/" + s[0])
+		if err != nil {
+			continue // not on this kernel
+		}
+		var have, want int
+		_, _ = fmt.Sscan(string(now), &have)
+		_, _ = fmt.Sscan(s[1], &want)
+		if have < want {
+			if err := r.Set(s[0], s[1]); err != nil {
+				n.progress.Done("%s: %s stays %d: %v", n.Name, s[0], have, err)
+			}
+		}
+	}
+	for _, s := range settings {
+		if n.NetNS == "" {
+			if err := r.Set(s[0], s[1]); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+			continue
+		}
+		// A namespace's settings go with it.
+		cmd := n.Command(ctx, "sh", "-c", fmt.Sprintf("[ ! -e /proc/sys/%s ] || echo %s > /proc/sys/%s", s[0], s[1], s[0]))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("set %s: %w: %s", s[0], err, out)
+		}
+	}
+	return nil
+}
+
+func (n *Node) directories(r *host.Record) error {
+	for _, d := range []string{host.State, host.Data, host.Logs, layout.Kubernetes, layout.PodLogs, layout.ContainerLogs, layout.CNIBin, layout.CNIConf, host.Registries} {
+		if err := r.MkdirAll(n.root.Path(d), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := r.Share(n.root.Path(layout.Kubelet)); err != nil {
+		return err
+	}
+	plugins, err := os.ReadDir(filepath.Join(n.bin, "cni"))
+	if err != nil {
+		return fmt.Errorf("network plugins: %w; `make tools` makes them", err)
+	}
+	for _, p := range plugins {
+		to := filepath.Join(n.root.Path(layout.CNIBin), p.Name())
+		if _, err := os.Stat(to); err == nil && !r.Made(to) {
+			continue // the machine's own
+		}
+		raw, err := os.ReadFile(filepath.Join(n.bin, "cni", p.Name()))
+		if err != nil {
+			return err
+		}
+		if err := r.WriteFile(to, raw, 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Node) runtimeConfig(r *host.Record, c *Cluster) error {
+	images := &kubeadm.ClusterConfiguration{}
+	images.Default()
+	conf := &host.Containerd{Major: n.containerdMajor(), Root: n.root, Pause: images.Image("pause"), Bin: n.bin, Systemd: false,
+		RestrictOOM: host.RestrictOOM(), CNIBin: []string{n.root.Path(layout.CNIBin)}, NoSync: c.Ephemeral}
+	raw, err := conf.Config()
+	if err != nil {
+		return err
+	}
+	return r.WriteFile(n.root.Path(host.RuntimeConf), raw, 0o644)
+}
+
+func (n *Node) containerdMajor() int {
+	out, err := exec.Command(filepath.Join(n.bin, "containerd"), "--version").Output()
+	if err == nil && (bytes.Contains(out, []byte(" v1.")) || bytes.Contains(out, []byte(" 1."))) {
+		return 1
+	}
+	return 2
+}
+
+// startSupervisor starts the program that keeps containerd and the kubelet.
+func (n *Node) startSupervisor() error {
+	log, err := os.OpenFile(n.root.Path(host.Logs+"/supervisor.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := n.Command(context.Background(), filepath.Join(n.bin, "xebec-up"), "node", "--root-dir="+string(n.root), "--bin="+n.bin)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() { _ = cmd.Wait() }() // reaped; its log says how it ended
+	return os.WriteFile(n.root.Path(host.State+"/supervisor.pid"), fmt.Appendf(nil, "%d\n", cmd.Process.Pid), 0o644)
+}
+
+func (n *Node) waitRuntime(ctx context.Context) error {
+	return n.progress.until(ctx, n.Name+": containerd", func(ctx context.Context) error {
+		conn, err := net.Dial("unix", n.Socket())
+		if err != nil {
+			return errors.Join(err, lastLine(n.Log("containerd")))
+		}
+		conn.Close()
+		return bootstrap.RuntimeReady(ctx, n.Socket())
+	})
+}
+
+// until repeats something until it succeeds, telling the last error.
+func (p *Progress) until(ctx context.Context, what string, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	begun := time.Now()
+	for {
+		err := do(ctx)
+		if err == nil {
+			return nil
+		}
+		if time.Since(begun) > time.Second {
+			p.Wait("%s: %v", what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s: not after %s: %w", what, time.Since(begun).Round(time.Second), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// lastLine is the end of a log as an error, to be told with another.
+func lastLine(file string) error {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+	return errors.New(lines[len(lines)-1])
+}
+
+// importImages gives the runtime the images that were built here.
+func (n *Node) importImages(ctx context.Context) error {
+	files, err := filepath.Glob(filepath.Join(n.bin, "images", "*.tar"))
+	if err != nil || len(files) == 0 {
+		return errors.Join(err, fmt.Errorf("there are no images in %s; `make images` makes them", filepath.Join(n.bin, "images")))
+	}
+	begun := time.Now()
+	results := make(chan error, len(files))
+	for _, f := range files {
+		go func() {
+			out, err := exec.CommandContext(ctx, filepath.Join(n.bin, "ctr"), "-a", n.Socket(), "-n", "k8s.io", "images", "import", "--local", "--snapshotter=overlayfs", f).CombinedOutput()
+			if err != nil {
+				err = fmt.Errorf("import %s: %w: %s", f, err, out)
+			}
+			results <- err
+		}()
+	}
+	var errs []error
+	for range files {
+		errs = append(errs, <-results)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	n.progress.Done("%s: %d images imported in %s", n.Name, len(files), time.Since(begun).Round(10*time.Millisecond))
+	return nil
+}
+
+// adm runs xebecadm on the node. Its lines are progress; the end of them is
+// the error when it fails.
+func (n *Node) adm(ctx context.Context, args ...string) error {
+	begun := time.Now()
+	verb := args[0]
+	full := append([]string{"--root-dir=" + string(n.root)}, args...)
+	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-cgroup-root="+n.cgroup, "--kubelet-extra-arg=node-ip="+n.Address)
+	cmd := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), full...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	cmd.Stderr = cmd.Stdout
+	log, err := os.OpenFile(n.root.Path(host.Logs+"/xebecadm.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	var tail []string
+	for s := bufio.NewScanner(stdout); s.Scan(); {
+		fmt.Fprintln(log, s.Text())
+		if strings.TrimSpace(s.Text()) == "" {
+			continue
+		}
+		tail = append(tail, s.Text())
+		if len(tail) > 20 {
+			tail = tail[1:]
+		}
+		n.tell(s.Text())
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: xebecadm %s: %w\n%s", n.Name, verb, err, strings.Join(tail, "\n"))
+	}
+	n.progress.Done("%s: xebecadm %s done in %s", n.Name, verb, time.Since(begun).Round(10*time.Millisecond))
+	return nil
+}
+
+// tell passes on xebecadm's lines that say what is healthy; others are waits.
+func (n *Node) tell(line string) {
+	if _, what, ok := strings.Cut(line, "-check] "); ok && strings.Contains(what, "healthy after") {
+		n.progress.Done("%s: %s", n.Name, what)
+		return
+	}
+	n.progress.Wait("%s: %s", n.Name, line)
+}

@@ -1,0 +1,252 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"xebec.dev/deploy/internal/bootstrap"
+	"xebec.dev/deploy/internal/host"
+	"xebec.dev/deploy/internal/layout"
+	"xebec.dev/deploy/internal/supervise"
+)
+
+// Stop takes the cluster away, whatever state it is in: pods, daemons, rules,
+// links, mounts, cgroups, files. What it cannot take away is the error.
+func (c *Cluster) Stop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	errs := []error{c.each(func(n *Node) error { return n.stop(ctx) })}
+	if c.Nodes > 0 {
+		for _, n := range c.nodes {
+			errs = append(errs, c.detach(n))
+		}
+		if ip("link", "show", c.bridge()) == nil {
+			errs = append(errs, ip("link", "del", c.bridge()))
+		}
+	}
+	for _, n := range c.nodes {
+		errs = append(errs, n.clean())
+	}
+	if c.Nodes > 0 {
+		errs = append(errs, os.RemoveAll(c.Root))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return c.residue()
+}
+
+// stop ends everything of the node that runs.
+func (n *Node) stop(ctx context.Context) error {
+	state := n.root.Path(host.State)
+	socket := supervise.Socket(state)
+	// Without its kubelet nothing starts a pod again; without a supervisor
+	// nothing starts a daemon again.
+	if err := supervise.Ask(socket, "stop kubelet"); err != nil {
+		n.endSupervisor()
+		n.end("kubelet")
+	}
+	n.progress.Done("%s: kubelet stopped", n.Name)
+	var errs []error
+	if _, err := os.Stat(n.Socket()); err == nil {
+		if err := bootstrap.RemovePods(ctx, n.Socket()); err != nil {
+			// What is left of them is ended below by their cgroups.
+			n.progress.Done("%s: pods were not removed in order: %v", n.Name, err)
+		} else {
+			n.progress.Done("%s: pods removed", n.Name)
+		}
+	}
+	errs = append(errs, n.cleanRules(ctx))
+	if err := supervise.Ask(socket, "stop"); err != nil {
+		n.endSupervisor()
+		n.end("containerd")
+	}
+	n.progress.Done("%s: containerd stopped", n.Name)
+	shims, err := host.Shims(n.Socket())
+	errs = append(errs, err)
+	for _, pid := range shims {
+		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
+	}
+	errs = append(errs, host.RemoveCgroup(n.cgroup))
+	return errors.Join(errs...)
+}
+
+// cleanRules removes kube-proxy's rules from the node's network; those of a
+// namespace go with it, but conntrack's entries and others' eyes are spared.
+func (n *Node) cleanRules(ctx context.Context) error {
+	proxy := filepath.Join(n.bin, "kube-proxy")
+	if _, err := os.Stat(proxy); err != nil || n.NetNS != "" {
+		return nil
+	}
+	out, err := n.Command(ctx, proxy, "--cleanup").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("kube-proxy --cleanup: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (n *Node) endSupervisor() {
+	raw, err := os.ReadFile(n.root.Path(host.State + "/supervisor.pid"))
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	if err != nil {
+		return
+	}
+	// The id may be another's by now: its words tell.
+	if cmd, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.Contains(string(cmd), "--root-dir="+string(n.root)+"\x00") {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// end ends a daemon without its supervisor.
+func (n *Node) end(daemon string) {
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		pid := n.Pid(daemon)
+		if pid == 0 {
+			return
+		}
+		sig := syscall.SIGTERM
+		if time.Now().After(deadline) {
+			sig = syscall.SIGKILL
+		}
+		_ = syscall.Kill(pid, sig) // it may have ended
+	}
+}
+
+// clean removes the node's files, mounts and links.
+func (n *Node) clean() error {
+	var errs []error
+	for _, d := range []string{host.State, host.Data + "/containerd", layout.Kubelet} {
+		errs = append(errs, host.Unmount(n.root.Path(d)))
+	}
+	r, err := host.ReadRecord(n.root)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	n.before = r.Before
+	errs = append(errs, n.removeLinks(r))
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, d := range append(host.NodeFiles(), host.State, host.Logs, host.Data+"/containerd") {
+		// Only what was made here: a directory that was there before stays.
+		if r.MadeDir(n.root.Path(d)) {
+			errs = append(errs, host.RemoveTree(n.root.Path(d)))
+		}
+	}
+	for _, f := range []string{layout.AdminConf, layout.SuperAdminConf, layout.KubeletConf, layout.BootstrapKubeletConf, layout.ControllerManagerConf, layout.SchedulerConf} {
+		if err := os.Remove(n.root.Path(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	err = r.Undo()
+	if err == nil {
+		n.progress.Done("%s: files and mounts removed", n.Name)
+	}
+	return err
+}
+
+// removeLinks removes links that were not there before the node was, of those
+// a pod network makes.
+func (n *Node) removeLinks(r *host.Record) error {
+	if n.NetNS != "" || r.Before == nil {
+		return nil
+	}
+	links, err := host.Links()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range links {
+		if !slices.Contains(r.Before.Links, l) && host.PodLink(l) {
+			// The other end of a pair may have gone with it.
+			if err := ip("link", "del", l); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// residue looks for what is left, with its own eyes.
+func (c *Cluster) residue() error {
+	var left []string
+	for _, n := range c.nodes {
+		found, err := n.residue()
+		if err != nil {
+			return err
+		}
+		left = append(left, found...)
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("these are left: %s", strings.Join(left, "; "))
+	}
+	c.Progress.Done("nothing is left: no process, mount, network namespace, link, rule, cgroup or file")
+	return nil
+}
+
+func (n *Node) residue() ([]string, error) {
+	var left []string
+	add := func(kind string, names ...string) {
+		for _, s := range names {
+			left = append(left, kind+" "+s)
+		}
+	}
+	for _, d := range []string{host.State, host.Data, layout.Kubelet, layout.Etcd} {
+		mounts, err := host.Mounts(n.root.Path(d))
+		if err != nil {
+			return nil, err
+		}
+		add("mount", mounts...)
+	}
+	shims, err := host.Shims(n.Socket())
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range shims {
+		add("process", strconv.Itoa(s))
+	}
+	add("cgroup", host.Cgroups(n.cgroup)...)
+	for _, f := range []string{host.State, host.Data, layout.Kubernetes + "/manifests", layout.AdminConf, layout.Kubelet + "/config.yaml"} {
+		if _, err := os.Stat(n.root.Path(f)); err == nil {
+			add("file", n.root.Path(f))
+		}
+	}
+	if n.NetNS != "" {
+		if _, err := os.Stat("/run/netns/" + n.NetNS); err == nil {
+			add("network namespace", n.NetNS)
+		}
+		return left, nil
+	}
+	more, err := n.before.Left()
+	left = append(left, more...)
+	return left, err
+}
+
+// Found is a cluster that was started by another process: its nodes are those
+// whose files are there.
+func Found(o Options) (*Cluster, error) {
+	if err := o.defaults(); err != nil {
+		return nil, err
+	}
+	if o.Nodes == 0 {
+		entries, err := os.ReadDir("/run/xebec-" + o.Name)
+		if err == nil && len(entries) > 0 {
+			o.Nodes, o.Root = len(entries), "/run/xebec-"+o.Name
+		}
+	}
+	return New(o)
+}
