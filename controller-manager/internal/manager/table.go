@@ -2,6 +2,7 @@ package manager
 
 import (
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/daemonset"
 	"xebec.dev/controller-manager/internal/deployment"
 	"xebec.dev/controller-manager/internal/endpoints"
 	"xebec.dev/controller-manager/internal/endpointslice"
@@ -11,6 +12,7 @@ import (
 	"xebec.dev/controller-manager/internal/rootca"
 	"xebec.dev/controller-manager/internal/satoken"
 	"xebec.dev/controller-manager/internal/serviceaccount"
+	"xebec.dev/controller-manager/internal/statefulset"
 )
 
 // Table is every controller of this program.
@@ -22,7 +24,10 @@ func Table() []control.Spec {
 		namespace.Spec,
 		gc.Spec,
 		replicaset.Spec,
+		replicaset.ReplicationControllerSpec,
 		deployment.Spec,
+		statefulset.Spec,
+		daemonset.Spec,
 		endpointslice.Spec,
 		endpoints.Spec,
 	}

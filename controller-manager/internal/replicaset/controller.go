@@ -62,6 +62,8 @@ type kind[T scheme.Object] struct {
 	// set is the object as a ReplicaSet; status is the object with a status.
 	set    func(T) *appsv1.ReplicaSet
 	status func(T, appsv1.ReplicaSetStatus) T
+	// untold kinds have no count of terminating pods in their status.
+	untold bool
 	// siblings share the object's controller, itself included.
 	siblings func(T) []*appsv1.ReplicaSet
 }
@@ -138,6 +140,9 @@ func (r *reconciler[T]) reconcile(ctx context.Context, key cache.Key) error {
 		o.related = r.related(obj, set) // matters for deletions only
 	}
 	p := plan(o, r.now())
+	if r.untold {
+		p.Status.TerminatingReplicas = nil
+	}
 	return r.apply(ctx, obj, set, p)
 }
 
