@@ -68,7 +68,6 @@ type conn struct {
 
 	out     *[]byte // what is to be written, nil when nothing
 	writing bool
-	writer  *turn // of the reader, while it writes
 	open    *stream
 	openAt  int // where in out the DATA frame of open begins, that may grow
 	enc     *hpack.Encoder
@@ -85,8 +84,11 @@ type conn struct {
 
 	going     bool // the client was told to go elsewhere
 	goodbye   bool // and from which stream on
+	leaving   bool // the last stream has ended
 	idleSince time.Time
 	idle      *time.Timer
+
+	writer atomic.Pointer[turn] // of the reader, while it writes
 
 	left  atomic.Bool // nothing is read or written any more
 	ended atomic.Bool
@@ -189,7 +191,7 @@ func (c *conn) read() {
 				return
 			}
 		}
-		f, err := c.framer.ReadFrame()
+		f, err := c.readFrame()
 		if err == nil {
 			err = c.frame(f, t)
 		}
@@ -202,13 +204,26 @@ func (c *conn) read() {
 	}
 }
 
+func (c *conn) readFrame() (http2.Frame, error) {
+	h, err := c.framer.ReadFrameHeader()
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.framer.ReadFrameForHeader(h)
+	if se, ok := err.(http2.StreamError); ok && se.Cause == nil && h.Type == http2.FrameHeaders {
+		// Its block was not decoded: the table of headers is no longer the client's.
+		return nil, http2.ConnectionError(se.Code)
+	}
+	return f, err
+}
+
 // pass has another goroutine read.
 func (c *conn) pass(t *turn) {
 	if t == nil || t.gone {
 		return
 	}
 	t.gone = true
-	c.srv.workers.start(c.read)
+	workers.start(c.read)
 }
 
 // survives answers an error of a stream, or ends the connection.
@@ -395,9 +410,7 @@ func (c *conn) fail(code http2.ErrCode) {
 // linger waits until the client has taken what was sent last, or so: closing
 // while something of its is unread would reset the connection.
 func (c *conn) linger() {
-	if t, ok := c.net.(*tls.Conn); ok {
-		_ = t.CloseWrite() // the connection is over anyhow
-	}
+	c.closeWrite()
 	_ = c.net.SetReadDeadline(time.Now().Add(lingerTime))
 	_, _ = io.Copy(io.Discard, io.LimitReader(c.br, lingerBytes))
 }
@@ -442,7 +455,7 @@ func (c *conn) lookIdle() {
 		c.idle.Reset(wait)
 		return
 	}
-	c.srv.workers.start(c.drain)
+	workers.start(c.drain)
 }
 
 var drainPing = [8]byte{'d', 'r', 'a', 'i', 'n', 'i', 'n', 'g'}
@@ -481,24 +494,30 @@ func (c *conn) lastCall() {
 // leaveLocked ends a connection that has said goodbye once its streams have
 // ended. It needs mu.
 func (c *conn) leaveLocked() {
-	if !c.goodbye || len(c.streams) > 0 || c.err != nil {
+	if !c.goodbye || c.leaving || len(c.streams) > 0 || c.err != nil {
 		return
 	}
-	c.srv.workers.start(func() {
+	c.leaving = true
+	workers.start(func() {
 		c.mu.Lock()
 		c.settle()
 		c.mu.Unlock()
-		if t, ok := c.net.(*tls.Conn); ok {
-			_ = t.CloseWrite() // the client may be gone already
-		}
+		c.closeWrite()
 		// The reader goes on until the client has closed its side.
 		time.AfterFunc(lingerTime, func() { c.end(net.ErrClosed) })
 	})
 }
 
+// closeWrite tells the client that nothing follows.
+func (c *conn) closeWrite() {
+	if h, ok := c.net.(interface{ CloseWrite() error }); ok {
+		_ = h.CloseWrite() // the client may be gone already
+	}
+}
+
 // settle writes the rest, and lets nothing follow. It needs mu.
 func (c *conn) settle() {
-	for c.err == nil && (c.writing || c.out != nil) {
+	for c.err == nil && !c.left.Load() && (c.writing || c.out != nil) {
 		c.flushLocked(nil)
 		if c.writing && c.err == nil {
 			c.room.Wait()

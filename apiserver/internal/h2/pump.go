@@ -134,7 +134,7 @@ func (p *pump) deliver(ctx context.Context, s *stream, src Source) error {
 	p.added = append(p.added, f)
 	if !p.running {
 		p.running = true
-		p.c.srv.workers.start(p.run)
+		workers.start(p.run)
 	}
 	p.mu.Unlock()
 	p.wake()

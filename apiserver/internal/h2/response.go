@@ -118,9 +118,10 @@ func (w *response) write(p []byte, text string) (int, error) {
 	if w.status == http.StatusNoContent || w.status == http.StatusNotModified {
 		return 0, http.ErrBodyNotAllowed
 	}
-	if w.wrote += int64(n); w.length >= 0 && w.wrote > w.length {
+	if w.length >= 0 && w.wrote+int64(n) > w.length {
 		return 0, http.ErrContentLength
 	}
+	w.wrote += int64(n)
 	if w.s.request.Method == http.MethodHead {
 		return n, nil
 	}
@@ -284,7 +285,7 @@ func (w *response) sendHeaders(p []byte, end bool) {
 	for i := range w.fields {
 		f := &w.fields[i]
 		if f.name == "Connection" && httpguts.HeaderValuesContainsToken(f.values, "close") {
-			c.srv.workers.start(c.drain)
+			workers.start(c.drain)
 		}
 		if !w.declared(f.name) {
 			w.encode(f.name, f.values)

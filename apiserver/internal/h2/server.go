@@ -58,9 +58,8 @@ type Options struct {
 
 // Server serves connections; make it with New.
 type Server struct {
-	o       Options
-	workers workers
-	feeds   atomic.Int64 // watches of all connections
+	o     Options
+	feeds atomic.Int64 // watches of all connections
 
 	mu       sync.Mutex // guards what follows
 	conns    map[*conn]bool

@@ -31,6 +31,7 @@ type socket struct {
 	// guarded by mu
 	corked bool
 	buf    *[]byte // what waits for uncork
+	broken error   // of a write: nothing is written after it
 	data   []byte  // once's argument, and its results
 	n      int
 	err    error
@@ -100,6 +101,15 @@ const pieceOfSend = 16 << 10
 
 // send writes all of p. It needs mu.
 func (s *socket) send(p []byte) (int, error) {
+	if s.broken != nil {
+		return 0, s.broken
+	}
+	n, err := s.sendAll(p)
+	s.broken = err
+	return n, err
+}
+
+func (s *socket) sendAll(p []byte) (int, error) {
 	done := 0
 	if s.raw != nil {
 		s.data = p

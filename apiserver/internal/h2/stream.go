@@ -136,7 +136,7 @@ func (c *conn) launch(s *stream) {
 		return
 	}
 	c.running++
-	c.srv.workers.start(s.run)
+	workers.start(s.run)
 }
 
 // next starts a handler in the place of one that has returned. It needs mu.
@@ -150,7 +150,7 @@ func (c *conn) next() {
 		}
 		if s.err == nil {
 			c.running++
-			c.srv.workers.start(s.run)
+			workers.start(s.run)
 		}
 	}
 }

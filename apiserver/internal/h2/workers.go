@@ -2,10 +2,12 @@ package h2
 
 import "sync"
 
-// workers are goroutines for handlers. An idle one keeps its stack, which has
-// grown to what handlers need: growing it anew costs a request more than
-// starting a goroutine does.
-type workers struct {
+// workers are goroutines for handlers, the process's. An idle one keeps its
+// stack, which has grown to what handlers need: growing it anew costs a request
+// more than starting a goroutine does.
+var workers crew
+
+type crew struct {
 	mu   sync.Mutex
 	idle []chan func() // guarded by mu
 }
@@ -13,7 +15,7 @@ type workers struct {
 // keepWorkers is how many idle ones are kept, of some 30 KB each.
 const keepWorkers = 64
 
-func (w *workers) start(f func()) {
+func (w *crew) start(f func()) {
 	w.mu.Lock()
 	n := len(w.idle)
 	if n == 0 {
@@ -27,7 +29,7 @@ func (w *workers) start(f func()) {
 	in <- f // has room
 }
 
-func (w *workers) loop(f func()) {
+func (w *crew) loop(f func()) {
 	in := make(chan func(), 1)
 	for {
 		f()

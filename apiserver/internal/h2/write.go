@@ -78,9 +78,11 @@ func (c *conn) flushLocked(t *turn) {
 	if c.writing || c.out == nil || c.err != nil || c.left.Load() {
 		return
 	}
-	c.writing, c.writer = true, t
+	c.writing = true
+	c.writer.Store(t)
 	c.writeOnce()
-	c.writing, c.writer = false, nil
+	c.writer.Store(nil)
+	c.writing = false
 	if c.out != nil && c.err == nil {
 		// It was appended meanwhile, by those who went on: so does this one.
 		c.flushSoon()
@@ -95,7 +97,7 @@ func (c *conn) flushSoon() {
 		return
 	}
 	c.writing = true
-	c.srv.workers.start(c.drainOut)
+	workers.start(c.drainOut)
 }
 
 // drainOut writes until nothing is left.
@@ -118,11 +120,12 @@ func (c *conn) writeOnce() {
 	c.mu.Unlock()
 	err := c.write(*out)
 	release(out)
+	if err != nil {
+		_ = c.net.Close() // the reader finds it closed, and ends the connection
+	}
 	c.mu.Lock()
 	if err != nil && c.err == nil {
 		c.err = err
-		// The reader finds the connection closed, and ends it.
-		_ = c.net.Close()
 	}
 }
 
@@ -145,12 +148,7 @@ func (c *conn) write(b []byte) error {
 }
 
 // writeBlocks is called by the socket: the client takes no more for now.
-func (c *conn) writeBlocks() {
-	c.mu.Lock()
-	t := c.writer
-	c.mu.Unlock()
-	c.pass(t)
-}
+func (c *conn) writeBlocks() { c.pass(c.writer.Load()) }
 
 // appendData appends what of p the windows allow as DATA of s, to its frame
 // that is last in the buffer if there is one. It needs mu.
