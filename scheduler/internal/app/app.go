@@ -77,7 +77,9 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	w := bind.NewWriter(c)
 	watch := stream.New(c, stream.Options{Log: p.Log.Named("watch"), Gather: gather})
 	cluster := cache.New()
-	profiles, err := config.Profiles(cfg, config.Deps{Log: p.Log})
+	objects := newObjects()
+	seed := uint64(time.Now().UnixNano())
+	profiles, err := config.Profiles(cfg, config.Deps{Log: p.Log, Owners: objects.owners, Budgets: objects.budgetsOf, Seed: seed})
 	if err != nil {
 		return err
 	}
@@ -89,9 +91,10 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 		Lookup: func(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 			return client.Get[*corev1.Pod](ctx, c, namespace, name)
 		},
-		Metrics: m, Log: p.Log, Seed: uint64(time.Now().UnixNano()),
+		Metrics: m, Log: p.Log, Seed: seed,
 	})
 	in := &feeds{c: c, stream: watch, l: l, log: p.Log}
+	in.objects(objects)
 	in.core(false)
 	if in.err != nil {
 		return in.err

@@ -147,6 +147,9 @@ func (k *Counter) add(p *Pod, by int32) {
 	k.Total += int(by)
 }
 
+// Know makes sure that label sets tell apart what a selector asks about.
+func (c *Cluster) Know(s labels.Selector) { c.know(s) }
+
 // know makes sure that the keys a selector asks about tell label sets apart.
 func (c *Cluster) know(s labels.Selector) {
 	reqs, _ := s.Requirements()

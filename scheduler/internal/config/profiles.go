@@ -2,13 +2,17 @@ package config
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 
 	"xebec.dev/scheduler/internal/framework"
 	"xebec.dev/scheduler/internal/plugins/defaultbinder"
+	"xebec.dev/scheduler/internal/plugins/defaultpreemption"
+	"xebec.dev/scheduler/internal/plugins/dynamicresources"
 	"xebec.dev/scheduler/internal/plugins/imagelocality"
 	"xebec.dev/scheduler/internal/plugins/interpodaffinity"
 	"xebec.dev/scheduler/internal/plugins/nodeaffinity"
@@ -27,6 +31,13 @@ type Deps struct {
 	Log *zap.Logger
 	// Ignored are extended resources that extenders look after.
 	Ignored []string
+	// Owners have the selectors that default spreading uses.
+	Owners *podtopologyspread.Owners
+	// Budgets are the disruption budgets of a namespace.
+	Budgets func(namespace string) []defaultpreemption.Budget
+	// Seed of what is random.
+	Seed uint64
+	Now  func() time.Time
 }
 
 // defaultPlugins in the order that they filter.
@@ -35,6 +46,7 @@ var defaultPlugins = []Plugin{
 	{Name: tainttoleration.Name, Weight: ptr[int32](3)}, {Name: nodeaffinity.Name, Weight: ptr[int32](2)}, {Name: nodeports.Name},
 	{Name: noderesources.FitName, Weight: ptr[int32](1)},
 	{Name: podtopologyspread.Name, Weight: ptr[int32](2)}, {Name: interpodaffinity.Name, Weight: ptr[int32](2)},
+	{Name: dynamicresources.Name}, {Name: defaultpreemption.Name},
 	{Name: noderesources.BalancedName, Weight: ptr[int32](1)}, {Name: imagelocality.Name, Weight: ptr[int32](1)}, {Name: defaultbinder.Name},
 }
 
@@ -62,6 +74,8 @@ var factories = map[string]func(args any, d Deps) (framework.Plugin, error){
 		return &noderesources.Balanced{Resources: weights(args.(*NodeResourcesBalancedAllocationArgs).Resources)}, nil
 	},
 	podtopologyspread.Name: newSpread,
+	dynamicresources.Name:  func(any, Deps) (framework.Plugin, error) { return dynamicresources.Plugin{}, nil },
+	defaultpreemption.Name: newPreemption,
 	interpodaffinity.Name: func(args any, _ Deps) (framework.Plugin, error) {
 		a := args.(*InterPodAffinityArgs)
 		return &interpodaffinity.Plugin{HardWeight: int64(*a.HardPodAffinityWeight), IgnorePreferred: a.IgnorePreferredTermsOfExistingPods}, nil
@@ -96,11 +110,26 @@ func newFit(args any, d Deps) (framework.Plugin, error) {
 	return f, nil
 }
 
-func newSpread(args any, _ Deps) (framework.Plugin, error) {
+func newPreemption(args any, d Deps) (framework.Plugin, error) {
+	a := args.(*DefaultPreemptionArgs)
+	pl := &defaultpreemption.Plugin{
+		MinPercentage: int(*a.MinCandidateNodesPercentage), MinAbsolute: int(*a.MinCandidateNodesAbsolute),
+		Budgets: d.Budgets, Now: d.Now, Rand: rand.New(rand.NewPCG(d.Seed, 0)),
+	}
+	if pl.Now == nil {
+		pl.Now = time.Now
+	}
+	return pl, nil
+}
+
+func newSpread(args any, d Deps) (framework.Plugin, error) {
 	a := args.(*PodTopologySpreadArgs)
 	pl := &podtopologyspread.Plugin{Defaults: a.DefaultConstraints}
 	if a.DefaultingType == "System" {
 		pl.Defaults, pl.System = systemSpread, true
+	}
+	if d.Owners != nil {
+		pl.Selects = d.Owners.Selects
 	}
 	return pl, nil
 }

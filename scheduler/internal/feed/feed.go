@@ -143,8 +143,10 @@ func (f *Feed[T]) decode(e *pb.Event) (T, bool) {
 // Table is objects by namespace and name, for the owner of the loop.
 type Table[T scheme.Object] struct {
 	byNamespace map[string]map[string]T
-	// Generation moves with every change.
+	// Generation moves with every change, but for those that Same, when set,
+	// says change nothing.
 	Generation int
+	Same       func(a, b T) bool
 }
 
 // Apply takes changes.
@@ -156,6 +158,7 @@ func (t *Table[T]) Apply(changes []Change[T]) {
 	for _, c := range changes {
 		if any(c.New) == any(none) {
 			delete(t.byNamespace[c.Old.GetNamespace()], c.Old.GetName())
+			t.Generation++
 			continue
 		}
 		in := t.byNamespace[c.New.GetNamespace()]
@@ -163,9 +166,12 @@ func (t *Table[T]) Apply(changes []Change[T]) {
 			in = map[string]T{}
 			t.byNamespace[c.New.GetNamespace()] = in
 		}
+		old, had := in[c.New.GetName()]
 		in[c.New.GetName()] = c.New
+		if !had || t.Same == nil || !t.Same(old, c.New) {
+			t.Generation++
+		}
 	}
-	t.Generation++
 }
 
 // Get finds an object.

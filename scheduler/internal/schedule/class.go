@@ -357,7 +357,8 @@ func (k *class) own(n *cache.Node) int32 {
 // verdict is why a node does not do, nil when it does.
 func (k *class) verdict(n *cache.Node) *framework.Status {
 	if k.reject != nil {
-		return k.reject
+		// Nothing was compiled that could tell whether evictions help.
+		return framework.NewStatus(k.reject.Plugin, framework.Unresolvable, k.reject.Reasons...)
 	}
 	r := k.row(n.Index)
 	if r == nil {

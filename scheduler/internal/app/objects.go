@@ -1,0 +1,42 @@
+package app
+
+import (
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+
+	"xebec.dev/api/scheme"
+	"xebec.dev/scheduler/internal/feed"
+	"xebec.dev/scheduler/internal/plugins/defaultpreemption"
+	"xebec.dev/scheduler/internal/plugins/podtopologyspread"
+)
+
+// objects beside nodes and pods that plugins look at. The loop's goroutine
+// owns them.
+type objects struct {
+	owners  *podtopologyspread.Owners
+	budgets feed.Table[*policyv1.PodDisruptionBudget]
+}
+
+func newObjects() *objects { return &objects{owners: podtopologyspread.NewOwners()} }
+
+func (o *objects) budgetsOf(namespace string) []defaultpreemption.Budget {
+	var out []defaultpreemption.Budget
+	for _, b := range o.budgets.In(namespace) {
+		out = append(out, defaultpreemption.BudgetOf(b))
+	}
+	return out
+}
+
+// keep fills a table.
+func keep[T scheme.Object](f *feeds, t *feed.Table[T], fields ...string) {
+	followAll(f, feed.Options{Fields: fields}, t.Apply)
+}
+
+func (f *feeds) objects(o *objects) {
+	keep[*corev1.Service](f, &o.owners.Services, "spec.selector")
+	keep[*corev1.ReplicationController](f, &o.owners.Replications, "spec.selector")
+	keep[*appsv1.ReplicaSet](f, &o.owners.ReplicaSets, "spec.selector")
+	keep[*appsv1.StatefulSet](f, &o.owners.StatefulSets, "spec.selector")
+	keep[*policyv1.PodDisruptionBudget](f, &o.budgets, "spec.selector", "status.disruptionsAllowed", "status.disruptedPods")
+}
