@@ -68,6 +68,9 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&f.CredentialConfig, "image-credential-provider-config", "", "Configuration of programs that give credentials for pulling images.")
 	fs.StringVar(&f.CredentialBinDir, "image-credential-provider-bin-dir", "", "Directory of these programs.")
 	for _, d := range settings {
+		if fs.Lookup(d.name) != nil {
+			continue // all components have it
+		}
 		v := &value{f: f, kind: d.kind, s: setting{name: d.name, apply: d.apply}}
 		fs.Var(v, d.name, "The configuration file's "+d.field+".")
 		if d.kind == "bool" {
