@@ -275,3 +275,11 @@ func (m *Manager) Processes(path string) []int {
 	}
 	return out
 }
+
+// RemovePath removes a group and all below, and kills what is left in it.
+func (m *Manager) RemovePath(ctx context.Context, path string) error {
+	if path == "" || filepath.Clean(path) == "/" {
+		return errors.New("the root of the control groups can't be removed")
+	}
+	return m.removeGroup(ctx, path)
+}
