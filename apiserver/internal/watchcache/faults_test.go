@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"xebec.dev/apiserver/internal/storage/kv"
 	"xebec.dev/apiserver/internal/storage/memory"
 	"xebec.dev/apiserver/internal/storage/storagetest"
+	"xebec.dev/apiserver/internal/storage/value"
 	"xebec.dev/apiserver/internal/watchcache"
 )
 
@@ -242,6 +244,78 @@ func TestFrozenFeed(t *testing.T) {
 	if events, err := w.Next(wait); err != nil || events[0].Revision != o.Revision {
 		t.Fatalf("next: %v, %v", events, err)
 	}
+}
+
+// A list that the cache cannot serve, right after a write of several objects:
+// who watches on from it gets none of them again, and nothing is missing.
+func TestFrozenFeedGroup(t *testing.T) {
+	services := startEtcd(t).Services()
+	direct := etcd.Over(services, etcd.Config{})
+	f := &freezer{WatchClient: services.Watch}
+	services.Watch = f
+	s := openWith(t, etcd.Over(services, etcd.Config{}), watchcache.Options{Wait: 100 * time.Millisecond, Watchdog: time.Hour})
+	c := s.Collection(storagetest.ConfigMaps)
+	ctx := context.Background()
+	codec := value.NewCodec(storagetest.ConfigMaps, nil)
+	put := func(names ...string) int64 {
+		t.Helper()
+		var writes []kv.Write
+		for _, name := range names {
+			key := "configmaps/a/" + name
+			sealed, err := codec.Seal(storagetest.ConfigMap("a", name, "", nil), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			writes = append(writes, kv.Write{Key: key, Value: sealed, Compare: kv.Anything})
+		}
+		revision, _, err := direct.Apply(ctx, writes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return revision
+	}
+	f.mu.Lock()
+	group := put("x", "y", "z")
+	l, err := c.List(ctx, storage.ListOptions{Selection: storage.Selection{Namespace: "a"}})
+	if err != nil || len(l.Objects) != 3 || l.Objects[0].Revision != group {
+		t.Fatalf("list: %+v, %v, want three objects of %d", l, err, group)
+	}
+	after := put("x", "w")
+	wait, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	expect := func(w storage.Watcher, want ...int64) {
+		t.Helper()
+		var got []int64
+		for len(got) < len(want) {
+			events, err := w.Next(wait)
+			if err != nil {
+				t.Fatalf("next: %v after %v, want %v", err, got, want)
+			}
+			for _, e := range events {
+				got = append(got, e.Revision)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("changes of %v, want %v", got, want)
+		}
+	}
+	watch := func(revision int64, name string) storage.Watcher {
+		t.Helper()
+		w, err := c.Watch(ctx, storage.WatchOptions{Revision: revision, Selection: storage.Selection{Namespace: "a", Name: name}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(w.Close)
+		return w
+	}
+	// The cache is behind all of these.
+	listed, whole, part := watch(l.Revision, ""), watch(group, "x"), watch(group, "")
+	f.mu.Unlock()
+	expect(listed, after, after)
+	expect(whole, after) // it has seen all that it sees of the group
+	expect(part, group, group, group, after, after)
+	// And now it is not.
+	expect(watch(l.Revision, ""), after, after)
 }
 
 // replaceable is a store that can be exchanged for another, as a restore from

@@ -215,9 +215,26 @@ func (s *Store) fence(revision int64) {
 	}
 	go func() {
 		defer s.fencing.Store(false)
-		_, _, err := s.kv.Apply(context.Background(), []kv.Write{{Key: kv.FenceKey, Compare: kv.Anything}})
-		if err != nil {
+		if _, err := s.writeFence(context.Background()); err != nil {
 			s.log.Warn("fence not written", zap.Error(err))
 		}
 	}()
+}
+
+func (s *Store) writeFence(ctx context.Context) (int64, error) {
+	revision, _, err := s.kv.Apply(ctx, []kv.Write{{Key: kv.FenceKey, Compare: kv.Anything}})
+	return revision, err
+}
+
+// fenced is a new revision that changed no object, for a list that the cache
+// cannot serve: of another one it could not be told whether several objects
+// share it, and who watches on from there would get them again. 0 if there
+// can be none: a list from a store that takes no writes is better than none.
+func (s *Store) fenced(ctx context.Context) int64 {
+	revision, err := s.fences.get(ctx)
+	if err != nil {
+		s.log.Warn("fence not written", zap.Error(err))
+		return 0
+	}
+	return revision
 }

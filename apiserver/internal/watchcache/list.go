@@ -32,7 +32,7 @@ func (c *collection) List(ctx context.Context, o storage.ListOptions) (*storage.
 	}
 	err := c.reach(ctx, match, revision)
 	if errors.Is(err, errBehind) {
-		return c.listBelow(ctx, q, 0)
+		return c.listBelow(ctx, q, c.store.fenced(ctx))
 	}
 	if err != nil {
 		return nil, err

@@ -61,6 +61,7 @@ type Store struct {
 
 	progress progress
 	reads    readIndex
+	fences   readIndex // revisions made for lists
 	closed   chan struct{}
 	fencing  atomic.Bool
 	nudged   atomic.Int64 // unix nanoseconds
@@ -113,7 +114,7 @@ func New(backend kv.Store, resources []*scheme.Resource, o Options) *Store {
 		closed:  make(chan struct{}),
 		problem: errors.New("the cache is not filled yet"),
 	}
-	s.reads.read = backend.Revision
+	s.reads.read, s.fences.read = backend.Revision, s.writeFence
 	s.reader.store = s
 	table := map[string]*collection{}
 	for _, r := range resources {

@@ -37,6 +37,9 @@ type watcher struct {
 	// after: revisions up to it are not delivered.
 	after    int64
 	revision int64
+	// open is a revision of which the client may have seen a part; 0 if there
+	// is none.
+	open int64
 	// grouped is the newest revision delivered of which several changes were
 	// visible: no bookmark may carry it.
 	grouped int64
@@ -76,9 +79,16 @@ func (c *collection) Watch(ctx context.Context, o storage.WatchOptions) (storage
 	}
 	first := h.after(o.Revision)
 	w.after = o.Revision
-	if !o.Complete && w.s.several(h.at(o.Revision)) {
+	switch {
+	case o.Complete:
+	case w.s.several(h.at(o.Revision)):
 		first--
 		w.after--
+	case o.Revision > c.store.progress.get() && h.at(o.Revision) == nil:
+		// The client is ahead of this cache, by way of another server. What
+		// the revision changed is not known yet.
+		w.after--
+		w.open = o.Revision
 	}
 	w.revision = w.after
 	w.follow(h)
@@ -283,6 +293,10 @@ func (w *watcher) take(l *link) {
 	if l.revision <= w.after {
 		return
 	}
+	if l.revision == w.open && !w.s.several(l) {
+		w.revision = l.revision
+		return
+	}
 	n := len(w.events)
 	for i := range l.changes {
 		ch := &l.changes[i]
@@ -313,6 +327,9 @@ func (w *watcher) bookmarkDue(ctx context.Context) (time.Duration, bool) {
 	if w.revision == w.grouped {
 		w.c.store.fence(w.revision)
 		return 10 * time.Millisecond, false
+	}
+	if w.revision < w.open {
+		return 10 * time.Millisecond, false // the client is further than this
 	}
 	if ends && !now.Before(deadline.Add(-beforeEnd)) {
 		w.ended = true
