@@ -14,6 +14,8 @@ const (
 	opIntOrString
 	opMessage
 	opMessages
+	// opInline is a message whose fields are written among those around it.
+	opInline
 	// opMeta is the message that gets the resourceVersion.
 	opMeta
 	// opMap has strings or quantities for values.
@@ -35,10 +37,15 @@ type op struct {
 	omitEmpty bool
 	message   *message
 	field     *fieldPlan
+	_         [8]byte // a power of two is found without multiplying
 }
 
 func (f *fieldPlan) op() op {
 	o := op{code: opOther, wire: f.wire, omitEmpty: f.omitEmpty && !f.pointer, message: f.message, field: f, keySize: uint8(len(f.name))}
+	if f.inline && f.kind == kindMessage && !f.repeated && !f.isMap {
+		o.code = opInline
+		return o
+	}
 	if len(f.name) > maxKey || f.inline || f.revision {
 		return o
 	}

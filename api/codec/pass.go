@@ -160,10 +160,17 @@ func (p *pass) members(m *message, i, end int, revision int64) bool {
 			return false
 		}
 		size := int(v)
-		if o.code == opString {
+		switch o.code {
+		case opString:
 			if size > 0 || !o.omitEmpty {
 				p.key(o)
 				p.quote(i, size)
+			}
+			i += size
+			continue
+		case opInline:
+			if !p.members(o.message, i, i+size, 0) {
+				return false
 			}
 			i += size
 			continue
