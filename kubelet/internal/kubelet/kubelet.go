@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -30,6 +31,7 @@ import (
 	"xebec.dev/client/daemon"
 	"xebec.dev/client/event"
 	"xebec.dev/client/stream"
+	"xebec.dev/kubelet/internal/certificate"
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/config"
 	"xebec.dev/kubelet/internal/image"
@@ -76,6 +78,10 @@ type Kubelet struct {
 	mirrors  *source.Mirrors
 	static   *source.Static
 
+	metrics      metrics
+	probeMetrics *prometheus.Registry
+	identity     *certificate.Client
+
 	host        *node.Host
 	ips         []string
 	reserved    corev1.ResourceList
@@ -93,7 +99,7 @@ func Scheme() *scheme.Scheme {
 func New(ctx context.Context, p *daemon.Process, f *config.Flags, cfg *config.Kubelet) (*Kubelet, error) {
 	k := &Kubelet{p: p, f: f, cfg: cfg, log: p.Log}
 	for _, build := range []func(context.Context) error{
-		k.makeHost, k.makeRuntime, k.makeAPI, k.makeParts, k.makeWorkers, k.makeSources, k.makeNode,
+		k.makeHost, k.makeMetrics, k.makeRuntime, k.makeAPI, k.makeParts, k.makeWorkers, k.makeSources, k.makeNode, k.makeServer,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err
@@ -136,7 +142,7 @@ const legacyLogs = "/var/log/containers"
 
 func (k *Kubelet) makeRuntime(ctx context.Context) error {
 	var err error
-	k.runtime, err = runtime.Dial(k.cfg.RuntimeEndpoint, k.cfg.ImageEndpoint, k.cfg.RuntimeTimeout.Duration)
+	k.runtime, err = runtime.Dial(k.cfg.RuntimeEndpoint, k.cfg.ImageEndpoint, k.cfg.RuntimeTimeout.Duration, k.called)
 	if err != nil {
 		return err
 	}
@@ -182,20 +188,35 @@ func (k *Kubelet) awaitRuntime(ctx context.Context) error {
 	}
 }
 
-func (k *Kubelet) makeAPI(context.Context) error {
+func (k *Kubelet) makeAPI(ctx context.Context) error {
 	if k.p.Flags.Kubeconfig == "" && k.p.Flags.Master == "" {
 		k.log.Info("no kubeconfig: only static pods run")
 		return nil
 	}
 	s := Scheme()
-	c, err := client.Dial(k.p.Flags.API(), s, client.Options{})
+	at := k.p.Flags.API()
+	var err error
+	if k.p.Flags.Kubeconfig != "" {
+		k.identity = &certificate.Client{
+			Store: certificate.Store{Dir: k.f.CertDir, Name: "kubelet-client"}, Kubeconfig: k.p.Flags.Kubeconfig, Bootstrap: k.f.BootstrapKubeconfig,
+			Node: k.name, Scheme: s, Rotate: k.cfg.RotateCerts, Log: k.log.Named("certificate"),
+		}
+		if at, err = k.identity.Config(ctx); err != nil {
+			return err
+		}
+		at.Server = k.p.Flags.Master
+	}
+	c, err := client.Dial(at, s, client.Options{})
 	if err != nil {
 		return err
+	}
+	if k.identity != nil {
+		k.runs = append(k.runs, func(ctx context.Context) error { return k.identity.KeepFresh(ctx, c) })
 	}
 	k.api = c
 	k.batch = client.NewBatch(c, 0)
 	k.stream = stream.New(c, stream.Options{Log: k.log.Named("stream")})
-	k.recorder = event.NewRecorder(event.Over(c), s, "kubelet", event.Options{Host: k.name, Log: k.log.Named("event")})
+	k.recorder = event.NewRecorder(event.Over(c), s, "kubelet", event.Options{Host: k.name, Metrics: k.metrics.events, Log: k.log.Named("event")})
 	log := k.log.Named("cache")
 	mine := client.Selection{Fields: "spec.nodeName=" + k.name}
 	if k.pods, err = cache.New(c, k.stream, cache.Options[*corev1.Pod]{Selection: mine, Log: log}); err != nil {
@@ -256,6 +277,9 @@ func (k *Kubelet) makeParts(context.Context) error {
 // Run runs the kubelet until ctx ends. Containers go on without it.
 func (k *Kubelet) Run(ctx context.Context) error {
 	k.event(corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	if err := daemon.Notify("READY=1"); err != nil {
+		k.log.Warn("the service manager can't be told", zap.Error(err))
+	}
 	return daemon.Run(ctx, k.runs...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -37,16 +38,19 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	k.workers = worker.New(worker.Options{
 		Runtime: k.runtime, Images: k.images, Volumes: k.volumes, Cgroups: groups{k}, Node: k, Statuses: k.statuses,
 		Events: k.podEvent, Hooks: lifecycle.Runner{Exec: k.runtime}, Environment: k.environment, Secrets: k.secrets, Handler: k.handler,
-		Watched:   k.objects.Track,
+		Watched: k.objects.Track, Started: func(_ *corev1.Pod, took time.Duration) {
+			k.metrics.startedPods.Inc()
+			k.metrics.podStart.Observe(took.Seconds())
+		},
 		Forgotten: k.forgotten, RuntimeName: k.runner, RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, LegacyLogs: legacyLogs,
 		DNS:     runtime.DNSOptions{ClusterDNS: k.cfg.ClusterDNS, ClusterDomain: k.cfg.ClusterDomain, ResolvConf: k.cfg.Resolv()},
 		Seccomp: runtime.SeccompOptions{Default: *k.cfg.SeccompDefault, Root: filepath.Join(k.f.RootDir, "seccomp")},
 		Sysctls: k.cfg.DefaultPodSysctls, Limits: plan.Limits{First: min(10*time.Second, k.cfg.CrashLoop.Max.Duration), Max: k.cfg.CrashLoop.Max.Duration},
 		Log: k.log.Named("pod"),
 	})
-	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Log: k.log.Named("probe")})
+	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Count: k.probed, Log: k.log.Named("probe")})
 	k.workers.SetProbes(k.probes)
-	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Found: k.found, Log: k.log.Named("pleg")})
+	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Found: k.found, Listed: func(took time.Duration, _ error) { k.metrics.relist.Observe(took.Seconds()) }, Log: k.log.Named("pleg")})
 	k.runs = append(k.runs, k.workers.Run, k.probes.Run, k.statuses.Run, k.pleg.Run)
 	return nil
 }
@@ -64,7 +68,8 @@ func (k *Kubelet) sourcesReady() bool {
 	return k.staticKnown.Load() && (k.pods == nil || k.pods.HasSynced())
 }
 
-func (k *Kubelet) forgotten(types.UID) {
+func (k *Kubelet) forgotten(uid types.UID) {
+	k.metrics.probes.DeletePartialMatch(prometheus.Labels{"pod_uid": string(uid)})
 	if k.mirrors != nil {
 		k.mirrors.Look()
 	}

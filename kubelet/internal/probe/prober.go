@@ -65,8 +65,11 @@ func (p *prober) run(ctx context.Context) {
 	}
 	t := time.NewTicker(period(p.spec))
 	defer t.Stop()
-	for {
-		if p.once(ctx) {
+	if p.early(ctx) {
+		return
+	}
+	for asked := p.last == Success; ; asked = false {
+		if !asked && p.once(ctx) {
 			return
 		}
 		select {
@@ -91,12 +94,45 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// early asks a container that has just begun a few times in quick succession
+// whether it is there: most are within a second, and would else count as
+// unready until the next period. What fails here counts for nothing.
+func (p *prober) early(ctx context.Context) bool {
+	if p.kind == Liveness || p.get() == Success || p.target.Adopted {
+		return false
+	}
+	for pause := earlyFirst; pause <= min(earlyLast, period(p.spec)/4); pause *= 2 {
+		result, output := p.ask(ctx)
+		if ctx.Err() != nil {
+			return true
+		}
+		if result == Success {
+			return p.settle(result, output)
+		}
+		if rest(ctx, pause) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Pauses between the first questions.
+const (
+	earlyFirst = 25 * time.Millisecond
+	earlyLast  = 400 * time.Millisecond
+)
+
 // once probes, and reports whether that was the last time.
 func (p *prober) once(ctx context.Context) bool {
 	result, output := p.ask(ctx)
 	if ctx.Err() != nil {
 		return true
 	}
+	return p.settle(result, output)
+}
+
+// settle counts a result.
+func (p *prober) settle(result Result, output string) bool {
 	p.tell(result, output)
 	if result == Unsure {
 		return false

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
@@ -35,17 +36,18 @@ type Client struct {
 
 // Dial makes a client. endpoint and imageEndpoint are unix:///PATH; an empty
 // image endpoint is the runtime's. Nothing is sent yet: calls wait for the
-// connection. timeout bounds calls that should be quick.
-func Dial(endpoint, imageEndpoint string, timeout time.Duration) (*Client, error) {
+// connection. timeout bounds calls that should be quick; called is told of
+// every call, and may be nil.
+func Dial(endpoint, imageEndpoint string, timeout time.Duration, called Called) (*Client, error) {
 	c := &Client{timeout: timeout}
-	conn, err := dial(endpoint)
+	conn, err := dial(endpoint, called)
 	if err != nil {
 		return nil, err
 	}
 	c.conns = append(c.conns, conn)
 	c.Runtime = runtimeapi.NewRuntimeServiceClient(conn)
 	if imageEndpoint != "" && imageEndpoint != endpoint {
-		if conn, err = dial(imageEndpoint); err != nil {
+		if conn, err = dial(imageEndpoint, called); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 		c.conns = append(c.conns, conn)
@@ -54,7 +56,32 @@ func Dial(endpoint, imageEndpoint string, timeout time.Duration) (*Client, error
 	return c, nil
 }
 
-func dial(endpoint string) (*grpc.ClientConn, error) {
+// Called counts a call: its name as Kubernetes' metrics have it.
+type Called func(operation string, took time.Duration, err error)
+
+func (c Called) intercept(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	began := time.Now()
+	err := invoke(ctx, method, req, reply, conn, opts...)
+	if c != nil {
+		c(operation(method), time.Since(began), err)
+	}
+	return err
+}
+
+// operation makes run_podsandbox of RunPodSandbox.
+func operation(method string) string {
+	name := method[strings.LastIndexByte(method, '/')+1:]
+	var b strings.Builder
+	for i, r := range strings.ReplaceAll(name, "PodSandbox", "Podsandbox") {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+func dial(endpoint string, called Called) (*grpc.ClientConn, error) {
 	path, ok := strings.CutPrefix(endpoint, "unix://")
 	if !ok {
 		if !strings.HasPrefix(endpoint, "/") {
@@ -73,7 +100,7 @@ func dial(endpoint string) (*grpc.ClientConn, error) {
 		}),
 		grpc.WithReadBufferSize(16<<10), grpc.WithWriteBufferSize(16<<10),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
-		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableServiceConfig(), grpc.WithUnaryInterceptor(called.intercept),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("container runtime at %s: %w", endpoint, err)
