@@ -69,7 +69,10 @@ type planner struct {
 	observed
 	now    time.Time
 	byNode map[string][]*corev1.Pod // the oldest first
-	plan   Plan
+	// should and may are eligible's answers, by node.
+	should, may map[*corev1.Node]bool
+	surge       int
+	plan        Plan
 }
 
 func plan(o observed, now time.Time) Plan {
@@ -81,6 +84,13 @@ func plan(o observed, now time.Time) Plan {
 	}
 	for _, l := range p.byNode {
 		slices.SortFunc(l, older)
+	}
+	p.should, p.may = map[*corev1.Node]bool{}, map[*corev1.Node]bool{}
+	for _, n := range p.nodes {
+		p.should[n], p.may[n] = eligible(p.ds, n)
+	}
+	if r := p.rolling(); r != nil {
+		p.surge = scaled(r.MaxSurge, p.desired())
 	}
 	if o.ds.DeletionTimestamp == nil {
 		p.manage()
@@ -144,12 +154,11 @@ func (p *planner) manage() {
 }
 
 func (p *planner) node(n *corev1.Node) {
-	should, may := eligible(p.ds, n)
 	pods := p.byNode[n.Name]
 	switch {
-	case should && len(pods) == 0:
+	case p.should[n] && len(pods) == 0:
 		p.plan.Create = append(p.plan.Create, n.Name)
-	case !may:
+	case !p.may[n]:
 		for _, v := range pods {
 			if v.DeletionTimestamp == nil {
 				p.delete(v)
@@ -185,7 +194,7 @@ func (p *planner) ended(node string, pods []*corev1.Pod) []*corev1.Pod {
 // thin leaves one pod on a node: the oldest, or, while an update surges, one
 // old and one new until the new one is available.
 func (p *planner) thin(pods []*corev1.Pod) {
-	if p.surge() == 0 {
+	if p.surge == 0 {
 		for _, v := range pods[min(1, len(pods)):] {
 			p.delete(v)
 		}
@@ -217,28 +226,21 @@ func (p *planner) rolling() *appsv1.RollingUpdateDaemonSet {
 func (p *planner) desired() int {
 	n := 0
 	for _, node := range p.nodes {
-		if should, _ := eligible(p.ds, node); should {
+		if p.should[node] {
 			n++
 		}
 	}
 	return n
 }
 
-// surge and maxUnavailable round up; not both are zero.
-func (p *planner) surge() int {
-	if r := p.rolling(); r != nil {
-		return scaled(r.MaxSurge, p.desired())
-	}
-	return 0
-}
-
+// maxUnavailable rounds up, as the surge does; not both are zero.
 func (p *planner) maxUnavailable() int {
 	r := p.rolling()
 	if r == nil {
 		return 0
 	}
 	n := scaled(r.MaxUnavailable, p.desired())
-	if n == 0 && p.surge() == 0 {
+	if n == 0 && p.surge == 0 {
 		return 1
 	}
 	return n
@@ -273,14 +275,14 @@ func (p *planner) pair(node string) (fresh, old *corev1.Pod, ok bool) {
 
 // roll replaces pods of templates of the past.
 func (p *planner) roll() {
-	if p.surge() > 0 {
+	if p.surge > 0 {
 		p.rollUp()
 		return
 	}
 	room := p.maxUnavailable()
 	var candidates []*corev1.Pod
 	for _, n := range p.nodes {
-		if should, _ := eligible(p.ds, n); !should {
+		if !p.should[n] {
 			continue
 		}
 		fresh, old, ok := p.pair(n.Name)
@@ -306,10 +308,10 @@ func (p *planner) roll() {
 
 // rollUp brings new pods beside the old ones.
 func (p *planner) rollUp() {
-	room := p.surge()
+	room := p.surge
 	var candidates []string
 	for _, n := range p.nodes {
-		if should, _ := eligible(p.ds, n); !should {
+		if !p.should[n] {
 			continue
 		}
 		fresh, old, ok := p.pair(n.Name)
@@ -336,9 +338,8 @@ func (p *planner) status() {
 	s.NumberReady, s.UpdatedNumberScheduled, s.NumberAvailable = 0, 0, 0
 	s.ObservedGeneration = p.ds.Generation
 	for _, n := range p.nodes {
-		should, _ := eligible(p.ds, n)
 		pods := p.byNode[n.Name]
-		if !should {
+		if !p.should[n] {
 			if len(pods) > 0 {
 				s.NumberMisscheduled++
 			}

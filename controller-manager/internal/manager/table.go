@@ -7,6 +7,7 @@ import (
 	"xebec.dev/controller-manager/internal/endpoints"
 	"xebec.dev/controller-manager/internal/endpointslice"
 	"xebec.dev/controller-manager/internal/gc"
+	"xebec.dev/controller-manager/internal/job"
 	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/rootca"
@@ -28,6 +29,7 @@ func Table() []control.Spec {
 		deployment.Spec,
 		statefulset.Spec,
 		daemonset.Spec,
+		job.Spec,
 		endpointslice.Spec,
 		endpoints.Spec,
 	}

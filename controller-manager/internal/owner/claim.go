@@ -93,3 +93,8 @@ func metaPatch[T scheme.Object](c *client.Client, obj T, meta map[string]any) (*
 	}
 	return client.PatchWrite[T](c, obj.GetNamespace(), obj.GetName(), types.StrategicMergePatchType, patch, client.WriteOptions{OmitObject: true})
 }
+
+// UnfinalizeWrite takes finalizers from an object.
+func UnfinalizeWrite[T scheme.Object](c *client.Client, obj T, finalizers ...string) (*client.Write, error) {
+	return metaPatch[T](c, obj, map[string]any{"uid": obj.GetUID(), "$deleteFromPrimitiveList/finalizers": finalizers})
+}
