@@ -76,13 +76,14 @@ type fanOut struct {
 	revision int64
 	n, rate  int
 	d        time.Duration
-	// writers share the writes, each waiting for its own only. With more than
-	// one, a write is known by its number in the name of its pod.
+	// writers share the writes, each waiting for its own only. With one, lag
+	// counts from when a write was sent. With more than one, a write is known by
+	// its number in the name of its pod, and lag counts from when it was due, so
+	// that a late or slow write makes its events late too.
 	writers []func(i int) error
 }
 
-// run writes at the given rate. Lag counts from when a write was due, so that a
-// late or slow write makes its events late too.
+// run writes at the given rate.
 func (o *fanOut) run() (*watched, error) {
 	count := (o.n + streamsPerConnection - 1) / streamsPerConnection
 	if o.form == "gRPC" {
@@ -101,7 +102,8 @@ func (o *fanOut) run() (*watched, error) {
 	time.Sleep(300 * time.Millisecond) // until all of them are served
 	before, start := o.server.cpu(), time.Now()
 	due := func(i int) time.Time { return start.Add(time.Duration(i) * time.Second / time.Duration(o.rate)) }
-	if err := o.write(total, due); err != nil {
+	began, err := o.write(total, due)
+	if err != nil {
 		return nil, err
 	}
 	w := &watched{writes: float64(total) / time.Since(start).Seconds()}
@@ -113,16 +115,23 @@ func (o *fanOut) run() (*watched, error) {
 	w.cpu, w.elapsed = o.server.cpu()-before, time.Since(start)
 	conns.close()
 	f.ends.Wait()
-	return w, f.collect(w, due)
+	return w, f.collect(w, func(i int) time.Time {
+		if f.ordered {
+			return due(i)
+		}
+		return began[i]
+	})
 }
 
-// write runs the writers, each by the clock.
-func (o *fanOut) write(total int, due func(i int) time.Time) error {
+// write runs the writers, each by the clock; it returns when each write began.
+func (o *fanOut) write(total int, due func(i int) time.Time) ([]time.Time, error) {
+	began := make([]time.Time, total)
 	errs := make(chan error, len(o.writers))
 	for k, write := range o.writers {
 		go func() {
 			for i := k; i < total; i += len(o.writers) {
 				time.Sleep(time.Until(due(i)))
+				began[i] = time.Now()
 				if err := write(i); err != nil {
 					errs <- err
 					return
@@ -137,7 +146,7 @@ func (o *fanOut) write(total int, due func(i int) time.Time) error {
 			first = err
 		}
 	}
-	return first
+	return began, first
 }
 
 // fan is the watchers of one measurement.
@@ -258,7 +267,7 @@ func (s *names) take(order []int, b []byte) []int {
 }
 
 // collect is called once the connections are closed.
-func (f *fan) collect(w *watched, due func(i int) time.Time) error {
+func (f *fan) collect(w *watched, since func(i int) time.Time) error {
 	for i := range f.watchers {
 		if s := f.watchers[i].stream; s != nil && s.status != 200 {
 			return fmt.Errorf("watch: HTTP %d", s.status)
@@ -268,10 +277,10 @@ func (f *fan) collect(w *watched, due func(i int) time.Time) error {
 				if k >= len(f.order) {
 					break
 				}
-				w.lat = append(w.lat, f.epoch.Add(at).Sub(due(f.order[k])))
+				w.lat = append(w.lat, f.epoch.Add(at).Sub(since(f.order[k])))
 				continue
 			}
-			w.lat = append(w.lat, f.epoch.Add(at).Sub(due(k)))
+			w.lat = append(w.lat, f.epoch.Add(at).Sub(since(k)))
 		}
 	}
 	w.ops = int(f.delivered.Load())
