@@ -266,6 +266,9 @@ func (c *Cluster) init(ctx context.Context) error {
 	if c.ControlPlanes > 1 {
 		args = append(args, "--upload-certs", "--certificate-key="+c.key, "--control-plane-endpoint="+n.Address)
 	}
+	if c.Ephemeral {
+		args = append(args, "--component-extra-arg=etcd:unsafe-no-fsync=true")
+	}
 	return n.adm(ctx, append(args, c.InitArgs...)...)
 }
 

@@ -65,7 +65,7 @@ func InitPhases() []Phase[*Init] {
 
 // Run runs the phases that are not skipped.
 func (i *Init) Run(ctx context.Context) error {
-	return runPhases(ctx, i, InitPhases(), i.Config.SkipPhases)
+	return runPhases(i.tellLate(ctx), i, InitPhases(), i.Config.SkipPhases)
 }
 
 // RunPhase runs one phase alone.

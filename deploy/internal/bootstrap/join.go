@@ -48,7 +48,7 @@ func (j *Join) Run(ctx context.Context) error {
 			j.token.Close()
 		}
 	}()
-	if err := runPhases(ctx, j, JoinPhases(), j.Config.SkipPhases); err != nil {
+	if err := runPhases(j.tellLate(ctx), j, JoinPhases(), j.Config.SkipPhases); err != nil {
 		return err
 	}
 	fmt.Fprintln(j.Out, "\nThis node has joined the cluster:\n* Certificate signing request was sent to apiserver and a response was received.\n* The Kubelet was informed of the new secure connection details.\n\nRun 'kubectl get nodes' on the control-plane to see this node join the cluster.")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -169,14 +170,21 @@ func runPhases[T any](ctx context.Context, of T, phases []Phase[T], skip []strin
 }
 
 // retry calls f until it succeeds or the time is up, and then gives the last
-// error, which says more than that the time is up.
+// error, which says more than that the time is up. What is late is told as it
+// changes.
 func retry(ctx context.Context, limit time.Duration, what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	late, _ := ctx.Value(lateKey{}).(func(what string, err error))
+	begun, told := time.Now(), ""
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
+		}
+		if late != nil && time.Since(begun) > 2*time.Second && err.Error() != told {
+			told = err.Error()
+			late(what, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -184,4 +192,13 @@ func retry(ctx context.Context, limit time.Duration, what string, f func(context
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+type lateKey struct{}
+
+// tellLate makes retries say what they wait for.
+func (n *Node) tellLate(ctx context.Context) context.Context {
+	return context.WithValue(ctx, lateKey{}, func(what string, err error) {
+		n.say("wait", "%s: not yet: %s", what, strings.ReplaceAll(err.Error(), "\n", " "))
+	})
 }

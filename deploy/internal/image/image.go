@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -150,6 +151,9 @@ func (f *File) write(w *tar.Writer, dirs map[string]bool) error {
 		if data, err = os.ReadFile(f.Source); err != nil {
 			return err
 		}
+		if err := static(f.Source, data); err != nil {
+			return err
+		}
 		fallthrough
 	case f.Content != nil:
 		h.Typeflag, h.Size = tar.TypeReg, int64(len(data))
@@ -165,6 +169,21 @@ func (f *File) write(w *tar.Writer, dirs map[string]bool) error {
 	}
 	_, err := w.Write(data)
 	return err
+}
+
+// static refuses a program that asks for a loader: there is none in the image,
+// and it would fail as if it were not there itself.
+func static(name string, data []byte) error {
+	f, err := elf.NewFile(bytes.NewReader(data))
+	if err != nil {
+		return nil // no program
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is linked dynamically: build it with CGO_ENABLED=0 (`make build` does)", name)
+		}
+	}
+	return nil
 }
 
 // WriteArchive writes an OCI layout as a tar, which `ctr images import` and

@@ -54,6 +54,7 @@ func flags(verb string, o *cluster.Options, args []string) error {
 	fs.BoolVar(&o.Taint, "taint", false, "keep pods that do not tolerate it off the control plane's nodes")
 	fs.BoolVar(&o.Ephemeral, "ephemeral", false, "do not wait for the disk: for clusters that are thrown away")
 	fs.BoolVar(&o.Reference, "reference-network", false, "make the pod network of the CNI project's reference plugins")
+	fs.StringArrayVar(&o.InitArgs, "init-arg", nil, "argument of xebecadm init; may be given more than once")
 	return fs.Parse(args)
 }
 
