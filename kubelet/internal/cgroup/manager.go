@@ -283,3 +283,17 @@ func (m *Manager) RemovePath(ctx context.Context, path string) error {
 	}
 	return m.removeGroup(ctx, path)
 }
+
+// AllPods is the group that all pods are below.
+func (m *Manager) AllPods() string { return m.o.Path("", "") }
+
+// Classes are the groups of the classes of service.
+func (m *Manager) Classes() []string {
+	if m.o.NoQOS {
+		return nil
+	}
+	return []string{m.o.Path(burstableClass, ""), m.o.Path(bestEffortClass, "")}
+}
+
+// Make makes a group and those above it, without limits.
+func (m *Manager) Make(path string) error { return m.t.make(path) }

@@ -66,6 +66,13 @@ func Start(t testing.TB) *Runtime {
 		t.Fatal(err)
 	}
 	r := &Runtime{Dir: dir, Socket: filepath.Join(dir, "containerd.sock"), Cgroup: "/xebec-" + filepath.Base(dir), t: t}
+	groups, err := cgroup.New(cgroup.Options{})
+	if err == nil {
+		err = groups.Make(r.Cgroup)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	path := filepath.Join(dir, "config.toml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, config, dir), 0o600); err != nil {
 		t.Fatal(err)
