@@ -190,13 +190,18 @@ func (p *pump) run() {
 	for {
 		select {
 		case <-p.signal:
+			r.rest()
 		case <-r.timer.C:
 		}
 		if !r.begin() {
 			return
 		}
 		r.work()
-		r.rest()
+		if r.next.IsZero() {
+			r.timer.Stop()
+		} else {
+			r.timer.Reset(time.Until(r.next))
+		}
 	}
 }
 
@@ -207,7 +212,7 @@ type round struct {
 	todo    []*feed
 	starved []*feed
 	next    time.Time // the earliest that a feed is due
-	news    bool      // it was woken by a topic
+	last    time.Time // news were delivered
 }
 
 // begin collects who may have something to send. It reports false when the
@@ -224,7 +229,9 @@ func (r *round) begin() bool {
 	r.todo = append(r.todo[:0], p.added...)
 	clear(p.added)
 	p.added = p.added[:0]
-	r.news = r.takeRung() > 0
+	if r.takeRung() > 0 {
+		r.last = now
+	}
 	if p.roomy.Swap(false) || len(r.starved) > 0 && !now.Before(r.next) {
 		r.todo = append(r.todo, r.starved...)
 		clear(r.starved)
@@ -356,19 +363,18 @@ func (f *feed) finish(err error) {
 	f.done <- err // has room
 }
 
-// rest sets the timer, and waits a little after a delivery when there are many
-// feeds.
+// rest waits a little when the last delivery was just now and there are many
+// feeds. One that comes after a while is sent at once.
 func (r *round) rest() {
-	wait := time.Hour
-	if !r.next.IsZero() {
-		wait = max(time.Until(r.next), 0)
-	}
-	r.timer.Reset(wait)
 	pause := min(time.Duration(r.p.c.srv.feeds.Load())*pacePerFeed, paceMost)
-	if !r.news || pause < time.Millisecond {
+	if pause < time.Millisecond || r.last.IsZero() {
 		return
 	}
-	t := time.NewTimer(pause)
+	wait := pause - time.Since(r.last)
+	if wait < time.Millisecond/2 {
+		return
+	}
+	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:

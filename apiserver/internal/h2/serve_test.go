@@ -127,12 +127,14 @@ func TestInlineLarge(t *testing.T) {
 	})).greet()
 	p.request(1, true, "GET", "/large")
 	p.alive(3) // the first one has not ended: nobody has given it room
-	go func() {
+	var g sync.WaitGroup
+	defer g.Wait()
+	g.Go(func() {
 		for i := 0; i < len(large); i += 16 << 10 {
 			p.raw(http2.FrameWindowUpdate, 0, 0, window(16<<10))
 			p.raw(http2.FrameWindowUpdate, 0, 1, window(16<<10))
 		}
-	}()
+	})
 	if n := readData(p, 1); n < len(large)-firstWindow {
 		t.Errorf("%d bytes after the first window", n)
 	}
@@ -423,14 +425,43 @@ func TestIdle(t *testing.T) {
 	p.goneAway(http2.ErrCodeNo)
 }
 
-// TestHTTP1 still works on the same port.
+// TestHTTP1 still works on the same port, and can be upgraded.
 func TestHTTP1(t *testing.T) {
-	s := startTLS(t, New(Options{}), echo)
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool, NextProtos: []string{"http/1.1"}}}, Timeout: long}
-	defer c.CloseIdleConnections()
+	s := startTLS(t, New(Options{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			echo(w, r)
+			return
+		}
+		c, b, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(c, b)
+	}))
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.pool, NextProtos: []string{"http/1.1"}}}
+	defer tr.CloseIdleConnections()
+	c := &http.Client{Transport: tr}
 	resp, b := do(t, c, "POST", s.url, strings.NewReader("one"))
 	if resp.ProtoMajor != 1 || string(b) != "one" {
 		t.Fatal(resp.Proto, string(b))
+	}
+	r, _ := http.NewRequest("GET", s.url, nil)
+	r.Header.Set("Connection", "Upgrade")
+	r.Header.Set("Upgrade", "echo")
+	resp, err := c.Do(r)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	rw := resp.Body.(io.ReadWriteCloser)
+	defer rw.Close()
+	sent := bytes.Repeat([]byte("x"), 1<<20)
+	go func() { _, _ = rw.Write(sent) }()
+	got := make([]byte, len(sent))
+	if _, err := io.ReadFull(rw, got); err != nil || !bytes.Equal(got, sent) {
+		t.Fatal(err)
 	}
 }
 
