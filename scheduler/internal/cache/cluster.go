@@ -44,10 +44,12 @@ type Cluster struct {
 	images     map[string]*Image
 	namespaces map[string]map[string]string
 	claims     map[types.NamespacedName]int
+	waited     map[*Node]bool
 
 	log     []int32
 	logBase int
 	lastID  int
+	lastGen uint64
 	scratch []byte
 	quiet   int // above 0 nothing counts as changed: see Lift
 }
@@ -58,9 +60,13 @@ func New() *Cluster {
 		resources: newResources(), byName: map[string]*Node{}, pods: map[types.UID]*Pod{}, shapes: map[string]*Shape{},
 		labelSets: map[string]*LabelSet{}, asked: map[string]bool{}, counters: map[string]*Counter{},
 		ownerByKey: map[string]*OwnerTerm{}, topologies: map[string]*Topology{}, images: map[string]*Image{},
-		namespaces: map[string]map[string]string{}, claims: map[types.NamespacedName]int{},
+		namespaces: map[string]map[string]string{}, claims: map[types.NamespacedName]int{}, waited: map[*Node]bool{},
 	}
 }
+
+// generation numbers are never used twice, not even by nodes that follow each
+// other at an index.
+func (c *Cluster) generation() uint64 { c.lastGen++; return c.lastGen }
 
 func (c *Cluster) nextID() int { c.lastID++; return c.lastID }
 
@@ -127,7 +133,7 @@ func (c *Cluster) touch(n *Node) {
 	if c.quiet > 0 {
 		return
 	}
-	n.Gen++
+	n.Gen = c.generation()
 	if limit := 2*len(c.nodes) + 4096; len(c.log) >= limit {
 		drop := len(c.log) / 2
 		c.log = append(c.log[:0], c.log[drop:]...)

@@ -14,7 +14,7 @@ type Node struct {
 	Obj  *corev1.Node
 	Pods []*Pod
 	// Gen moves with every change, Static with those of the object alone.
-	Gen, Static uint32
+	Gen, Static uint64
 	// Nominated are pods that wait for room here.
 	Nominated []*Pod
 
@@ -125,7 +125,7 @@ func (c *Cluster) SetNode(obj *corev1.Node) *Node {
 	for _, t := range c.topologies {
 		c.move(t, n)
 	}
-	n.Static++
+	n.Static = c.generation()
 	c.touch(n)
 	return n
 }
@@ -145,7 +145,7 @@ func (c *Cluster) RemoveNode(name string) {
 	for _, t := range c.topologies {
 		c.move(t, n)
 	}
-	n.Static++
+	n.Static = c.generation()
 	c.touch(n)
 	c.vacate(n)
 }

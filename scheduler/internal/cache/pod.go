@@ -211,9 +211,20 @@ func ClaimName(p *corev1.Pod, v *corev1.Volume) string {
 
 // Nominate lets a pod that is not placed wait for room on a node.
 func (c *Cluster) Nominate(p *Pod, node string) {
+	c.own(p.Shape)
 	n := c.place(node)
 	n.Nominated = append(n.Nominated, p)
+	c.waited[n] = true
 	c.touch(n)
+}
+
+// Waited visits the nodes that pods are nominated to.
+func (c *Cluster) Waited(yield func(*Node) bool) {
+	for n := range c.waited {
+		if n.Obj != nil && !yield(n) {
+			return
+		}
+	}
 }
 
 // Withdraw ends a nomination.
@@ -223,7 +234,9 @@ func (c *Cluster) Withdraw(p *Pod, node string) {
 		return
 	}
 	if i := slices.IndexFunc(n.Nominated, func(o *Pod) bool { return o.UID == p.UID }); i >= 0 {
-		n.Nominated = slices.Delete(n.Nominated, i, i+1)
+		if n.Nominated = slices.Delete(n.Nominated, i, i+1); len(n.Nominated) == 0 {
+			delete(c.waited, n)
+		}
 		c.touch(n)
 		c.vacate(n)
 	}

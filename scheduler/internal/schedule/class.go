@@ -62,7 +62,7 @@ type facet struct {
 
 // row is one node as the class sees it.
 type row struct {
-	gen, static uint32
+	gen, static uint64
 	known       bool
 	group       *group // nil while a filter rejects the node
 	at          int32  // in the group's heap

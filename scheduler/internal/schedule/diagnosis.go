@@ -25,8 +25,8 @@ type Diagnosis struct {
 
 	class *class
 	pod   *cache.Pod
-	// extender verdicts by node name
-	extenders map[string]*framework.Status
+	// special verdicts by node name: of extenders, or for nominated pods
+	special map[string]*framework.Status
 }
 
 func (k *class) diagnose(p *cache.Pod) *Diagnosis {
@@ -50,7 +50,36 @@ func (k *class) diagnose(p *cache.Pod) *Diagnosis {
 	if k.elsewhere != nil && seen < d.Nodes {
 		d.add(k.elsewhere, d.Nodes-seen)
 	}
+	d.nominated()
 	return d
+}
+
+// nominated puts in the verdicts that pods waiting for a node give rise to:
+// they are looked at before the node is without them.
+func (d *Diagnosis) nominated() {
+	k := d.class
+	for n := range k.cluster.Waited {
+		if len(k.nominated(n, d.pod)) == 0 || k.row(n.Index) == nil {
+			continue
+		}
+		was, now := k.verdict(n), k.fits(n, d.pod)
+		k.settle(n)
+		if was == now || now == nil {
+			continue
+		}
+		if was != nil {
+			for _, r := range was.Reasons {
+				if d.Reasons[r]--; d.Reasons[r] == 0 {
+					delete(d.Reasons, r)
+				}
+			}
+		}
+		if d.special == nil {
+			d.special = map[string]*framework.Status{}
+		}
+		d.special[n.Name] = now
+		d.add(now, 1)
+	}
 }
 
 func (d *Diagnosis) plugin(st *framework.Status) {
@@ -67,9 +96,12 @@ func (d *Diagnosis) add(st *framework.Status, nodes int) {
 	d.plugin(st)
 }
 
-func (d *Diagnosis) addExtenders(failed map[string]*framework.Status) {
-	d.extenders = failed
-	for _, st := range failed {
+func (d *Diagnosis) addSpecial(failed map[string]*framework.Status) {
+	if d.special == nil {
+		d.special = map[string]*framework.Status{}
+	}
+	for name, st := range failed {
+		d.special[name] = st
 		d.add(st, 1)
 	}
 }
@@ -107,7 +139,7 @@ func (d *Diagnosis) Verdict(n *cache.Node) *framework.Status {
 	if d.class == nil {
 		return nil
 	}
-	if st := d.extenders[n.Name]; st != nil {
+	if st := d.special[n.Name]; st != nil {
 		return st
 	}
 	return d.class.verdict(n)

@@ -174,7 +174,8 @@ func (s *Scheduler) choose(k *class, d *Decision) {
 		if n == nil {
 			break
 		}
-		if !k.blockedByNominated(n, d.Pod) {
+		st := k.blockedByNominated(n, d.Pod)
+		if st == nil {
 			d.Node, d.Score = n.Name, score
 			break
 		}
@@ -188,15 +189,16 @@ func (s *Scheduler) choose(k *class, d *Decision) {
 	}
 }
 
-// blockedByNominated reports whether pods nominated to a node reject it by
-// what facets compare; filters that look at one node have seen them already.
-func (k *class) blockedByNominated(n *cache.Node, p *cache.Pod) bool {
+// blockedByNominated is the verdict on a node when pods nominated to it
+// reject the pod by what facets compare; filters that look at one node have
+// seen them already.
+func (k *class) blockedByNominated(n *cache.Node, p *cache.Pod) *framework.Status {
 	if len(n.Nominated) == 0 || len(k.nominated(n, p)) == 0 {
-		return false
+		return nil
 	}
 	st := k.fits(n, p)
 	k.settle(n)
-	return st != nil
+	return st
 }
 
 // leaveFor takes a node out of its group until it is refreshed.
@@ -211,7 +213,7 @@ func (s *Scheduler) extend(k *class, d *Decision) {
 	var nodes []Candidate
 	for i, g := range k.view.groups {
 		for _, e := range g.heap {
-			if n := k.cluster.At(e.node); !k.blockedByNominated(n, d.Pod) {
+			if n := k.cluster.At(e.node); k.blockedByNominated(n, d.Pod) == nil {
 				nodes = append(nodes, Candidate{n, e.score() + k.view.common[i]})
 			}
 		}
@@ -233,6 +235,6 @@ func (s *Scheduler) extend(k *class, d *Decision) {
 	}
 	if d.Node == "" {
 		d.Diagnosis = k.diagnose(d.Pod)
-		d.Diagnosis.addExtenders(failed)
+		d.Diagnosis.addSpecial(failed)
 	}
 }
