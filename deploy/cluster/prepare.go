@@ -146,7 +146,17 @@ func (n *Node) runtimeConfig(r *host.Record, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	return r.WriteFile(n.root.Path(host.RuntimeConf), raw, 0o644)
+	if err := r.WriteFile(n.root.Path(host.RuntimeConf), raw, 0o644); err != nil {
+		return err
+	}
+	template := host.Network(n.root)
+	if c.Reference {
+		template = host.ReferenceNetwork(n.root)
+	}
+	if err := r.Expect(n.root.Path(host.NetworkConf)); err != nil {
+		return err
+	}
+	return r.WriteFile(n.root.Path(host.NetworkTemplate), template, 0o644)
 }
 
 func (n *Node) containerdMajor() int {

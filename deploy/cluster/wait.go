@@ -26,9 +26,6 @@ func (c *Cluster) wait(ctx context.Context) error {
 	defer api.Close()
 	for _, n := range c.nodes {
 		if err := c.Progress.until(ctx, "node "+n.Name+" Ready", func(ctx context.Context) error {
-			if err := c.network(ctx, api); err != nil {
-				return err
-			}
 			return nodeReady(ctx, api, n.Name)
 		}); err != nil {
 			return err

@@ -262,11 +262,15 @@ func (i *Init) wait(ctx context.Context) error {
 		return err
 	}
 	t := i.Config.Timeouts
-	if err := i.waitKubelet(ctx, t.KubeletHealthCheck.Duration, shared); err != nil {
-		return err
-	}
-	if err := i.waitControlPlane(ctx, t.ControlPlaneComponentHealthCheck.Duration, i.Cluster, i.Config.LocalAPIEndpoint); err != nil {
-		return err
+	// The kubelet shows that it works by what it starts; its own health is asked
+	// beside that, to say which of both is late.
+	kubeletCtx, stop := context.WithCancel(ctx)
+	kubelet := make(chan error, 1)
+	go func() { kubelet <- i.waitKubelet(kubeletCtx, t.KubeletHealthCheck.Duration, shared) }()
+	err = i.waitControlPlane(ctx, t.ControlPlaneComponentHealthCheck.Duration, i.Cluster, i.Config.LocalAPIEndpoint)
+	stop()
+	if kerr := <-kubelet; err != nil {
+		return errors.Join(err, kerr)
 	}
 	return i.adminRights(ctx)
 }

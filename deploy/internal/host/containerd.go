@@ -78,6 +78,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = [{{range $i, $d := .CNIBin}}{{if $i}}, {{end}}"{{$d}}"{{end}}]
     conf_dir = "{{.CNIConf}}"
+    conf_template = "{{.Template}}"
+    # The loopback plugin is an exec less a pod.
+    use_internal_loopback = true
 
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_address = "127.0.0.1"
@@ -118,6 +121,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{{index .CNIBin 0}}"
     conf_dir = "{{.CNIConf}}"
+    conf_template = "{{.Template}}"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{{.Registries}}"
 `))
@@ -131,8 +135,8 @@ func (c *Containerd) Config() ([]byte, error) {
 	var out bytes.Buffer
 	err := t.Execute(&out, struct {
 		*Containerd
-		Data, State, Socket, Registries, CNIConf string
-	}{c, c.Root.Path(Data), c.Root.Path(State), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf)})
+		Data, State, Socket, Registries, CNIConf, Template string
+	}{c, c.Root.Path(Data), c.Root.Path(State), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf), c.Root.Path(NetworkTemplate)})
 	return out.Bytes(), err
 }
 

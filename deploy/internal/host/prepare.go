@@ -115,6 +115,15 @@ func (r *Record) WriteFile(path string, data []byte, mode os.FileMode) error {
 	return pki.WriteFile(path, data, mode)
 }
 
+// Expect notes a file that somebody else writes because of us.
+func (r *Record) Expect(path string) error {
+	if _, err := os.Lstat(path); err == nil || slices.Contains(r.Files, path) {
+		return nil
+	}
+	r.Files = append(r.Files, path)
+	return r.save()
+}
+
 // Set writes a kernel setting below /proc/sys, unless it has the value, and
 // notes what it was.
 func (r *Record) Set(name, value string) error {
