@@ -86,6 +86,7 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	xebec.dev/client v0.0.0
 	xebec.dev/proto v0.0.0
+	xebec.dev/scheduler v0.0.0
 )
 
 replace xebec.dev/api => ../api
@@ -95,3 +96,5 @@ replace xebec.dev/client => ../client
 replace xebec.dev/proto => ../proto
 
 replace xebec.dev/apiserver => ../apiserver
+
+replace xebec.dev/scheduler => ../scheduler

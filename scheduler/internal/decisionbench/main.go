@@ -21,7 +21,7 @@ import (
 	"xebec.dev/scheduler/internal/feed"
 	"xebec.dev/scheduler/internal/loop"
 	"xebec.dev/scheduler/internal/plugins/podtopologyspread"
-	"xebec.dev/scheduler/internal/workload"
+	"xebec.dev/scheduler/workload"
 )
 
 func main() {
