@@ -108,44 +108,55 @@ func (r *reconciler) owned(key cache.Key) []*discoveryv1.EndpointSlice {
 const missingPause = 30 * time.Second
 
 func (r *reconciler) apply(ctx context.Context, svc *corev1.Service, p Plan) error {
+	if err := Apply(ctx, r.env, r.ledger, cache.KeyOf(svc), p); err != nil {
+		if apierrors.IsConflict(err) {
+			return control.Retry(err)
+		}
+		r.env.Events.Eventf(svc, control.Warning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %v", svc.Namespace, svc.Name, err)
+		return fmt.Errorf("endpoint slices of service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	if len(p.Missing) > 0 {
+		return control.Later(missingPause)
+	}
+	return nil
+}
+
+// Apply carries a plan out. Its writes are noted in the ledger under key.
+func Apply(ctx context.Context, e *control.Env, l *write.Ledger[*discoveryv1.EndpointSlice], key cache.Key, p Plan) error {
 	var writes []*client.Write
 	add := func(q *client.Write, err error) error {
 		writes = append(writes, q)
 		return err
 	}
 	for _, s := range p.Create {
-		if err := add(client.CreateWrite(r.env.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
+		if err := add(client.CreateWrite(e.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
 			return err
 		}
 	}
 	for _, s := range p.Update {
-		if err := add(client.UpdateWrite(r.env.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
+		if err := add(client.UpdateWrite(e.Client, s, client.WriteOptions{OmitObject: true})); err != nil {
 			return err
 		}
 	}
 	for _, s := range p.Delete {
-		if err := add(client.DeleteWrite[*discoveryv1.EndpointSlice](r.env.Client, s.Namespace, s.Name, client.DeleteOptions{UID: s.UID})); err != nil {
+		if err := add(client.DeleteWrite[*discoveryv1.EndpointSlice](e.Client, s.Namespace, s.Name, client.DeleteOptions{UID: s.UID})); err != nil {
 			return err
 		}
-		r.ledger.Deleted(cache.KeyOf(svc), s)
 	}
-	results := r.env.Write.All(ctx, writes)
-	r.ledger.Wrote(cache.KeyOf(svc), results[:len(p.Create)+len(p.Update)]...)
+	results := e.Write.All(ctx, writes)
+	kept := len(p.Create) + len(p.Update)
+	l.Wrote(key, results[:kept]...)
 	for i := range results {
 		err := results[i].Err
 		switch {
+		case i >= kept && (err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err)):
+			l.Deleted(key, p.Delete[i-kept])
 		case err == nil || i >= len(p.Create) && apierrors.IsNotFound(err):
 		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 			return nil
-		case apierrors.IsConflict(err):
-			return control.Retry(err)
 		default:
-			r.env.Events.Eventf(svc, control.Warning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %v", svc.Namespace, svc.Name, err)
-			return fmt.Errorf("endpoint slices of service %s/%s: %w", svc.Namespace, svc.Name, err)
+			return err
 		}
-	}
-	if len(p.Missing) > 0 {
-		return control.Later(missingPause)
 	}
 	return nil
 }

@@ -90,44 +90,82 @@ type observed struct {
 	trigger time.Time
 }
 
-// group are the endpoints that have the same ports.
-type group struct {
-	ports     []discoveryv1.EndpointPort
-	endpoints map[string]discoveryv1.Endpoint
+// Group are the endpoints that have the same ports.
+type Group struct {
+	Ports     []discoveryv1.EndpointPort
+	Endpoints map[string]discoveryv1.Endpoint
+}
+
+// Groups are by their ports.
+type Groups map[string]*Group
+
+// Add puts an endpoint with its ports.
+func (g Groups) Add(ports []discoveryv1.EndpointPort, e discoveryv1.Endpoint) {
+	k := portKey(ports)
+	if g[k] == nil {
+		g[k] = &Group{Ports: ports, Endpoints: map[string]discoveryv1.Endpoint{}}
+	}
+	g[k].Endpoints[endpointKey(&e)] = e
+}
+
+// Desired is what slices should hold, and what they should look like.
+type Desired struct {
+	Families []discoveryv1.AddressType
+	Groups   func(discoveryv1.AddressType) Groups
+	// Placeholder keeps an empty slice where there are no endpoints.
+	Placeholder bool
+	Owner       metav1.OwnerReference
+	Namespace   string
+	Prefix      string
+	Labels      map[string]string
+	Annotations map[string]string
+	Most        int
+	Trigger     time.Time
 }
 
 func plan(o observed) Plan {
-	p := &planner{observed: o}
-	families := Families(o.svc)
-	for _, s := range o.slices {
-		if !slices.Contains(families, s.AddressType) {
+	var missing []string
+	p := Reconcile(Desired{
+		Families: Families(o.svc), Placeholder: true, Owner: *metav1.NewControllerRef(o.svc, serviceGVK), Namespace: o.svc.Namespace,
+		Prefix: prefix(o.svc.Name), Labels: labelsOf(o.svc), Most: o.most, Trigger: o.trigger,
+		Groups: func(f discoveryv1.AddressType) Groups { return o.groups(f, &missing) },
+	}, o.slices)
+	slices.Sort(missing)
+	p.Missing = slices.Compact(missing)
+	return p
+}
+
+// Reconcile plans how the slices that there are become the desired ones.
+func Reconcile(d Desired, have []*discoveryv1.EndpointSlice) Plan {
+	p := &planner{Desired: d, have: have}
+	for _, s := range have {
+		if !slices.Contains(d.Families, s.AddressType) {
 			p.plan.Delete = append(p.plan.Delete, s)
 		}
 	}
-	for _, f := range families {
+	for _, f := range d.Families {
 		p.family(f)
 	}
-	slices.Sort(p.plan.Missing)
-	p.plan.Missing = slices.Compact(p.plan.Missing)
 	return p.plan
 }
 
 type planner struct {
-	observed
+	Desired
+	have []*discoveryv1.EndpointSlice
 	plan Plan
 }
 
 // family plans the slices of one address type.
 func (p *planner) family(f discoveryv1.AddressType) {
-	groups := p.groups(f)
+	groups := p.Groups(f)
 	existing := map[string][]*discoveryv1.EndpointSlice{}
-	for _, s := range p.slices {
+	for _, s := range p.have {
 		if s.AddressType == f {
 			k := portKey(s.Ports)
 			existing[k] = append(existing[k], s)
 		}
 	}
-	if len(groups) == 0 {
+	if len(groups) == 0 && p.Placeholder {
 		p.placeholder(f, existing)
 		return
 	}
@@ -140,28 +178,23 @@ func (p *planner) family(f discoveryv1.AddressType) {
 	}
 }
 
-func (p *planner) groups(f discoveryv1.AddressType) map[string]*group {
-	groups := map[string]*group{}
-	for _, v := range p.pods {
+// groups gives the endpoints of one address type; pods of nodes that are not
+// known are left out, and the nodes noted.
+func (o *observed) groups(f discoveryv1.AddressType, missing *[]string) Groups {
+	groups := Groups{}
+	for _, v := range o.pods {
 		address := Address(v, f)
 		if pod.Finished(v) || address == "" {
 			continue
 		}
 		var node *corev1.Node
 		if v.Spec.NodeName != "" {
-			if node = p.node(v.Spec.NodeName); node == nil && !p.svc.Spec.PublishNotReadyAddresses {
-				p.plan.Missing = append(p.plan.Missing, v.Spec.NodeName)
+			if node = o.node(v.Spec.NodeName); node == nil && !o.svc.Spec.PublishNotReadyAddresses {
+				*missing = append(*missing, v.Spec.NodeName)
 				continue
 			}
 		}
-		ports := ports(p.svc, v)
-		g := groups[portKey(ports)]
-		if g == nil {
-			g = &group{ports: ports, endpoints: map[string]discoveryv1.Endpoint{}}
-			groups[portKey(ports)] = g
-		}
-		e := endpoint(v, node, p.svc, address)
-		g.endpoints[endpointKey(&e)] = e
+		groups.Add(ports(o.svc, v), endpoint(v, node, o.svc, address))
 	}
 	return groups
 }
@@ -188,9 +221,9 @@ func (p *planner) placeholder(f discoveryv1.AddressType, existing map[string][]*
 // group plans the slices of endpoints of the same ports, with as few writes as
 // may be: what is there stays where it is; what is new fills slices that are
 // written anyway, then the fullest one with room for all of it, then new ones.
-func (p *planner) group(f discoveryv1.AddressType, g *group, existing []*discoveryv1.EndpointSlice) {
+func (p *planner) group(f discoveryv1.AddressType, g *Group, existing []*discoveryv1.EndpointSlice) {
 	slices.SortFunc(existing, func(a, b *discoveryv1.EndpointSlice) int { return cmp.Compare(a.Name, b.Name) })
-	left := maps.Clone(g.endpoints)
+	left := maps.Clone(g.Endpoints)
 	contents := make([][]discoveryv1.Endpoint, len(existing))
 	changed := make([]bool, len(existing))
 	for i, s := range existing {
@@ -209,26 +242,26 @@ func (p *planner) group(f discoveryv1.AddressType, g *group, existing []*discove
 	fresh := sorted(left)
 	for i := range existing {
 		if changed[i] {
-			fresh = fill(&contents[i], fresh, p.most)
+			fresh = fill(&contents[i], fresh, p.Most)
 		}
 	}
 	for len(fresh) > 0 {
-		i := roomiest(contents, changed, len(fresh), p.most)
+		i := roomiest(contents, changed, len(fresh), p.Most)
 		if i < 0 {
-			n := min(p.most, len(fresh))
-			p.create(f, g.ports, fresh[:n])
+			n := min(p.Most, len(fresh))
+			p.create(f, g.Ports, fresh[:n])
 			fresh = fresh[n:]
 			continue
 		}
 		changed[i] = true
-		fresh = fill(&contents[i], fresh, p.most)
+		fresh = fill(&contents[i], fresh, p.Most)
 	}
 	for i, s := range existing {
 		if len(contents[i]) == 0 {
 			p.plan.Delete = append(p.plan.Delete, s)
 			continue
 		}
-		p.update(s, g.ports, contents[i])
+		p.update(s, g.Ports, contents[i])
 	}
 }
 
@@ -264,8 +297,8 @@ var serviceGVK = corev1.SchemeGroupVersion.WithKind("Service")
 func (p *planner) create(f discoveryv1.AddressType, ports []discoveryv1.EndpointPort, endpoints []discoveryv1.Endpoint) {
 	s := &discoveryv1.EndpointSlice{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: p.svc.Namespace, GenerateName: prefix(p.svc.Name), Labels: p.labels(),
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(p.svc, serviceGVK)},
+			Namespace: p.Namespace, GenerateName: p.Prefix, Labels: maps.Clone(p.Labels), Annotations: maps.Clone(p.Annotations),
+			OwnerReferences: []metav1.OwnerReference{p.Owner},
 		},
 		AddressType: f, Ports: ports, Endpoints: slices.Clone(endpoints),
 	}
@@ -275,8 +308,10 @@ func (p *planner) create(f discoveryv1.AddressType, ports []discoveryv1.Endpoint
 
 // update plans a slice's write if anything about it is to change.
 func (p *planner) update(s *discoveryv1.EndpointSlice, ports []discoveryv1.EndpointPort, endpoints []discoveryv1.Endpoint) {
-	labels := p.labels()
-	same := len(endpoints) == len(s.Endpoints) && maps.Equal(labels, s.Labels)
+	same := len(endpoints) == len(s.Endpoints) && maps.Equal(p.Labels, s.Labels)
+	for k, v := range p.Annotations {
+		same = same && s.Annotations[k] == v
+	}
 	for i := range endpoints {
 		same = same && apiequality.Semantic.DeepEqual(endpoints[i], s.Endpoints[i])
 	}
@@ -284,34 +319,38 @@ func (p *planner) update(s *discoveryv1.EndpointSlice, ports []discoveryv1.Endpo
 		return
 	}
 	s = s.DeepCopy()
-	s.Labels, s.Ports, s.Endpoints = labels, ports, endpoints
+	s.Labels, s.Ports, s.Endpoints = maps.Clone(p.Labels), ports, endpoints
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	maps.Copy(s.Annotations, p.Annotations)
 	p.stamp(s)
 	p.plan.Update = append(p.plan.Update, s)
 }
 
 func (p *planner) stamp(s *discoveryv1.EndpointSlice) {
-	if p.trigger.IsZero() {
+	if p.Trigger.IsZero() {
 		delete(s.Annotations, triggerKey)
 		return
 	}
 	if s.Annotations == nil {
 		s.Annotations = map[string]string{}
 	}
-	s.Annotations[triggerKey] = p.trigger.UTC().Format(time.RFC3339Nano)
+	s.Annotations[triggerKey] = p.Trigger.UTC().Format(time.RFC3339Nano)
 }
 
-// labels are the service's and the ones that say whose slice it is.
-func (p *planner) labels() map[string]string {
+// labelsOf are the service's and the ones that say whose slice it is.
+func labelsOf(svc *corev1.Service) map[string]string {
 	out := map[string]string{}
-	for k, v := range p.svc.Labels {
+	for k, v := range svc.Labels {
 		if k != discoveryv1.LabelServiceName && k != discoveryv1.LabelManagedBy && k != corev1.IsHeadlessService {
 			out[k] = v
 		}
 	}
-	if p.svc.Spec.ClusterIP == corev1.ClusterIPNone {
+	if svc.Spec.ClusterIP == corev1.ClusterIPNone {
 		out[corev1.IsHeadlessService] = ""
 	}
-	out[discoveryv1.LabelServiceName] = p.svc.Name
+	out[discoveryv1.LabelServiceName] = svc.Name
 	out[discoveryv1.LabelManagedBy] = ManagedBy
 	return out
 }

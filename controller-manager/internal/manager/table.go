@@ -6,14 +6,19 @@ import (
 	"xebec.dev/controller-manager/internal/deployment"
 	"xebec.dev/controller-manager/internal/endpoints"
 	"xebec.dev/controller-manager/internal/endpointslice"
+	"xebec.dev/controller-manager/internal/endpointslicemirroring"
+	"xebec.dev/controller-manager/internal/ephemeralvolume"
 	"xebec.dev/controller-manager/internal/gc"
 	"xebec.dev/controller-manager/internal/job"
 	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/replicaset"
+	"xebec.dev/controller-manager/internal/roleaggregation"
 	"xebec.dev/controller-manager/internal/rootca"
 	"xebec.dev/controller-manager/internal/satoken"
 	"xebec.dev/controller-manager/internal/serviceaccount"
+	"xebec.dev/controller-manager/internal/servicecidr"
 	"xebec.dev/controller-manager/internal/statefulset"
+	"xebec.dev/controller-manager/internal/ttl"
 )
 
 // Table is every controller of this program.
@@ -32,5 +37,10 @@ func Table() []control.Spec {
 		job.Spec,
 		endpointslice.Spec,
 		endpoints.Spec,
+		endpointslicemirroring.Spec,
+		servicecidr.Spec,
+		ephemeralvolume.Spec,
+		roleaggregation.Spec,
+		ttl.Spec,
 	}
 }
