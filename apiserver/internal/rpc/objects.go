@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -122,6 +123,11 @@ func selected(t *registry.Target, verb string, q *pb.Selection) request.Info {
 		i.Name = "" // who may delete a collection is not asked by name
 	}
 	i.LabelSelector, i.FieldSelector = q.GetLabelSelector(), q.GetFieldSelector()
+	// As over REST: a selection of one name asks for rights to that name, which
+	// a node has to its own.
+	if name, ok := strings.CutPrefix(i.FieldSelector, "metadata.name="); ok && i.Name == "" && verb != "deletecollection" && !strings.ContainsAny(name, ",=!") {
+		i.Name = name
+	}
 	return i
 }
 

@@ -67,6 +67,16 @@ func TestRightsByNameAreAskedAsInREST(t *testing.T) {
 	if i := info(testTarget(t, "pods", "n", "p", "binding"), "create"); i.Name != "p" {
 		t.Errorf("a binding is asked for by name %q", i.Name)
 	}
+	byName := &pb.Selection{FieldSelector: "metadata.name=a"}
+	if i := selected(testTarget(t, "nodes", "", "", ""), "watch", byName); i.Name != "a" {
+		t.Errorf("a watch of one name asks for rights to %q", i.Name)
+	}
+	if i := selected(testTarget(t, "nodes", "", "", ""), "deletecollection", byName); i.Name != "" {
+		t.Errorf("a deletion of a collection by name asks for rights to %q", i.Name)
+	}
+	if i := selected(testTarget(t, "nodes", "", "", ""), "watch", &pb.Selection{FieldSelector: "metadata.name=a,spec.unschedulable=false"}); i.Name != "" {
+		t.Errorf("a watch by two fields asks for rights to %q", i.Name)
+	}
 	if i := selected(testTarget(t, "pods", "n", "p", ""), "deletecollection", &pb.Selection{}); i.Name != "" {
 		t.Errorf("a collection is deleted by name %q", i.Name)
 	}
