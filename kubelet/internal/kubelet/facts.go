@@ -98,6 +98,8 @@ func (k *Kubelet) facts(ctx context.Context) *node.Facts {
 		Version: daemon.GitVersion, Port: k.cfg.Port, MaxImages: int(*k.cfg.StatusMaxImages), External: k.f.CloudProvider == "external",
 		VolumesInUse: k.volumes.InUse(), Now: time.Now(),
 	}
+	pressures := k.eviction.Pressures()
+	f.Memory, f.Disk, f.PIDs = pressures.Memory, pressures.Disk, pressures.PIDs
 	before := k.NetworkReady()
 	h, err := k.runtime.Health(ctx)
 	switch {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"xebec.dev/kubelet/internal/certificate"
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/config"
+	"xebec.dev/kubelet/internal/eviction"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/node"
 	"xebec.dev/kubelet/internal/object"
@@ -41,6 +43,7 @@ import (
 	"xebec.dev/kubelet/internal/probe"
 	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/source"
+	"xebec.dev/kubelet/internal/stats"
 	"xebec.dev/kubelet/internal/status"
 	"xebec.dev/kubelet/internal/volume"
 	"xebec.dev/kubelet/internal/worker"
@@ -78,6 +81,15 @@ type Kubelet struct {
 	mirrors  *source.Mirrors
 	static   *source.Static
 
+	stats     *stats.Collector
+	collector *image.Collector
+	eviction  *eviction.Manager
+
+	// deliver is held while pods of the API are told to their workers;
+	// delivered, under it, says that all that there are have been.
+	deliver   sync.Mutex
+	delivered bool
+
 	metrics      metrics
 	probeMetrics *prometheus.Registry
 	identity     *certificate.Client
@@ -99,7 +111,7 @@ func Scheme() *scheme.Scheme {
 func New(ctx context.Context, p *daemon.Process, f *config.Flags, cfg *config.Kubelet) (*Kubelet, error) {
 	k := &Kubelet{p: p, f: f, cfg: cfg, log: p.Log}
 	for _, build := range []func(context.Context) error{
-		k.makeHost, k.makeMetrics, k.makeRuntime, k.makeAPI, k.makeParts, k.makeWorkers, k.makeSources, k.makeNode, k.makeServer,
+		k.makeHost, k.makeMetrics, k.makeRuntime, k.makeAPI, k.makeParts, k.makeWorkers, k.makeSources, k.makeNode, k.makeCare, k.makeServer,
 	} {
 		if err := build(ctx); err != nil {
 			return nil, err

@@ -38,7 +38,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	k.workers = worker.New(worker.Options{
 		Runtime: k.runtime, Images: k.images, Volumes: k.volumes, Cgroups: groups{k}, Node: k, Statuses: k.statuses,
 		Events: k.podEvent, Hooks: lifecycle.Runner{Exec: k.runtime}, Environment: k.environment, Secrets: k.secrets, Handler: k.handler,
-		Watched: k.objects.Track, Started: func(_ *corev1.Pod, took time.Duration) {
+		Watched: k.objects.Track, Admit: k.admit, Started: func(_ *corev1.Pod, took time.Duration) {
 			k.metrics.startedPods.Inc()
 			k.metrics.podStart.Observe(took.Seconds())
 		},
@@ -65,7 +65,36 @@ func (k *Kubelet) found(uid types.UID, key runtime.Key) {
 }
 
 func (k *Kubelet) sourcesReady() bool {
-	return k.staticKnown.Load() && (k.pods == nil || k.pods.HasSynced())
+	if k.api == nil {
+		return k.staticKnown.Load()
+	}
+	k.deliver.Lock()
+	defer k.deliver.Unlock()
+	return k.staticKnown.Load() && k.delivered
+}
+
+// deliverPods tells the workers of the API's pods once the node is registered
+// too: before that nobody can say whether it takes them. Until they have been
+// told, nothing that runs is taken for an orphan.
+func (k *Kubelet) deliverPods(ctx context.Context) error {
+	if err := k.pods.WaitForSync(ctx); err != nil {
+		return ctx.Err()
+	}
+	select {
+	case <-k.node.Registered():
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	k.deliver.Lock()
+	for p := range k.pods.Snapshot().All() {
+		if !runtime.IsMirror(p) {
+			k.workers.Update(p)
+		}
+	}
+	k.delivered = true
+	k.deliver.Unlock()
+	k.pleg.Look()
+	return k.mirrors.Run(ctx)
 }
 
 func (k *Kubelet) forgotten(uid types.UID) {
@@ -111,17 +140,7 @@ func (k *Kubelet) makeSources(context.Context) error {
 			k.node.Gone()
 		}
 	})
-	k.runs = append(k.runs, func(ctx context.Context) error {
-		if err := k.pods.WaitForSync(ctx); err != nil {
-			return ctx.Err()
-		}
-		select {
-		case <-k.node.Registered():
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		return k.mirrors.Run(ctx)
-	})
+	k.runs = append(k.runs, k.deliverPods)
 	return nil
 }
 
@@ -172,6 +191,11 @@ func (k *Kubelet) podChanged(ch cache.Change[*corev1.Pod]) {
 			k.statuses.Seen(types.UID(p.Annotations[runtime.ConfigMirror]), p)
 		}
 		k.mirrors.Look()
+		return
+	}
+	k.deliver.Lock()
+	defer k.deliver.Unlock()
+	if !k.delivered {
 		return
 	}
 	if ch.HasOld && ch.HasNew && ch.Old.UID != ch.New.UID {

@@ -260,19 +260,3 @@ func defaultRoute(family byte) (netip.Addr, bool) {
 	}
 	return netip.Addr{}, false
 }
-
-// kernelPIDs is how many processes the machine can have, and has.
-func kernelPIDs() (most, have int64, err error) {
-	most, err = strconv.ParseInt(line("/proc/sys/kernel/pid_max"), 10, 64)
-	if err != nil {
-		return 0, 0, fmt.Errorf("/proc/sys/kernel/pid_max: %w", err)
-	}
-	if threads, err := strconv.ParseInt(line("/proc/sys/kernel/threads-max"), 10, 64); err == nil {
-		most = min(most, threads)
-	}
-	var info unix.Sysinfo_t
-	if err := unix.Sysinfo(&info); err != nil {
-		return 0, 0, err
-	}
-	return most, int64(info.Procs), nil
-}

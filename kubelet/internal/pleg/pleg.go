@@ -43,10 +43,19 @@ type PLEG struct {
 	last   map[string]runtime.Summary // owned by Run
 	seen   atomic.Int64               // of the last sign of life, in Unix seconds
 	events atomic.Bool
+	look   chan struct{} // holds at most one
 }
 
 // New makes a PLEG.
-func New(c *runtime.Client, o Options) *PLEG { return &PLEG{c: c, o: o} }
+func New(c *runtime.Client, o Options) *PLEG { return &PLEG{c: c, o: o, look: make(chan struct{}, 1)} }
+
+// Look asks for a listing soon.
+func (p *PLEG) Look() {
+	select {
+	case p.look <- struct{}{}:
+	default: // one is coming
+	}
+}
 
 // Healthy reports whether the runtime answered lately, and for how long not.
 func (p *PLEG) Healthy() (bool, time.Duration) {
@@ -65,15 +74,8 @@ func (p *PLEG) Events() bool { return p.events.Load() }
 func (p *PLEG) Run(ctx context.Context) error {
 	for {
 		p.list(ctx)
-		ended := p.stream(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if !ended { // the runtime has no events: list
-			if err := rest(ctx, every); err != nil {
-				return err
-			}
-			continue
+		if p.hasEvents() {
+			p.stream(ctx)
 		}
 		if err := rest(ctx, every); err != nil {
 			return err
@@ -128,29 +130,17 @@ func (p *PLEG) list(ctx context.Context) {
 	}
 }
 
-// stream follows the runtime's events, and reports whether there were any to
-// follow. A listing after it has opened finds what happened before.
-func (p *PLEG) stream(ctx context.Context) bool {
-	if p.events.Load() || p.supported(ctx) {
-		err := p.follow(ctx)
-		if runtime.IsUnimplemented(err) {
-			p.events.Store(false)
-			return false
-		}
-		if ctx.Err() == nil {
-			p.o.Log.Debug("the runtime's events ended", zap.Error(err))
-		}
-		return true
-	}
-	return false
-}
+// hasEvents is false once the runtime has said that it has none.
+func (p *PLEG) hasEvents() bool { return !p.c.LacksEvents() }
 
-// supported asks once: a runtime that lacks events says so at the first read.
-func (p *PLEG) supported(ctx context.Context) bool {
-	if p.c.LacksEvents() {
-		return false
+// stream follows the runtime's events until they end. A listing after it has
+// opened finds what happened before.
+func (p *PLEG) stream(ctx context.Context) {
+	err := p.follow(ctx)
+	p.events.Store(false)
+	if ctx.Err() == nil {
+		p.o.Log.Debug("the runtime's events ended", zap.Error(err))
 	}
-	return ctx.Err() == nil
 }
 
 func (p *PLEG) follow(ctx context.Context) error {
@@ -193,6 +183,8 @@ func (p *PLEG) follow(ctx context.Context) error {
 			p.events.Store(true)
 			p.list(ctx)
 		case <-t.C:
+			p.list(ctx)
+		case <-p.look:
 			p.list(ctx)
 		case <-alive.C:
 			p.ping(ctx)

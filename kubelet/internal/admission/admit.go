@@ -1,0 +1,159 @@
+// Package admission decides whether the node takes a pod beside those that it
+// has. It is pure: what the scheduler saw may have changed since.
+package admission
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"xebec.dev/kubelet/internal/cgroup"
+	"xebec.dev/kubelet/internal/eviction"
+	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/worker"
+)
+
+// Input of a decision.
+type Input struct {
+	Pod    *corev1.Pod
+	Others []*corev1.Pod
+	Node   *corev1.Node
+	// Pressures under which the node is.
+	Pressures eviction.Pressures
+	// UnsafeSysctls are patterns that the node allows, as kernel.msg*.
+	UnsafeSysctls []string
+}
+
+// Decide gives the reason against a pod, nil for one that is taken.
+func Decide(in Input) *worker.Refusal {
+	for _, check := range []func(Input) *worker.Refusal{pressure, sysctls, operatingSystem, fits, matches, ports} {
+		if r := check(in); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// pressure keeps new pods away from a node that is ending old ones.
+func pressure(in Input) *worker.Refusal {
+	p := in.Pressures
+	if !p.Memory && !p.Disk && !p.PIDs || eviction.Critical(in.Pod) {
+		return nil
+	}
+	if p.Memory && !p.Disk && !p.PIDs {
+		if cgroup.QOS(in.Pod) != corev1.PodQOSBestEffort || tolerates(in.Pod, corev1.TaintNodeMemoryPressure) {
+			return nil
+		}
+	}
+	var names []corev1.NodeConditionType
+	for _, c := range []struct {
+		on   bool
+		name corev1.NodeConditionType
+	}{{p.Memory, corev1.NodeMemoryPressure}, {p.Disk, corev1.NodeDiskPressure}, {p.PIDs, corev1.NodePIDPressure}} {
+		if c.on {
+			names = append(names, c.name)
+		}
+	}
+	return &worker.Refusal{Reason: "Evicted", Message: fmt.Sprintf("The node had condition: %v. ", names)}
+}
+
+func tolerates(pod *corev1.Pod, key string) bool {
+	return slices.ContainsFunc(pod.Spec.Tolerations, func(t corev1.Toleration) bool {
+		return (t.Effect == "" || t.Effect == corev1.TaintEffectNoSchedule) && (t.Key == key || t.Key == "" && t.Operator == corev1.TolerationOpExists)
+	})
+}
+
+func operatingSystem(in Input) *worker.Refusal {
+	if os := in.Pod.Spec.OS; os != nil && os.Name != corev1.Linux {
+		return &worker.Refusal{Reason: "PodOSNotSupported", Message: "Failed to admit pod as the OS field doesn't match node OS"}
+	}
+	for _, key := range []string{corev1.LabelOSStable, corev1.LabelArchStable} {
+		want, ok := in.Pod.Spec.NodeSelector[key]
+		if have := in.Node.Labels[key]; ok && have != "" && want != have {
+			return &worker.Refusal{Reason: "PodOSSelectorNodeLabelDoesNotMatch", Message: "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"}
+		}
+	}
+	return nil
+}
+
+// fits compares what is asked for with what is left.
+func fits(in Input) *worker.Refusal {
+	if eviction.Critical(in.Pod) && runtime.IsStatic(in.Pod) {
+		return nil // the node is made for these
+	}
+	allocatable := in.Node.Status.Allocatable
+	if max, ok := allocatable[corev1.ResourcePods]; ok && int64(len(in.Others))+1 > max.Value() {
+		return &worker.Refusal{Reason: "OutOfpods", Message: tooLittle(corev1.ResourcePods, 1, int64(len(in.Others)), max.Value())}
+	}
+	asked := cgroup.Requests(in.Pod)
+	names := make([]corev1.ResourceName, 0, len(asked))
+	for name := range asked {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		want := amount(name, asked[name])
+		if want == 0 {
+			continue
+		}
+		var used int64
+		for _, o := range in.Others {
+			q := cgroup.Requests(o)[name]
+			used += amount(name, q)
+		}
+		have := amount(name, allocatable[name])
+		if used+want > have {
+			return &worker.Refusal{Reason: "OutOf" + string(name), Message: tooLittle(name, want, used, have)}
+		}
+	}
+	return nil
+}
+
+// amount is in thousandths of a CPU, and in units of the rest.
+func amount(name corev1.ResourceName, q resource.Quantity) int64 {
+	if name == corev1.ResourceCPU {
+		return q.MilliValue()
+	}
+	return q.Value()
+}
+
+func tooLittle(name corev1.ResourceName, asked, used, capacity int64) string {
+	return fmt.Sprintf("Node didn't have enough resource: %s, requested: %d, used: %d, capacity: %d", name, asked, used, capacity)
+}
+
+// ports finds a port of the host that is taken.
+func ports(in Input) *worker.Refusal {
+	for _, o := range in.Others {
+		for _, p := range hostPorts(in.Pod) {
+			if slices.ContainsFunc(hostPorts(o), p.clashes) {
+				return &worker.Refusal{Reason: "NodePorts", Message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"}
+			}
+		}
+	}
+	return nil
+}
+
+type hostPort struct {
+	ip       string
+	port     int32
+	protocol corev1.Protocol
+}
+
+func (p hostPort) clashes(o hostPort) bool {
+	everywhere := func(ip string) bool { return ip == "" || ip == "0.0.0.0" || ip == "::" }
+	return p.port == o.port && p.protocol == o.protocol && (p.ip == o.ip || everywhere(p.ip) || everywhere(o.ip))
+}
+
+func hostPorts(pod *corev1.Pod) []hostPort {
+	var out []hostPort
+	for i := range pod.Spec.Containers {
+		for _, p := range pod.Spec.Containers[i].Ports {
+			if p.HostPort > 0 {
+				out = append(out, hostPort{p.HostIP, p.HostPort, p.Protocol})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,281 @@
+package eviction
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/config"
+	"xebec.dev/kubelet/internal/status"
+)
+
+// Times of the manager.
+const (
+	every = 10 * time.Second
+	// again is how soon to look after a pod was evicted.
+	again = time.Second
+	// patience with a pod's end.
+	patience = 30 * time.Second
+)
+
+// Options of a manager.
+type Options struct {
+	Thresholds []Threshold
+	// Transition is how long a pressure outlasts its cause.
+	Transition time.Duration
+	// MaxGrace of pods evicted for a soft threshold, in seconds.
+	MaxGrace int64
+	// Observe reads how much there is of each resource.
+	Observe func(ctx context.Context) map[Signal]Observation
+	// Uses reads what the pods use; disk asks for the slow part too.
+	Uses func(ctx context.Context, disk bool) ([]Use, error)
+	// Pods are those that run.
+	Pods func() []*corev1.Pod
+	// Reclaim frees room on a disk without ending a pod.
+	Reclaim func(ctx context.Context) error
+	Evict   func(uid types.UID, v status.Verdict, grace *int64) (<-chan struct{}, bool)
+	Event   func(pod *corev1.Pod, kind, reason, message string)
+	// Changed is told when the pressures are others.
+	Changed func()
+	Count   func(signal Signal)
+	Log     *zap.Logger
+}
+
+// Manager watches over the node's resources.
+type Manager struct {
+	o Options
+
+	// Owned by Run.
+	short []Threshold
+	since map[Threshold]time.Time
+
+	mu   sync.Mutex
+	last map[Signal]time.Time // guarded by mu: when a signal was last short
+	now  Pressures            // guarded by mu
+}
+
+// New makes a manager.
+func New(o Options) *Manager {
+	return &Manager{o: o, since: map[Threshold]time.Time{}, last: map[Signal]time.Time{}}
+}
+
+// Thresholds reads the configuration's.
+func Thresholds(cfg *config.Kubelet) ([]Threshold, error) {
+	var out []Threshold
+	add := func(signal, text string, grace time.Duration) error {
+		q, share, err := config.Threshold(text)
+		if err != nil {
+			return fmt.Errorf("threshold of %s: %w", signal, err)
+		}
+		t := Threshold{Signal: Signal(signal), Share: share, Grace: grace}
+		if q != nil {
+			t.Value = q.Value()
+		}
+		if text, ok := cfg.EvictionReclaim[signal]; ok {
+			q, share, err := config.Threshold(text)
+			if err != nil {
+				return fmt.Errorf("evictionMinimumReclaim[%s]: %w", signal, err)
+			}
+			t.ReclaimShare = share
+			if q != nil {
+				t.Reclaim = q.Value()
+			}
+		}
+		if t.Value > 0 || t.Share > 0 {
+			out = append(out, t)
+		}
+		return nil
+	}
+	for signal, text := range cfg.EvictionHard {
+		if err := add(signal, text, 0); err != nil {
+			return nil, err
+		}
+	}
+	for signal, text := range cfg.EvictionSoft {
+		grace, err := time.ParseDuration(cfg.EvictionGrace[signal])
+		if err != nil {
+			return nil, fmt.Errorf("evictionSoftGracePeriod[%s]: %w", signal, err)
+		}
+		if err := add(signal, text, grace); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(out, func(a, b Threshold) int { return strings.Compare(string(a.Signal), string(b.Signal)) })
+	return out, nil
+}
+
+// Pressures are the node's now.
+func (m *Manager) Pressures() Pressures {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
+}
+
+// Run looks until ctx ends.
+func (m *Manager) Run(ctx context.Context) error {
+	t := time.NewTimer(every)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if m.look(ctx) {
+			t.Reset(again)
+		} else {
+			t.Reset(every)
+		}
+	}
+}
+
+// look reports whether a pod was evicted.
+func (m *Manager) look(ctx context.Context) bool {
+	if m.limits(ctx) {
+		return true
+	}
+	seen := m.o.Observe(ctx)
+	m.short = Met(m.o.Thresholds, seen, m.short)
+	m.pressures(m.short)
+	t := m.due()
+	if t == nil {
+		return false
+	}
+	o := seen[t.Signal]
+	m.o.Log.Warn("the node is short of a resource", zap.String("signal", string(t.Signal)), zap.Int64("available", o.Available), zap.Int64("threshold", t.at(o)))
+	if PressureOf([]Signal{t.Signal}).Disk {
+		if err := m.o.Reclaim(ctx); err != nil {
+			m.o.Log.Warn("images could not be removed to make room", zap.Error(err))
+		}
+		seen = m.o.Observe(ctx)
+		if !slices.Contains(Met(m.o.Thresholds, seen, m.short), *t) {
+			return false
+		}
+		o = seen[t.Signal]
+	}
+	return m.one(ctx, t, o)
+}
+
+// due is the first threshold that has been crossed for long enough: memory
+// before the rest, since the kernel won't wait.
+func (m *Manager) due() *Threshold {
+	now := time.Now()
+	for t := range m.since {
+		if !slices.Contains(m.short, t) {
+			delete(m.since, t)
+		}
+	}
+	var due []Threshold
+	for _, t := range m.short {
+		if _, ok := m.since[t]; !ok {
+			m.since[t] = now
+		}
+		if now.Sub(m.since[t]) >= t.Grace {
+			due = append(due, t)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b Threshold) int {
+		return compareBool(resourceOf(a.Signal) != corev1.ResourceMemory, resourceOf(b.Signal) != corev1.ResourceMemory)
+	})
+	if len(due) == 0 {
+		return nil
+	}
+	return &due[0]
+}
+
+func (m *Manager) pressures(short []Threshold) {
+	m.mu.Lock()
+	now := time.Now()
+	for _, t := range short {
+		m.last[t.Signal] = now
+	}
+	var signals []Signal
+	for s, at := range m.last {
+		if now.Sub(at) < max(m.o.Transition, time.Nanosecond) || slices.ContainsFunc(short, func(t Threshold) bool { return t.Signal == s }) {
+			signals = append(signals, s)
+		}
+	}
+	next := PressureOf(signals)
+	changed := next != m.now
+	m.now = next
+	m.mu.Unlock()
+	if changed {
+		m.o.Changed()
+	}
+}
+
+// one evicts the pod that ranks first.
+func (m *Manager) one(ctx context.Context, t *Threshold, o Observation) bool {
+	uses, err := m.o.Uses(ctx, PressureOf([]Signal{t.Signal}).Disk)
+	if err != nil {
+		m.o.Log.Warn("what pods use can't be read", zap.Error(err))
+		return false
+	}
+	ranked := Rank(uses, t.Signal)
+	if len(ranked) == 0 {
+		return false
+	}
+	u := &ranked[0]
+	grace := int64(1)
+	if !t.Hard() {
+		grace = m.o.MaxGrace
+		if own := u.Pod.Spec.TerminationGracePeriodSeconds; own != nil && (grace == 0 || *own < grace) {
+			grace = *own
+		}
+	}
+	if m.o.Count != nil {
+		m.o.Count(t.Signal)
+	}
+	return m.evict(ctx, u.Pod, Message(u, t, o), &grace)
+}
+
+func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, message string, grace *int64) bool {
+	done, ok := m.o.Evict(pod.UID, status.Verdict{
+		Phase: corev1.PodFailed, Reason: "Evicted", Message: message,
+		Disrupted: corev1.PodReasonTerminationByKubelet, DisruptedMessage: message,
+	}, grace)
+	if !ok {
+		return false
+	}
+	m.o.Event(pod, corev1.EventTypeWarning, "Evicted", message)
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+		m.o.Log.Warn("an evicted pod takes long to end", zap.String("namespace", pod.Namespace), zap.String("name", pod.Name))
+	case <-ctx.Done():
+	}
+	return true
+}
+
+// limits evicts pods that use more local storage than they may.
+func (m *Manager) limits(ctx context.Context) bool {
+	if !slices.ContainsFunc(m.o.Pods(), Limited) {
+		return false
+	}
+	uses, err := m.o.Uses(ctx, true)
+	if err != nil {
+		m.o.Log.Warn("what pods use can't be read", zap.Error(err))
+		return false
+	}
+	evicted := false
+	for i := range uses {
+		u := &uses[i]
+		if Critical(u.Pod) || !Limited(u.Pod) {
+			continue
+		}
+		if why := OverLimit(u); why != "" {
+			grace := int64(1)
+			evicted = m.evict(ctx, u.Pod, why, &grace) || evicted
+		}
+	}
+	return evicted
+}
