@@ -66,9 +66,8 @@ func (e *Encoder) writeDecoded(w io.Writer, f Format, l *storage.List) error {
 	return e.WriteStructs(w, f, objs, listMeta(l))
 }
 
-// piece is about how much of a list is written at a time: each write is handed
-// to the connection's goroutine and waited for.
-const piece = 256 << 10
+// piece is about how much of a list is written at a time.
+const piece = 64 << 10
 
 // Most lists are short: buffers grow to a piece only for those that need it.
 var pieces = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
@@ -93,7 +92,7 @@ func chunked(w io.Writer, f func(c *chunks)) error {
 	c := chunks{w: w, buf: (*p)[:0]}
 	f(&c)
 	c.flush(1)
-	if cap(c.buf) <= 2*piece {
+	if cap(c.buf) <= 4*piece {
 		*p = c.buf
 		pieces.Put(p)
 	}
