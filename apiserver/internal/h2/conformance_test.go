@@ -3,6 +3,7 @@ package h2
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -286,5 +287,33 @@ func TestRapidReset(t *testing.T) {
 	}
 	if n := h.most.Load(); n > 10 {
 		t.Errorf("%d handlers at once", n)
+	}
+}
+
+// TestHalfFrame: an answer does not wait for the rest of what comes after its
+// request, whether the reader makes it or another; nor does a request for its body.
+func TestHalfFrame(t *testing.T) {
+	for _, inline := range []bool{false, true} {
+		s := New(Options{Inline: func(*http.Request) bool { return inline }})
+		p := connect(t, s, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) })).greet()
+		var b bytes.Buffer
+		f := http2.NewFramer(&b, nil)
+		get := append([]byte(nil), p.fields(":method", "GET", ":scheme", "https", ":path", "/")...)
+		post := p.fields(":method", "POST", ":scheme", "https", ":path", "/")
+		p.ok(f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: get, EndHeaders: true, EndStream: true}))
+		p.ok(f.WriteHeaders(http2.HeadersFrameParam{StreamID: 3, BlockFragment: post, EndHeaders: true}))
+		p.ok(f.WriteData(3, true, make([]byte, 3000)))
+		p.write(b.Bytes()[:b.Len()-1000])
+		for range 2 {
+			f, err := p.next()
+			h, ok := f.(*http2.MetaHeadersFrame)
+			if r, is := f.(*http2.RSTStreamFrame); is && r.StreamID == 3 && r.ErrCode == http2.ErrCodeNo {
+				f, err = p.next()
+				h, ok = f.(*http2.MetaHeadersFrame)
+			}
+			if err != nil || !ok || h.PseudoValue("status") != "401" {
+				t.Fatal(f, err)
+			}
+		}
 	}
 }

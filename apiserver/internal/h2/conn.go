@@ -181,7 +181,7 @@ func (c *conn) start() bool {
 func (c *conn) read() {
 	t := &turn{}
 	for {
-		if c.br.Buffered() == 0 {
+		if !c.more() {
 			c.startWaiting()
 			if t.gone {
 				return
@@ -202,6 +202,17 @@ func (c *conn) read() {
 			return
 		}
 	}
+}
+
+// more reports whether the next frame is here as a whole: reading it will not
+// wait, so answers can.
+func (c *conn) more() bool {
+	have := c.br.Buffered()
+	if have < frameHeader {
+		return false
+	}
+	h, err := c.br.Peek(frameHeader)
+	return err == nil && have >= frameHeader+int(h[0])<<16+int(h[1])<<8+int(h[2])
 }
 
 func (c *conn) readFrame() (http2.Frame, error) {

@@ -53,7 +53,7 @@ func (c *conn) headers(f *http2.MetaHeadersFrame, t *turn) error {
 	if !f.StreamEnded() {
 		// A small body often comes in the same read: its handler need not
 		// wait for it.
-		if !s.proceed && c.br.Buffered() > 0 {
+		if !s.proceed && c.more() {
 			c.waiting = append(c.waiting, s)
 		} else {
 			c.launch(s)
