@@ -78,7 +78,7 @@ func size() {
 	os.Exit(1)
 }
 
-// serve echoes what connections say, and ends each with a word.
+// serve echoes what connections say.
 func serve(address string) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
@@ -94,7 +94,6 @@ func serve(address string) {
 		go func() {
 			defer c.Close()
 			_, _ = io.Copy(c, c) // until the other side ends
-			fmt.Fprint(c, "bye")
 		}()
 	}
 }
