@@ -51,7 +51,7 @@ func Field(p Pod, path string) (string, error) {
 		case "metadata.labels":
 			return p.Labels[key], nil
 		}
-		return "", fmt.Errorf("fieldPath %q does not support subscript", path)
+		return "", fmt.Errorf("fieldPath %q does not support subscript", of)
 	}
 	switch path {
 	case "metadata.annotations":
