@@ -20,6 +20,7 @@ import (
 	"xebec.dev/scheduler/internal/bind"
 	"xebec.dev/scheduler/internal/cache"
 	"xebec.dev/scheduler/internal/config"
+	"xebec.dev/scheduler/internal/extender"
 	"xebec.dev/scheduler/internal/loop"
 	"xebec.dev/scheduler/internal/metrics"
 	"xebec.dev/scheduler/internal/queue"
@@ -79,23 +80,31 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	cluster := cache.New()
 	objects := newObjects()
 	seed := uint64(time.Now().UnixNano())
-	profiles, err := config.Profiles(cfg, config.Deps{Log: p.Log, Owners: objects.owners, Budgets: objects.budgetsOf, Seed: seed})
+	outside, err := extender.New(cfg.Extenders)
 	if err != nil {
 		return err
 	}
-	l := loop.New(cluster, profiles, w, bind.NewRecorder(w), loop.Options{
-		Queue: queue.Options{
-			InitialBackoff: time.Duration(*cfg.PodInitialBackoffSeconds) * time.Second, MaxBackoff: time.Duration(*cfg.PodMaxBackoffSeconds) * time.Second,
-			MaxUnschedulable: f.maxUnschedulable,
-		},
-		Lookup: func(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-			return client.Get[*corev1.Pod](ctx, c, namespace, name)
-		},
-		Metrics: m, Log: p.Log, Seed: seed,
-	})
+	deps := config.Deps{Log: p.Log, Owners: objects.owners, Budgets: objects.budgetsOf, Volumes: objects.volumes, VolumeWriter: w, Seed: seed, Ignored: extender.Ignored(cfg.Extenders)}
+	loopOptions := loop.Options{}
+	if outside != nil {
+		deps.Preempt, loopOptions.Extenders = outside.Preempt, outside
+	}
+	profiles, err := config.Profiles(cfg, deps)
+	if err != nil {
+		return err
+	}
+	loopOptions.Queue = queue.Options{
+		InitialBackoff: time.Duration(*cfg.PodInitialBackoffSeconds) * time.Second, MaxBackoff: time.Duration(*cfg.PodMaxBackoffSeconds) * time.Second,
+		MaxUnschedulable: f.maxUnschedulable,
+	}
+	loopOptions.Lookup = func(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+		return client.Get[*corev1.Pod](ctx, c, namespace, name)
+	}
+	loopOptions.Metrics, loopOptions.Log, loopOptions.Seed = m, p.Log, seed
+	l := loop.New(cluster, profiles, w, bind.NewRecorder(w), loopOptions)
 	in := &feeds{c: c, stream: watch, l: l, log: p.Log}
 	in.objects(objects)
-	in.core(false)
+	in.core(outside != nil)
 	if in.err != nil {
 		return in.err
 	}

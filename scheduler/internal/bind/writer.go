@@ -154,3 +154,15 @@ func (w *Writer) offer(write *client.Write, err error, done func(error)) bool {
 		return false
 	}
 }
+
+// UpdateVolume writes a volume.
+func (w *Writer) UpdateVolume(ctx context.Context, pv *corev1.PersistentVolume) error {
+	_, err := client.Update(ctx, w.c, pv)
+	return err
+}
+
+// UpdateClaim writes a claim.
+func (w *Writer) UpdateClaim(ctx context.Context, c *corev1.PersistentVolumeClaim) error {
+	_, err := client.Update(ctx, w.c, c)
+	return err
+}

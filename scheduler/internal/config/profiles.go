@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 
+	"xebec.dev/scheduler/internal/cache"
 	"xebec.dev/scheduler/internal/framework"
 	"xebec.dev/scheduler/internal/plugins/defaultbinder"
 	"xebec.dev/scheduler/internal/plugins/defaultpreemption"
@@ -20,10 +22,15 @@ import (
 	"xebec.dev/scheduler/internal/plugins/nodeports"
 	"xebec.dev/scheduler/internal/plugins/noderesources"
 	"xebec.dev/scheduler/internal/plugins/nodeunschedulable"
+	"xebec.dev/scheduler/internal/plugins/nodevolumelimits"
 	"xebec.dev/scheduler/internal/plugins/podtopologyspread"
 	"xebec.dev/scheduler/internal/plugins/queuesort"
 	"xebec.dev/scheduler/internal/plugins/schedulinggates"
 	"xebec.dev/scheduler/internal/plugins/tainttoleration"
+	"xebec.dev/scheduler/internal/plugins/volumebinding"
+	"xebec.dev/scheduler/internal/plugins/volumerestrictions"
+	"xebec.dev/scheduler/internal/plugins/volumezone"
+	"xebec.dev/scheduler/internal/volumes"
 )
 
 // Deps is what plugins need beside their arguments.
@@ -35,6 +42,11 @@ type Deps struct {
 	Owners *podtopologyspread.Owners
 	// Budgets are the disruption budgets of a namespace.
 	Budgets func(namespace string) []defaultpreemption.Budget
+	// Volumes of the cluster, and who writes them.
+	Volumes      *volumes.Volumes
+	VolumeWriter volumebinding.Writer
+	// Preempt lets extenders judge preemption; may be nil.
+	Preempt func(ctx context.Context, p *corev1.Pod, candidates map[string][]*cache.Pod) (map[string][]*cache.Pod, error)
 	// Seed of what is random.
 	Seed uint64
 	Now  func() time.Time
@@ -45,6 +57,7 @@ var defaultPlugins = []Plugin{
 	{Name: schedulinggates.Name}, {Name: queuesort.Name}, {Name: nodeunschedulable.Name}, {Name: nodename.Name},
 	{Name: tainttoleration.Name, Weight: ptr[int32](3)}, {Name: nodeaffinity.Name, Weight: ptr[int32](2)}, {Name: nodeports.Name},
 	{Name: noderesources.FitName, Weight: ptr[int32](1)},
+	{Name: volumerestrictions.Name}, {Name: nodevolumelimits.Name}, {Name: volumebinding.Name}, {Name: volumezone.Name},
 	{Name: podtopologyspread.Name, Weight: ptr[int32](2)}, {Name: interpodaffinity.Name, Weight: ptr[int32](2)},
 	{Name: dynamicresources.Name}, {Name: defaultpreemption.Name},
 	{Name: noderesources.BalancedName, Weight: ptr[int32](1)}, {Name: imagelocality.Name, Weight: ptr[int32](1)}, {Name: defaultbinder.Name},
@@ -76,6 +89,17 @@ var factories = map[string]func(args any, d Deps) (framework.Plugin, error){
 	podtopologyspread.Name: newSpread,
 	dynamicresources.Name:  func(any, Deps) (framework.Plugin, error) { return dynamicresources.Plugin{}, nil },
 	defaultpreemption.Name: newPreemption,
+	volumebinding.Name: func(args any, d Deps) (framework.Plugin, error) {
+		timeout := time.Duration(*args.(*VolumeBindingArgs).BindTimeoutSeconds) * time.Second
+		return &volumebinding.Plugin{Volumes: d.Volumes, Writer: d.VolumeWriter, Timeout: timeout}, nil
+	},
+	volumezone.Name: func(_ any, d Deps) (framework.Plugin, error) { return &volumezone.Plugin{Volumes: d.Volumes}, nil },
+	volumerestrictions.Name: func(_ any, d Deps) (framework.Plugin, error) {
+		return &volumerestrictions.Plugin{Volumes: d.Volumes}, nil
+	},
+	nodevolumelimits.Name: func(_ any, d Deps) (framework.Plugin, error) {
+		return &nodevolumelimits.Plugin{Volumes: d.Volumes}, nil
+	},
 	interpodaffinity.Name: func(args any, _ Deps) (framework.Plugin, error) {
 		a := args.(*InterPodAffinityArgs)
 		return &interpodaffinity.Plugin{HardWeight: int64(*a.HardPodAffinityWeight), IgnorePreferred: a.IgnorePreferredTermsOfExistingPods}, nil
@@ -114,10 +138,7 @@ func newPreemption(args any, d Deps) (framework.Plugin, error) {
 	a := args.(*DefaultPreemptionArgs)
 	pl := &defaultpreemption.Plugin{
 		MinPercentage: int(*a.MinCandidateNodesPercentage), MinAbsolute: int(*a.MinCandidateNodesAbsolute),
-		Budgets: d.Budgets, Now: d.Now, Rand: rand.New(rand.NewPCG(d.Seed, 0)),
-	}
-	if pl.Now == nil {
-		pl.Now = time.Now
+		Budgets: d.Budgets, Extend: d.Preempt, Now: d.Now, Rand: rand.New(rand.NewPCG(d.Seed, 0)),
 	}
 	return pl, nil
 }
@@ -136,6 +157,12 @@ func newSpread(args any, d Deps) (framework.Plugin, error) {
 
 // Profiles makes the profiles of a configuration.
 func Profiles(c *Configuration, d Deps) ([]*framework.Profile, error) {
+	if d.Volumes == nil {
+		d.Volumes = volumes.New()
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
 	var out []*framework.Profile
 	for i := range c.Profiles {
 		p, err := c.Profiles[i].build(d)

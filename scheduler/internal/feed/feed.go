@@ -4,6 +4,8 @@ package feed
 
 import (
 	"context"
+	"maps"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -182,3 +184,6 @@ func (t *Table[T]) Get(namespace, name string) (obj T, ok bool) {
 
 // In is the objects of a namespace by name; not to be changed.
 func (t *Table[T]) In(namespace string) map[string]T { return t.byNamespace[namespace] }
+
+// Namespaces that have or had objects.
+func (t *Table[T]) Namespaces() []string { return slices.Collect(maps.Keys(t.byNamespace)) }

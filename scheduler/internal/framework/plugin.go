@@ -137,6 +137,14 @@ type PostFilterResult struct {
 	Clear bool
 }
 
+// Keep stores a plugin's data.
+func (a *Attempt) Keep(name string, v any) {
+	if a.Data == nil {
+		a.Data = map[string]any{}
+	}
+	a.Data[name] = v
+}
+
 // Attempt is one try to schedule a pod.
 type Attempt struct {
 	Cluster *cache.Cluster

@@ -176,7 +176,7 @@ func (l *Loop) makeRoom(e *queue.Entry, d *schedule.Decision) string {
 	if d.Diagnosis.None || len(e.Profile.PostFilter) == 0 {
 		return ""
 	}
-	a := &framework.Attempt{Cluster: l.Cluster, Pod: e.Pod, Node: e.Nominated, Data: map[string]any{}, Rejection: d.Diagnosis.Verdict, Fits: d.Diagnosis.FitsNow, Settle: d.Diagnosis.Settle}
+	a := &framework.Attempt{Cluster: l.Cluster, Pod: e.Pod, Node: e.Nominated, Rejection: d.Diagnosis.Verdict, Fits: d.Diagnosis.FitsNow, Settle: d.Diagnosis.Settle}
 	var said []string
 	nominated := e.Nominated
 	for _, pl := range e.Profile.PostFilter {

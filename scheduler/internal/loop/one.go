@@ -46,12 +46,7 @@ func (l *Loop) assume(e *queue.Entry, node string, began time.Time) {
 	p := e.Pod
 	l.Cluster.Place(p, node)
 	l.assumed[p.UID] = node
-	if len(e.Profile.Reserve) == 0 && len(e.Profile.Permit) == 0 && len(e.Profile.PreBind) == 0 {
-		l.withdraw(e)
-		l.bind(e, &framework.Attempt{Cluster: l.Cluster, Pod: p, Node: node}, began)
-		return
-	}
-	l.reserve(e, &framework.Attempt{Cluster: l.Cluster, Pod: p, Node: node, Data: map[string]any{}}, began)
+	l.reserve(e, &framework.Attempt{Cluster: l.Cluster, Pod: p, Node: node}, began)
 }
 
 // withdraw ends a nomination, if there is one.
