@@ -61,3 +61,11 @@ bin/pause: $(DEPLOY)/pause/pause.c | deploy-deps
 
 images: build tools bin/pause ## OCI archives of everything that runs in pods, into bin/images/
 	bin/xebec-images --bin bin --out bin/images
+
+# `make up`: a one-node cluster on this machine. UPFLAGS are those of xebec-up,
+# as in `make up UPFLAGS='--nodes 3'`; `make down` wants the same --nodes and --name.
+up: images ## a cluster on this machine: containerd, kubelet, everything else in pods
+	bin/xebec-up up --bin bin $(UPFLAGS)
+
+down: ## takes away what `make up` made, and looks that nothing is left
+	bin/xebec-up down --bin bin $(UPFLAGS)

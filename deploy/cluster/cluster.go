@@ -185,10 +185,11 @@ func (c *Cluster) Start(ctx context.Context) error {
 			return fmt.Errorf("node %s: %w", n.Name, err)
 		}
 	}
-	if err := c.each(func(n *Node) error { return n.importImages(ctx) }); err != nil {
+	images, err := c.startImports(ctx)
+	if err != nil {
 		return err
 	}
-	if err := c.init(ctx); err != nil {
+	if err := c.init(ctx, images); err != nil {
 		return err
 	}
 	if err := c.join(ctx); err != nil {
@@ -256,9 +257,11 @@ func (n *Node) Order(what, daemon string) error {
 // Pid of containerd or kubelet; 0 when it does not run.
 func (n *Node) Pid(daemon string) int { return supervise.Pid(n.root.Path(host.State), daemon) }
 
-func (c *Cluster) init(ctx context.Context) error {
+// init makes the control plane. The addons come once their images are there:
+// a pull that fails would be tried again after ten seconds only.
+func (c *Cluster) init(ctx context.Context, images *importing) error {
 	n := c.nodes[0]
-	args := []string{"init", "--apiserver-advertise-address=" + n.Address, "--pod-network-cidr=" + c.PodCIDR, "--service-cidr=" + c.ServiceCIDR,
+	args := []string{"--apiserver-advertise-address=" + n.Address, "--pod-network-cidr=" + c.PodCIDR, "--service-cidr=" + c.ServiceCIDR,
 		"--encryption-algorithm=ECDSA-P256"}
 	if !c.Taint {
 		args = append(args, "--no-taints")
@@ -269,7 +272,14 @@ func (c *Cluster) init(ctx context.Context) error {
 	if c.Ephemeral {
 		args = append(args, "--component-extra-arg=etcd:unsafe-no-fsync=true")
 	}
-	return n.adm(ctx, append(args, c.InitArgs...)...)
+	args = append(args, c.InitArgs...)
+	if err := n.adm(ctx, append([]string{"init", "--skip-phases=addon"}, args...)...); err != nil {
+		return err
+	}
+	if err := <-images.done; err != nil {
+		return err
+	}
+	return n.adm(ctx, append([]string{"init", "phase", "addon"}, args...)...)
 }
 
 func (c *Cluster) join(ctx context.Context) error {
@@ -330,7 +340,11 @@ func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
 	if err := n.prepare(ctx, c); err != nil {
 		return nil, err
 	}
-	if err := n.importImages(ctx); err != nil {
+	files, err := filepath.Glob(filepath.Join(n.bin, "images", "*.tar"))
+	if err != nil {
+		return nil, err
+	}
+	if err := n.importImages(ctx, files); err != nil {
 		return nil, err
 	}
 	args, err := c.joinArgs(ctx)

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -117,18 +119,18 @@ func (n *Node) directories(r *host.Record) error {
 	if err := r.Share(n.root.Path(layout.Kubelet)); err != nil {
 		return err
 	}
-	plugins, err := os.ReadDir(filepath.Join(n.bin, "cni"))
+	plugins, err := filepath.Glob(filepath.Join(n.bin, "cni", "*"))
 	if err != nil {
-		return fmt.Errorf("network plugins: %w; `make tools` makes them", err)
+		return err
 	}
-	for _, p := range plugins {
-		to := filepath.Join(n.root.Path(layout.CNIBin), p.Name())
+	for _, p := range append(plugins, filepath.Join(n.bin, "xebec-bridge")) {
+		to := filepath.Join(n.root.Path(layout.CNIBin), filepath.Base(p))
 		if _, err := os.Stat(to); err == nil && !r.Made(to) {
 			continue // the machine's own
 		}
-		raw, err := os.ReadFile(filepath.Join(n.bin, "cni", p.Name()))
+		raw, err := os.ReadFile(p)
 		if err != nil {
-			return err
+			return fmt.Errorf("network plugins: %w; `make build tools` makes them", err)
 		}
 		if err := r.WriteFile(to, raw, 0o755); err != nil {
 			return err
@@ -226,16 +228,32 @@ func lastLine(file string) error {
 	return errors.New(lines[len(lines)-1])
 }
 
-// importImages gives the runtime the images that were built here.
-func (n *Node) importImages(ctx context.Context) error {
+// early are the images that a control plane starts with; the others are
+// imported while it does.
+var early = []string{"pause", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+
+// images are the archives, the early ones or the others.
+func (n *Node) images(first bool) ([]string, error) {
 	files, err := filepath.Glob(filepath.Join(n.bin, "images", "*.tar"))
 	if err != nil || len(files) == 0 {
-		return errors.Join(err, fmt.Errorf("there are no images in %s; `make images` makes them", filepath.Join(n.bin, "images")))
+		return nil, errors.Join(err, fmt.Errorf("there are no images in %s; `make images` makes them", filepath.Join(n.bin, "images")))
 	}
+	return slices.DeleteFunc(files, func(f string) bool {
+		name, _, _ := strings.Cut(filepath.Base(f), "_")
+		return slices.Contains(early, name) != first
+	}), nil
+}
+
+// importImages gives the runtime images that were built here.
+func (n *Node) importImages(ctx context.Context, files []string) error {
 	begun := time.Now()
+	// One at a time per processor: import is bound by them.
+	slots := make(chan struct{}, runtime.NumCPU())
 	results := make(chan error, len(files))
 	for _, f := range files {
 		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			out, err := exec.CommandContext(ctx, filepath.Join(n.bin, "ctr"), "-a", n.Socket(), "-n", "k8s.io", "images", "import", "--local", "--snapshotter=overlayfs", f).CombinedOutput()
 			if err != nil {
 				err = fmt.Errorf("import %s: %w: %s", f, err, out)
@@ -254,11 +272,43 @@ func (n *Node) importImages(ctx context.Context) error {
 	return nil
 }
 
+// importing are the images of all nodes that are still on their way.
+type importing struct{ done chan error }
+
+// startImports imports what the first node's control plane starts with, and
+// begins with everything else.
+func (c *Cluster) startImports(ctx context.Context) (*importing, error) {
+	first, err := c.nodes[0].images(true)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.nodes[0].importImages(ctx, first); err != nil {
+		return nil, err
+	}
+	i := &importing{make(chan error, 1)}
+	go func() {
+		i.done <- c.each(func(n *Node) error {
+			files, err := n.images(false)
+			if err == nil && n != c.nodes[0] {
+				files = append(first[:len(first):len(first)], files...)
+			}
+			if err != nil {
+				return err
+			}
+			return n.importImages(ctx, files)
+		})
+	}()
+	return i, nil
+}
+
 // adm runs xebecadm on the node. Its lines are progress; the end of them is
 // the error when it fails.
 func (n *Node) adm(ctx context.Context, args ...string) error {
 	begun := time.Now()
-	verb := args[0]
+	verb := strings.TrimPrefix(strings.Join(args[:min(3, len(args))], " "), "init phase ")
+	if args[0] != "init" || args[1] != "phase" {
+		verb = args[0]
+	}
 	full := append([]string{"--root-dir=" + string(n.root)}, args...)
 	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-cgroup-root="+n.cgroup, "--kubelet-extra-arg=node-ip="+n.Address)
 	cmd := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), full...)

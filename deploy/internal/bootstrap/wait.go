@@ -38,8 +38,8 @@ func healthy(ctx context.Context, c *http.Client, url string) error {
 // waitKubelet waits for the kubelet's health endpoint.
 func (n *Node) waitKubelet(ctx context.Context, limit time.Duration, shared map[string]any) error {
 	port := "10248"
-	if p, ok := shared["healthzPort"].(float64); ok {
-		port = fmt.Sprint(int(p))
+	if p, ok := shared["healthzPort"]; ok {
+		port = fmt.Sprint(p)
 	}
 	url := "http://" + net.JoinHostPort("127.0.0.1", port) + "/healthz"
 	n.say("kubelet-check", "Waiting for a healthy kubelet at %s. This can take up to %s", url, limit)

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/json"
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
@@ -100,8 +101,13 @@ func (f *File) add(meta metav1.TypeMeta, doc []byte) error {
 	if meta.APIVersion != want {
 		return fmt.Errorf("%s has apiVersion %q: expected %s", meta.Kind, meta.APIVersion, want)
 	}
-	if err := sigsyaml.UnmarshalStrict(doc, into); err != nil {
-		return fmt.Errorf("%s: %s", meta.Kind, strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error unmarshaling JSON: "), "while decoding JSON: "))
+	raw, err := sigsyaml.YAMLToJSONStrict(doc)
+	if err != nil {
+		return fmt.Errorf("%s: %w", meta.Kind, err)
+	}
+	strict, err := json.UnmarshalStrict(raw, into)
+	if err = errors.Join(append(strict, err)...); err != nil {
+		return fmt.Errorf("%s: %w", meta.Kind, err)
 	}
 	return nil
 }

@@ -1,0 +1,259 @@
+package bootstrap
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"xebec.dev/deploy/internal/golden"
+	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/kubeconfig"
+	"xebec.dev/deploy/internal/kubelet"
+	"xebec.dev/deploy/internal/layout"
+)
+
+// newInit is an init below a directory of its own, that talks to nobody.
+func newInit(t *testing.T) (*Init, *bytes.Buffer) {
+	t.Helper()
+	out := &bytes.Buffer{}
+	root := layout.Root(t.TempDir())
+	i := &Init{Node: &Node{Root: root, Write: root, Out: out, Hostname: "host", Kubelet: kubelet.Options{Root: root}},
+		Cluster: &kubeadm.ClusterConfiguration{EncryptionAlgorithm: "ECDSA-P256"}, Config: &kubeadm.InitConfiguration{}}
+	i.Cluster.Default()
+	i.Config.Default("node1", "10.0.0.1")
+	return i, out
+}
+
+func run(t *testing.T, i *Init, phases ...string) {
+	t.Helper()
+	for _, p := range phases {
+		if err := i.RunPhase(t.Context(), p); err != nil {
+			t.Fatalf("phase %s: %v", p, err)
+		}
+	}
+}
+
+// TestFilesOfAControlPlaneNode: kubeadm's files, with kubeadm's rights.
+func TestFilesOfAControlPlaneNode(t *testing.T) {
+	i, _ := newInit(t)
+	run(t, i, "certs", "kubeconfig", "etcd", "control-plane", "kubelet-start")
+	var b strings.Builder
+	err := filepath.Walk(string(i.Root), func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() {
+			rel, _ := filepath.Rel(string(i.Root), path)
+			b.WriteString(info.Mode().String() + " /" + rel + "\n")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "files.txt", []byte(b.String()))
+	before, err := os.ReadFile(i.path(layout.AdminConf))
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, i, "certs", "kubeconfig", "etcd", "control-plane")
+	if after, err := os.ReadFile(i.path(layout.AdminConf)); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a good kubeconfig was made anew: %v", err)
+	}
+}
+
+func TestKubeconfigs(t *testing.T) {
+	i, _ := newInit(t)
+	i.Cluster.ControlPlaneEndpoint = "lb.example:8443"
+	run(t, i, "certs", "kubeconfig")
+	var b strings.Builder
+	for _, f := range []string{"admin", "super-admin", "kubelet", "controller-manager", "scheduler"} {
+		k, err := kubeconfig.Read(i.path("/etc/kubernetes/" + f + ".conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := k.Certificate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString(f + " " + k.Clusters[0].Cluster.Server + " " + k.CurrentContext + " " + cert.Subject.String() + "\n")
+	}
+	golden.Check(t, "kubeconfigs.txt", []byte(b.String()))
+}
+
+// TestKubeconfigOfAnotherCluster is not used, and not overwritten.
+func TestKubeconfigOfAnotherCluster(t *testing.T) {
+	i, _ := newInit(t)
+	run(t, i, "certs", "kubeconfig")
+	for _, f := range []string{"ca.crt", "ca.key", "apiserver.crt", "apiserver-kubelet-client.crt"} {
+		if err := os.Remove(i.path("/etc/kubernetes/pki/" + f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(t, i, "certs")
+	if err := i.RunPhase(t.Context(), "kubeconfig"); err == nil || !strings.Contains(err.Error(), "another authority") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDryRunTouchesNothing(t *testing.T) {
+	i, out := newInit(t)
+	if err := i.StartDryRun("init"); err != nil {
+		t.Fatal(err)
+	}
+	i.Config.SkipPhases = []string{"preflight"}
+	if err := i.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(i.Root.Path(layout.PKI)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("certificates were made outside of the directory for dry runs: %v", err)
+	}
+	if raw, err := os.ReadFile(i.Write.Path(layout.Manifests + "/kube-apiserver.yaml")); err != nil || !strings.Contains(string(raw), "path: "+string(i.Root)+"/etc/kubernetes/pki") {
+		t.Errorf("the manifest is not that of a real run: %v", err)
+	}
+	for _, want := range []string{"name: kubeadm-config", "name: kubelet-config", "name: cluster-info", "kind: DaemonSet", "name: coredns", "kubeadm:node-autoapprove-bootstrap"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("a dry run does not tell %q", want)
+		}
+	}
+}
+
+// TestObjects: what init writes to a cluster, but for what is random.
+func TestObjects(t *testing.T) {
+	i, _ := newInit(t)
+	shared, err := i.sharedKubelet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := configObjects(i.Cluster, shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects = append(objects, adminObjects()...)
+	objects = append(objects, bootstrapperObjects()...)
+	objects = append(objects, clusterInfoObjects([]byte("the kubeconfig\n"))...)
+	var b bytes.Buffer
+	for _, o := range objects {
+		m, err := toMap(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := yaml.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("---\n")
+		b.Write(raw)
+	}
+	golden.Check(t, "objects.yaml", b.Bytes())
+}
+
+func TestPatches(t *testing.T) {
+	i, _ := newInit(t)
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"kube-apiserver0+merge.yaml":    "metadata:\n  labels:\n    patched: a\n",
+		"kube-apiserver1.yaml":          "spec:\n  containers:\n  - name: kube-apiserver\n    resources:\n      requests:\n        cpu: 111m\n",
+		"kube-apiserver2+json.json":     `[{"op":"replace","path":"/metadata/labels/patched","value":"b"}]`,
+		"kube-scheduler0+merge.yaml":    "metadata:\n  labels:\n    other: c\n",
+		"notes.txt":                     "nothing",
+		"kube-controller-manager+x.yml": "nothing",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	i.Config.Patches = &kubeadm.Patches{Directory: dir}
+	run(t, i, "control-plane")
+	raw, err := os.ReadFile(i.path(layout.Manifests + "/kube-apiserver.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"patched: b", "cpu: 111m", "- kube-apiserver\n"} {
+		if !strings.Contains(string(raw), want) {
+			t.Errorf("the manifest has no %q", want)
+		}
+	}
+}
+
+func TestSkippedPhaseMustExist(t *testing.T) {
+	i, _ := newInit(t)
+	i.Config.SkipPhases = []string{"addons"}
+	if err := i.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `no phase "addons"`) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestPreflightTellsAllAtOnce(t *testing.T) {
+	i, out := newInit(t)
+	bad := func(name string) Check {
+		return Check{Name: name, Run: func(context.Context) error { return errors.New("it is bad") }}
+	}
+	warn := bad("Warned")
+	warn.Warning = true
+	err := i.Preflight(t.Context(), []string{"ignored"}, []Check{bad("One"), bad("Ignored"), bad("Two"), warn})
+	if err == nil || !strings.Contains(err.Error(), "[ERROR One]") || !strings.Contains(err.Error(), "[ERROR Two]") || strings.Contains(err.Error(), "Ignored]") {
+		t.Errorf("%v", err)
+	}
+	if !strings.Contains(out.String(), "[WARNING Ignored]") || !strings.Contains(out.String(), "[WARNING Warned]") {
+		t.Errorf("output %q", out)
+	}
+	if err := i.Preflight(t.Context(), []string{"all"}, []Check{bad("One")}); err != nil {
+		t.Errorf("all errors are ignored: %v", err)
+	}
+}
+
+func TestCertsRenewAndExpirations(t *testing.T) {
+	i, out := newInit(t)
+	run(t, i, "certs", "kubeconfig")
+	c := &Certs{Node: i.Node, Cluster: i.Cluster}
+	now := time.Now()
+	text, err := c.Expirations(now)
+	if err != nil || strings.Count(text, "364d")+strings.Count(text, "365d") != 11 || strings.Count(text, "9y") != 3 {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if err := c.Renew("apiserver", now.Add(200*24*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	text, err = c.Expirations(now.Add(200 * 24 * time.Hour))
+	if err != nil || strings.Count(text, "165d")+strings.Count(text, "164d") != 10 || strings.Count(text, "364d")+strings.Count(text, "365d") != 1 {
+		t.Errorf("after one was renewed: %v\n%s", err, text)
+	}
+	if err := os.Remove(i.path("/etc/kubernetes/pki/etcd/peer.crt")); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Renew("all", now); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "MISSING! certificate etcd-peer") || !strings.Contains(out.String(), "certificate admin.conf renewed") {
+		t.Errorf("output %s", out)
+	}
+	if err := c.Renew("nonsense", now); err == nil {
+		t.Error("a certificate that does not exist was renewed")
+	}
+}
+
+func TestUpgradePlan(t *testing.T) {
+	c := &kubeadm.ClusterConfiguration{}
+	c.Default()
+	o := &Observed{Cluster: c, Kubelets: map[string]string{"a": "v1.37.2+xebec.1", "b": "v1.36.0"},
+		Components: map[string]string{"etcd/a": "v3.7.3", "kube-apiserver/a": "v1.37.2"}}
+	text, err := UpgradePlan(o, "v1.37.5+xebec.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden.Check(t, "upgrade.txt", []byte(text))
+	for target, want := range map[string]string{"v1.37.1": "no way back", "v1.39.0": "more than one minor", "x": "version"} {
+		if _, err := UpgradePlan(o, target); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+	o.NotReady = []string{"b"}
+	if _, err := UpgradePlan(o, "v1.37.5"); err == nil || !strings.Contains(err.Error(), "not Ready: b") {
+		t.Errorf("%v", err)
+	}
+}
