@@ -177,6 +177,8 @@ func (l *Loop) makeRoom(e *queue.Entry, d *schedule.Decision) string {
 		return ""
 	}
 	a := &framework.Attempt{Cluster: l.Cluster, Pod: e.Pod, Node: e.Nominated, Rejection: d.Diagnosis.Verdict, Fits: d.Diagnosis.FitsNow, Settle: d.Diagnosis.Settle}
+	began := l.now()
+	defer func() { l.o.Metrics.Extension("PostFilter", "Unschedulable", e.Profile.Name, l.now().Sub(began)) }()
 	var said []string
 	nominated := e.Nominated
 	for _, pl := range e.Profile.PostFilter {

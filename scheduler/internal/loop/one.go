@@ -68,10 +68,19 @@ func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
 	l.w.Bind(a.Pod.Obj, a.Node, func(err error) {
 		l.Post(func() {
 			l.bindings--
-			l.o.Metrics.Bound(l.now().Sub(sent))
+			took := l.now().Sub(sent)
+			l.o.Metrics.Bound(took)
+			l.o.Metrics.Extension("Bind", outcome(err), e.Profile.Name, took)
 			l.bound(e, a, began, err)
 		})
 	})
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return "Error"
+	}
+	return "Success"
 }
 
 // bound takes the result of a binding in.
@@ -185,7 +194,6 @@ func (l *Loop) rejected(e *queue.Entry, d *schedule.Decision, began time.Time) {
 		l.Cluster.Nominate(e.Pod, nominated)
 	}
 	l.Queue.Reject(e, d.Diagnosis.Plugins, d.Diagnosis.Pending, l.now())
-	l.o.Metrics.Unschedulable(d.Diagnosis.Plugins, e.Profile.Name)
 	l.report(e, corev1.PodReasonUnschedulable, message, e.Nominated)
 }
 

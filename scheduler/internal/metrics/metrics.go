@@ -3,7 +3,6 @@ package metrics
 
 import (
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,26 +10,20 @@ import (
 
 // Metrics of a scheduler. Register it with a registry.
 type Metrics struct {
-	attempts     *prometheus.CounterVec
-	attemptTime  *prometheus.HistogramVec
-	algorithm    prometheus.Histogram
-	binding      prometheus.Histogram
-	sli          *prometheus.HistogramVec
-	tries        prometheus.Histogram
-	incoming     *prometheus.CounterVec
-	pending      *prometheus.GaugeVec
-	cacheSize    *prometheus.GaugeVec
-	unschedul    *prometheus.GaugeVec
-	victims      prometheus.Histogram
-	preemptions  prometheus.Counter
-	evaluated    prometheus.Counter
-	extension    *prometheus.HistogramVec
-	afterFlush   prometheus.Counter
-	goroutines   *prometheus.GaugeVec
-	extenderTime *prometheus.HistogramVec
-
-	mu       sync.Mutex
-	rejected map[string]int // guarded by mu
+	attempts    *prometheus.CounterVec
+	attemptTime *prometheus.HistogramVec
+	algorithm   prometheus.Histogram
+	binding     prometheus.Histogram
+	sli         *prometheus.HistogramVec
+	tries       prometheus.Histogram
+	incoming    *prometheus.CounterVec
+	pending     *prometheus.GaugeVec
+	cacheSize   *prometheus.GaugeVec
+	unschedul   *prometheus.GaugeVec
+	victims     prometheus.Histogram
+	preemptions prometheus.Counter
+	evaluated   prometheus.Counter
+	extension   *prometheus.HistogramVec
 }
 
 // New makes metrics.
@@ -63,9 +56,6 @@ func New() *Metrics {
 		preemptions: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "scheduler", Name: "preemption_attempts_total", Help: "Total preemption attempts in the cluster till now"}),
 		evaluated:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: "scheduler", Name: "nodes_evaluated_total", Help: "Nodes that decisions were about"}),
 		extension:   histogram("framework_extension_point_duration_seconds", "Latency for running all plugins of a specific extension point.", prometheus.ExponentialBuckets(0.0001, 2, 12), "extension_point", "status", "profile"),
-		afterFlush:  prometheus.NewCounter(prometheus.CounterOpts{Namespace: "scheduler", Name: "pod_scheduled_after_flush_total", Help: "Number of pods scheduled after they were flushed from the unschedulable pods for having waited too long."}),
-		goroutines:  gauge("goroutines", "Number of running goroutines split by the work they do such as binding.", "operation"),
-		rejected:    map[string]int{},
 	}
 }
 
@@ -73,7 +63,7 @@ func New() *Metrics {
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.attempts, m.attemptTime, m.algorithm, m.binding, m.sli, m.tries, m.incoming, m.pending, m.cacheSize, m.unschedul,
-		m.victims, m.preemptions, m.evaluated, m.extension, m.afterFlush, m.goroutines,
+		m.victims, m.preemptions, m.evaluated, m.extension,
 	}
 }
 
@@ -120,11 +110,15 @@ func (m *Metrics) SetCache(nodes, pods, assumed int) {
 	m.cacheSize.WithLabelValues("assumed_pods").Set(float64(assumed))
 }
 
-// Unschedulable counts the plugins that rejected a pod.
-func (m *Metrics) Unschedulable(plugins map[string]bool, profile string) {
-	for name := range plugins {
-		m.unschedul.WithLabelValues(name, profile).Inc()
-	}
+// SetUnschedulable tells how many pods wait for a plugin.
+func (m *Metrics) SetUnschedulable(profile, plugin string, pods int) {
+	m.unschedul.WithLabelValues(plugin, profile).Set(float64(pods))
+}
+
+// Extension is how long an extension point took; Filter is bringing a class of
+// pods up to date, Score choosing among its nodes.
+func (m *Metrics) Extension(point, status, profile string, d time.Duration) {
+	m.extension.WithLabelValues(point, status, profile).Observe(d.Seconds())
 }
 
 // Victims counts an attempt at preemption that found some.

@@ -145,6 +145,13 @@ func (q *Queue) Len(s State) int {
 	return len(q.entries) - len(q.active.list) - q.Len(Backoff) - len(q.waiting) - len(q.gated)
 }
 
+// RejectedBy visits the plugins that pods wait for, with how many.
+func (q *Queue) RejectedBy(yield func(profile, plugin string, pods int)) {
+	for k, set := range q.rejectedBy {
+		yield(k.profile, k.name, len(set))
+	}
+}
+
 // Get finds a waiting pod.
 func (q *Queue) Get(uid types.UID) *Entry { return q.entries[uid] }
 

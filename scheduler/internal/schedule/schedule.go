@@ -6,6 +6,7 @@ package schedule
 
 import (
 	"fmt"
+	"time"
 
 	"xebec.dev/scheduler/internal/cache"
 	"xebec.dev/scheduler/internal/framework"
@@ -46,6 +47,8 @@ type Scheduler struct {
 	// Extend, when set, lets extenders of the profile have their say about
 	// the feasible nodes.
 	Extend func(p *cache.Pod, nodes []Candidate) ([]Candidate, map[string]*framework.Status, error)
+	// Observe, when set, is told how long parts of a decision took.
+	Observe func(point, profile string, d time.Duration)
 	// Extended reports whether Extend concerns a pod.
 	Extended func(p *cache.Pod) bool
 }
@@ -134,7 +137,13 @@ func (s *Scheduler) Schedule(p *cache.Pod, nominated string) Decision {
 		d.Diagnosis = &Diagnosis{PreFilter: "no nodes available to schedule pods", None: true}
 		return d
 	}
+	began := time.Now()
 	k := s.class(p)
+	compiled := time.Now()
+	if s.Observe != nil {
+		s.Observe("Filter", k.profile.Name, compiled.Sub(began))
+		defer func() { s.Observe("Score", k.profile.Name, time.Since(compiled)) }()
+	}
 	if k.reject != nil && k.reject.Is(framework.Error) {
 		d.Err = k.reject.Err
 		return d

@@ -76,14 +76,24 @@ func Start(o Options) (*Plant, error) {
 }
 
 // StartScheduler starts the scheduler, again after it was stopped.
-func (p *Plant) StartScheduler(args ...string) error {
-	all := append([]string{"--kubeconfig=" + p.Kubeconfig, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", p.schedPort), "--leader-elect=false",
+func (p *Plant) StartScheduler(args ...string) (err error) {
+	p.Scheduler, err = p.scheduler(p.schedPort, args)
+	return err
+}
+
+// AnotherScheduler starts one more; the caller ends it.
+func (p *Plant) AnotherScheduler(args ...string) (*Process, error) {
+	return p.scheduler(freePort(), args)
+}
+
+func (p *Plant) scheduler(port int, args []string) (*Process, error) {
+	all := append([]string{"--kubeconfig=" + p.Kubeconfig, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--leader-elect=false",
 		"--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics,/configz,/debug/*", "--contention-profiling=false"}, args...)
-	var err error
-	if p.Scheduler, err = spawn(filepath.Join(p.bin, "kube-scheduler"), all...); err != nil {
-		return err
+	s, err := spawn(filepath.Join(p.bin, "kube-scheduler"), all...)
+	if err != nil {
+		return nil, err
 	}
-	return p.Scheduler.ready(p.SchedulerURL() + "/readyz")
+	return s, s.ready(fmt.Sprintf("https://127.0.0.1:%d/readyz", port))
 }
 
 // SchedulerURL is the scheduler's HTTPS endpoint.
