@@ -73,6 +73,13 @@ func Make(in Input) *corev1.PodStatus {
 	m.addresses()
 	m.containers()
 	m.out.Phase = m.phase()
+	if (m.out.Phase == corev1.PodSucceeded || m.out.Phase == corev1.PodFailed) && !m.in.Ended && m.in.Observed.AnyRunning() {
+		// Others may reuse what a pod held once it is over: not before it is.
+		m.out.Phase = m.old.Phase
+		if m.out.Phase == "" {
+			m.out.Phase = corev1.PodPending
+		}
+	}
 	if v := in.Verdict; v != nil {
 		m.out.Reason, m.out.Message = v.Reason, v.Message
 		if in.Ended {

@@ -106,8 +106,11 @@ func (w *Worker) failed(ctx context.Context, err error) time.Time {
 	if errors.As(err, &notStarted) {
 		// Many pods that fail alike should not come back as one.
 		w.retry = now().Add(startRetry + time.Duration(rand.Int64N(int64(startRetry/2))))
-		if !notStarted.until.IsZero() && notStarted.until.After(now()) {
-			w.retry = notStarted.until
+		if until := notStarted.until; until.After(now()) {
+			w.retry = until
+			if notStarted.reason == image.ErrImagePull { // first say that it waits
+				w.retry = now().Add(until.Sub(now()) / 2)
+			}
 		}
 		return w.retry
 	}
