@@ -321,6 +321,17 @@ func isReset(err error, code http2.ErrCode) bool {
 	return errors.As(err, &se) && se.Code == code
 }
 
+// TestWriteDeadline: a handler's last words don't wait longer for the client
+// than it wants.
+func TestWriteDeadline(t *testing.T) {
+	p := connect(t, testServer(), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		_, _ = io.WriteString(w, "last words")
+	})).greet(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	p.request(1, true, "GET", "/")
+	p.reset(1, http2.ErrCodeInternal)
+}
+
 // TestContinue: the client sends its body when it is asked to.
 func TestContinue(t *testing.T) {
 	p := connect(t, testServer(), echo).greet()

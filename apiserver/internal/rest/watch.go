@@ -93,6 +93,8 @@ func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f enco
 			if err == h2.ErrSlow {
 				panic(http.ErrAbortHandler)
 			}
+			// The last words, too, must be taken in time.
+			_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(patience)) // ours has them
 			x.end(f, err)
 			return
 		}
@@ -153,7 +155,7 @@ func (s *source) encode() ([]byte, error) {
 const pieceBytes = 128 << 10
 
 // follow delivers on a connection without a pump: HTTP/1.1. A nil error means
-// that the client is gone.
+// that there is nothing more to say to the client.
 func (x *exchange) follow(s *source) error {
 	flush := http.NewResponseController(x.w)
 	streams.Add(1)
@@ -166,7 +168,11 @@ func (x *exchange) follow(s *source) error {
 		rest(s.ctx, last)
 		var err error
 		if s.events, err = s.watcher.Next(s.ctx); err != nil {
-			return err
+			// Flushed here: what net/http flushes later, no watchdog guards.
+			slow.begin()
+			x.end(s.format, err)
+			_ = flush.Flush() // a client that is gone needs no goodbye
+			return nil
 		}
 		buf = buf[:0]
 		for {
