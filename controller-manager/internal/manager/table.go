@@ -11,6 +11,7 @@ import (
 	"xebec.dev/controller-manager/internal/gc"
 	"xebec.dev/controller-manager/internal/job"
 	"xebec.dev/controller-manager/internal/namespace"
+	"xebec.dev/controller-manager/internal/nodeipam"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/roleaggregation"
 	"xebec.dev/controller-manager/internal/rootca"
@@ -42,5 +43,6 @@ func Table() []control.Spec {
 		ephemeralvolume.Spec,
 		roleaggregation.Spec,
 		ttl.Spec,
+		nodeipam.Spec,
 	}
 }
