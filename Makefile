@@ -38,6 +38,8 @@ test: build kubectl etcd helm ## everything: unit tests, then the tests against 
 	@echo "== upstream's tests of storage"; cd test/upstreamstorage && GOWORK=off go test ./...
 	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
 
+include deploy/deploy.mk
+
 check: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, modules alone, generated code, fences
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "gofmt these:"; gofmt -l $(MODULES); exit 1; }
 	@for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./... && $(TOOLS)/staticcheck ./...) || exit 1; done
