@@ -51,13 +51,12 @@ const (
 
 // OwnerTerm counts, by node, the placed pods that have a term.
 type OwnerTerm struct {
-	ID     int
-	Kind   Kind
-	Term   PodTerm
-	Count  []int32
-	Total  int
-	key    string
-	shapes int
+	ID    int
+	Kind  Kind
+	Term  PodTerm
+	Count []int32
+	Total int
+	key   string
 }
 
 // Owners are the terms of placed pods, by ascending ID; some may be unused.

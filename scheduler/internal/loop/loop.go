@@ -196,7 +196,10 @@ func (l *Loop) Run(ctx context.Context) error {
 // Step does what there is to do now, for tests and benchmarks; false when
 // there was nothing.
 func (l *Loop) Step() bool {
-	return l.drain() || l.work()
+	drained, worked := l.drain(), l.work()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return drained || worked || len(l.inbox) > 0
 }
 
 func (l *Loop) drain() bool {

@@ -117,6 +117,7 @@ func New(profiles []*framework.Profile, o Options) *Queue {
 				q.hints[h.Object] = append(q.hints[h.Object], hint{plugin{p.Name, e.Name()}, h})
 			}
 		}
+		q.wildcards[plugin{p.Name, nobody}] = true
 		for name := range p.Wildcard {
 			q.wildcards[plugin{p.Name, name}] = true
 		}
@@ -148,6 +149,9 @@ func (q *Queue) Len(s State) int {
 // RejectedBy visits the plugins that pods wait for, with how many.
 func (q *Queue) RejectedBy(yield func(profile, plugin string, pods int)) {
 	for k, set := range q.rejectedBy {
+		if k.name == nobody {
+			continue
+		}
 		yield(k.profile, k.name, len(set))
 	}
 }
@@ -253,14 +257,28 @@ func (q *Queue) Reject(e *Entry, plugins, pending map[string]bool, now time.Time
 	e.since, e.until, e.failed = now, now.Add(q.pause(e.rejected)), false
 	e.state = Unschedulable
 	q.waiting[e.Pod.UID] = e
-	for name := range plugins {
+	q.index(e)
+	q.o.Moved(e, "ScheduleAttemptFailure")
+}
+
+// nobody stands for the plugin of pods that no plugin rejected, because there
+// were no nodes for example: any event may help them.
+const nobody = ""
+
+func (q *Queue) index(e *Entry) {
+	add := func(name string) {
 		k := plugin{e.Profile.Name, name}
 		if q.rejectedBy[k] == nil {
 			q.rejectedBy[k] = map[*Entry]bool{}
 		}
 		q.rejectedBy[k][e] = true
 	}
-	q.o.Moved(e, "ScheduleAttemptFailure")
+	for name := range e.Rejected {
+		add(name)
+	}
+	if len(e.Rejected) == 0 {
+		add(nobody)
+	}
 }
 
 // Fail lets a popped pod pause after an error.
@@ -420,6 +438,7 @@ func (q *Queue) take(e *Entry) {
 		for name := range e.Rejected {
 			delete(q.rejectedBy[plugin{e.Profile.Name, name}], e)
 		}
+		delete(q.rejectedBy[plugin{e.Profile.Name, nobody}], e)
 	}
 	e.state = InFlight
 }
