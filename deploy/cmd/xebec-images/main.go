@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,14 +25,15 @@ func main() {
 	busybox := pflag.String("busybox", "/bin/busybox", "static busybox of the test image; empty leaves that out")
 	push := pflag.String("push", "", "registry to push to as well, http://HOST:PORT[/PATH]")
 	partial := pflag.Bool("partial", false, "leave out images whose program is not there")
+	only := pflag.StringSlice("only", nil, "the images meant, by the last part of their names; all when empty")
 	pflag.Parse()
-	if err := run(*bin, *out, *busybox, *push, *partial); err != nil {
+	if err := run(*bin, *out, *busybox, *push, *only, *partial); err != nil {
 		fmt.Fprintln(os.Stderr, "xebec-images:", err)
 		os.Exit(1)
 	}
 }
 
-func run(bin, out, busybox, push string, partial bool) error {
+func run(bin, out, busybox, push string, only []string, partial bool) error {
 	applets, err := listApplets(busybox)
 	if err != nil {
 		return err
@@ -40,7 +42,8 @@ func run(bin, out, busybox, push string, partial bool) error {
 		return err
 	}
 	for _, img := range image.Set(bin, busybox, applets) {
-		if partial && missing(&img) {
+		name, _, _ := strings.Cut(fileName(img.Name), "_")
+		if len(only) > 0 && !slices.Contains(only, name) || partial && missing(&img) {
 			continue
 		}
 		file := filepath.Join(out, fileName(img.Name)+".tar")

@@ -1,0 +1,176 @@
+// Package cluster gives tests whole clusters on this machine: real containerd,
+// kubelets, pod network and DNS, each node in a network namespace. A cluster
+// goes when its test ends; one whose test was killed goes when the next starts.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"xebec.dev/deploy/cluster"
+)
+
+// Cluster is a running cluster; see deploy/cluster for what it can do.
+type Cluster struct {
+	*cluster.Cluster
+}
+
+// Node is one of its nodes.
+type Node = cluster.Node
+
+// Options of a cluster.
+type Options = cluster.Options
+
+// bin is where `make build tools images` puts programs.
+func bin() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "bin")
+}
+
+// prefix of the names of tests' clusters; the rest is the process' id, in base 36.
+const prefix = "t"
+
+// fill names a cluster after this process, so that packages' tests do not meet.
+func fill(o Options) Options {
+	if o.Nodes == 0 {
+		o.Nodes = 1
+	}
+	if o.Bin == "" {
+		o.Bin = bin()
+	}
+	pid := os.Getpid()
+	if o.Name == "" {
+		o.Name = prefix + strconv.FormatInt(int64(pid), 36)
+	}
+	if o.Subnet == "" {
+		o.Subnet = fmt.Sprintf("172.31.%d.0/24", 10+pid%200)
+	}
+	o.Ephemeral = true
+	return o
+}
+
+// New brings a cluster up without a test, for TestMain; Down takes it away.
+func New(ctx context.Context, o Options, progress io.Writer) (*Cluster, error) {
+	if err := sweep(ctx); err != nil {
+		return nil, fmt.Errorf("take away what an earlier run has left: %w", err)
+	}
+	o = fill(o)
+	o.Progress = cluster.NewProgress(progress)
+	c, err := cluster.New(o)
+	if err != nil {
+		return nil, err
+	}
+	k := &Cluster{c}
+	if err := c.Start(ctx); err != nil {
+		text := k.Logs(30)
+		return nil, errors.Join(err, errors.New(text), k.Down())
+	}
+	return k, nil
+}
+
+// Down takes the cluster away, and says what is left if anything is.
+func (c *Cluster) Down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	return c.Stop(ctx)
+}
+
+// Start brings a cluster up for a test.
+func Start(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	c, err := New(t.Context(), o, logWriter{t})
+	if err != nil {
+		t.Fatalf("cluster: %v", err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(c.Logs(60))
+		}
+		if err := c.Down(); err != nil {
+			t.Errorf("take the cluster down: %v", err)
+		}
+	})
+	return c
+}
+
+type logWriter struct{ t testing.TB }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.t.Log(strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}
+
+// Must runs kubectl and ends the test when it fails.
+func (c *Cluster) Must(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := c.Kubectl(t.Context(), args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// Eventually repeats something until it succeeds, for two minutes.
+func Eventually(t testing.TB, what string, do func() error) {
+	t.Helper()
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		err := do()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not after two minutes: %v", what, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// Logs are the ends of the nodes' daemons' logs.
+func (c *Cluster) Logs(lines int) string {
+	var b strings.Builder
+	for _, n := range c.Members() {
+		for _, d := range []string{"kubelet", "containerd", "supervisor", "xebecadm"} {
+			raw, err := os.ReadFile(n.Log(d))
+			if err != nil {
+				continue
+			}
+			all := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+			fmt.Fprintf(&b, "== %s of %s\n%s\n", d, n.Name, strings.Join(all[max(0, len(all)-lines):], "\n"))
+		}
+	}
+	return b.String()
+}
+
+// sweep takes away clusters whose process has ended.
+func sweep(ctx context.Context) error {
+	dirs, err := filepath.Glob("/run/xebec-" + prefix + "*")
+	if err != nil {
+		return err
+	}
+	for _, d := range dirs {
+		name := strings.TrimPrefix(d, "/run/xebec-")
+		pid, err := strconv.ParseInt(strings.TrimPrefix(name, prefix), 36, 32)
+		if err != nil || syscall.Kill(int(pid), 0) == nil {
+			continue // another's, or still running
+		}
+		c, err := cluster.Found(Options{Bin: bin(), Name: name})
+		if err == nil {
+			err = c.Stop(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("cluster %s: %w", name, err)
+		}
+	}
+	return nil
+}

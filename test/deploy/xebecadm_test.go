@@ -1,0 +1,196 @@
+// Package deploy tests xebecadm's verbs that talk to a cluster against the
+// real API server.
+package deploy
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xebec.dev/test/apiservertest"
+)
+
+// node is a directory with the files of a control plane node whose API server
+// is the test's.
+type node struct {
+	t    *testing.T
+	root string
+	s    *apiservertest.Server
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	n := &node{t: t, root: t.TempDir(), s: apiservertest.Start(t, "--enable-bootstrap-token-auth")}
+	admin, err := os.ReadFile(n.s.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.write("/etc/kubernetes/admin.conf", admin)
+	return n
+}
+
+func (n *node) write(path string, data []byte) {
+	n.t.Helper()
+	file := filepath.Join(n.root, path)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) adm(args ...string) (string, error) {
+	cmd := exec.Command(apiservertest.Binary("xebecadm"), append([]string{"--root-dir=" + n.root}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	return string(out) + stderr.String(), err
+}
+
+func (n *node) must(args ...string) string {
+	n.t.Helper()
+	out, err := n.adm(args...)
+	if err != nil {
+		n.t.Fatalf("xebecadm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+func (n *node) kubectl(args ...string) string {
+	n.t.Helper()
+	cmd := exec.Command(apiservertest.Binary("kubectl"), append([]string{"--kubeconfig=" + n.s.Kubeconfig}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		n.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+func TestTokens(t *testing.T) {
+	n := newNode(t)
+	tok := n.must("token", "create", "--ttl=2h", "--description=one", "--groups=system:bootstrappers:a,system:bootstrappers:b")
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		// The server's own cache of tokens follows.
+		who, err := exec.Command(apiservertest.Binary("kubectl"), "--server="+n.s.URL, "--insecure-skip-tls-verify", "--token="+tok, "auth", "whoami").CombinedOutput()
+		if err == nil && strings.Contains(string(who), "system:bootstrap:"+tok[:6]) && strings.Contains(string(who), "system:bootstrappers:b") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the token is nobody: %v %s", err, who)
+		}
+	}
+	if list := n.must("token", "list"); !strings.Contains(list, tok) || !strings.Contains(list, "119m") && !strings.Contains(list, "2h") || !strings.Contains(list, "one") {
+		t.Errorf("token list:\n%s", list)
+	}
+	if out, err := n.adm("token", "create", tok); err == nil || !strings.Contains(out, "already exists") {
+		t.Errorf("a token was made twice: %v %s", err, out)
+	}
+	for _, bad := range [][]string{{"token", "create", "short"}, {"token", "create", "--groups=system:masters"}, {"token", "create", "--usages=login"}, {"token", "delete", "zzz"}} {
+		if out, err := n.adm(bad...); err == nil {
+			t.Errorf("%v: %s", bad, out)
+		}
+	}
+	n.must("token", "delete", tok)
+	if list := n.must("token", "list"); strings.Contains(list, tok) {
+		t.Errorf("the token was not deleted:\n%s", list)
+	}
+	if out, err := n.adm("token", "delete", tok); err == nil || !strings.Contains(out, "not found") {
+		t.Errorf("a token was deleted twice: %v %s", err, out)
+	}
+}
+
+// config of a cluster whose API server is the test's.
+func (n *node) config() string {
+	path := filepath.Join(n.root, "config.yaml")
+	n.write("config.yaml", []byte(`apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+encryptionAlgorithm: ECDSA-P256
+networking:
+  podSubnet: 10.244.0.0/16
+---
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: InitConfiguration
+bootstrapTokens:
+- token: abcdef.0123456789abcdef
+localAPIEndpoint:
+  advertiseAddress: 127.0.0.1
+nodeRegistration:
+  name: n1
+`))
+	return path
+}
+
+// TestPhasesThatWriteObjects, twice each: a second time changes nothing.
+func TestPhasesThatWriteObjects(t *testing.T) {
+	n := newNode(t)
+	config := n.config()
+	for range 2 {
+		for _, phase := range []string{"certs", "upload-config", "bootstrap-token", "addon"} {
+			n.must("init", "phase", phase, "--config="+config)
+		}
+	}
+	n.must("init", "phase", "upload-certs", "--config="+config, "--upload-certs")
+	for _, want := range [][]string{
+		{"get", "-n", "kube-system", "configmap/kubeadm-config", "configmap/kubelet-config", "configmap/kube-proxy", "configmap/coredns", "secret/bootstrap-token-abcdef", "secret/kubeadm-certs", "daemonset/kube-proxy", "deployment/coredns", "service/kube-dns"},
+		{"get", "-n", "kube-public", "configmap/cluster-info", "role/kubeadm:bootstrap-signer-clusterinfo"},
+		{"get", "clusterrolebinding/kubeadm:get-nodes", "clusterrolebinding/kubeadm:kubelet-bootstrap", "clusterrolebinding/kubeadm:node-autoapprove-bootstrap", "clusterrolebinding/kubeadm:node-autoapprove-certificate-rotation"},
+	} {
+		n.kubectl(want...)
+	}
+	if ip := n.kubectl("get", "-n", "kube-system", "service/kube-dns", "-o=jsonpath={.spec.clusterIP}"); ip != "10.96.0.10" {
+		t.Errorf("cluster DNS has the address %s", ip)
+	}
+	if got := n.kubectl("get", "secret", "-n", "kube-system", "kubeadm-certs", "-o=jsonpath={.metadata.ownerReferences[0].kind}"); got != "Secret" {
+		t.Errorf("the uploaded certificates are owned by %q: they would stay", got)
+	}
+	// What a plan to upgrade reads is there.
+	if out := n.must("upgrade", "plan"); !strings.Contains(out, "Cluster version: v1.37.2") {
+		t.Errorf("upgrade plan:\n%s", out)
+	}
+	if out := n.must("token", "create", "--print-join-command"); !strings.Contains(out, "xebecadm join 127.0.0.1:6443 --token") || !strings.Contains(out, "sha256:") {
+		t.Errorf("join command: %s", out)
+	}
+	// An anonymous reader, a node to be, finds the cluster.
+	if out := n.kubectl("auth", "can-i", "get", "configmap/cluster-info", "-n", "kube-public", "--as=system:anonymous"); strings.TrimSpace(out) != "yes" {
+		t.Errorf("cluster-info is hidden: %s", out)
+	}
+}
+
+// TestAddonsAreHelms: Helm takes over what xebecadm has installed.
+func TestAddonsAreHelms(t *testing.T) {
+	n := newNode(t)
+	n.must("init", "phase", "certs", "--config="+n.config())
+	n.must("init", "phase", "addon", "--config="+n.config())
+	_, err := os.Stat(apiservertest.Binary("helm"))
+	if err != nil {
+		t.Fatalf("%v (make helm makes it)", err)
+	}
+	cmd := exec.Command(apiservertest.Binary("helm"), "upgrade", "--install", "xebec", "../../deploy/chart/xebec", "-n", "kube-system", "--set", "dns.replicas=3")
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+n.s.Kubeconfig, "HELM_CACHE_HOME="+t.TempDir(), "HELM_CONFIG_HOME="+t.TempDir(), "HELM_DATA_HOME="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("helm upgrade --install: %v\n%s", err, out)
+	}
+	if got := n.kubectl("get", "-n", "kube-system", "deployment/coredns", "-o=jsonpath={.spec.replicas}"); got != "3" {
+		t.Errorf("Helm set three replicas, there are %s", got)
+	}
+}
+
+func TestKubeconfigOfAUser(t *testing.T) {
+	n := newNode(t)
+	config := n.config()
+	for _, phase := range []string{"certs", "upload-config"} {
+		n.must("init", "phase", phase, "--config="+config)
+	}
+	out := n.must("kubeconfig", "user", "--client-name=jane", "--org=dev")
+	if !strings.Contains(out, "current-context: jane@kubernetes") || !strings.Contains(out, "client-certificate-data:") || !strings.Contains(out, "server: "+n.s.URL) {
+		t.Errorf("kubeconfig:\n%s", out)
+	}
+	if out, err := n.adm("kubeconfig", "user"); err == nil || !strings.Contains(out, "client-name") {
+		t.Errorf("a user without a name: %v %s", err, out)
+	}
+}
