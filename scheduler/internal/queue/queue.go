@@ -292,13 +292,6 @@ func (q *Queue) Fail(e *Entry, now time.Time) {
 	q.put(e, Backoff, "ScheduleAttemptFailure")
 }
 
-// Retry puts a popped pod back at once: nothing was wrong with it.
-func (q *Queue) Retry(e *Entry, event string) {
-	if q.entries[e.Pod.UID] == e {
-		q.enqueue(e, event)
-	}
-}
-
 func (q *Queue) pause(failures int) time.Duration {
 	d := q.o.InitialBackoff
 	for i := 1; i < failures; i++ {
