@@ -19,13 +19,15 @@ tools: $(NODE_TOOLS) bin/etcd bin/helm bin/kubectl ## containerd, runc, CNI plug
 bin/containerd bin/containerd-shim-runc-v2 bin/ctr: bin/%: $(DEPLOY)/tools/containerd/go.mod
 	@mkdir -p bin
 	cd $(DEPLOY)/tools/containerd && GOWORK=off CGO_ENABLED=0 go build -trimpath -tags $(CONTAINERD_TAGS) \
-		-ldflags '$(TOOL_LDFLAGS) -X $(CONTAINERD_PKG)/version.Version=$(CONTAINERD_VERSION)' -o ../../../bin/$* $(CONTAINERD_PKG)/cmd/$*
+		-ldflags '$(TOOL_LDFLAGS) -X $(CONTAINERD_PKG)/version.Version=$(CONTAINERD_VERSION)' -o ../../../bin/$* $(CONTAINERD_PKG)/cmd/$* || \
+		$(CURDIR)/$(DEPLOY)/debian.sh containerd usr/bin/$* $(CURDIR)/$@
 	@touch $@
 
 bin/runc: $(DEPLOY)/tools/runc/go.mod | deploy-deps
 	@mkdir -p bin
 	cd $(DEPLOY)/tools/runc && GOWORK=off CGO_ENABLED=1 go build -trimpath -tags seccomp,netgo,osusergo \
-		-ldflags '$(TOOL_LDFLAGS) -extldflags -static' -o ../../../bin/runc github.com/opencontainers/runc
+		-ldflags '$(TOOL_LDFLAGS) -extldflags -static' -o ../../../bin/runc github.com/opencontainers/runc || \
+		$(CURDIR)/$(DEPLOY)/debian.sh runc usr/sbin/runc $(CURDIR)/$@
 	@touch $@
 
 bin/cni/bridge bin/cni/loopback: KIND := main
@@ -34,7 +36,8 @@ bin/cni/portmap: KIND := meta
 bin/cni/%: $(DEPLOY)/tools/cni-plugins/go.mod
 	@mkdir -p bin/cni
 	cd $(DEPLOY)/tools/cni-plugins && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '$(TOOL_LDFLAGS)' \
-		-o ../../../bin/cni/$* github.com/containernetworking/plugins/plugins/$(KIND)/$*
+		-o ../../../bin/cni/$* github.com/containernetworking/plugins/plugins/$(KIND)/$* || \
+		$(CURDIR)/$(DEPLOY)/debian.sh containernetworking-plugins usr/lib/cni/$* $(CURDIR)/$@
 	@touch $@
 
 bin/coredns: $(DEPLOY)/tools/coredns/go.mod $(DEPLOY)/tools/coredns/main.go
