@@ -146,6 +146,9 @@ func (r *Registry) remark(obj scheme.Object, o *metav1.DeleteOptions, seconds in
 	return true
 }
 
+// removeTime bounds the two writes of a removal.
+const removeTime = 10 * time.Second
+
 func markNow(obj scheme.Object, now metav1.Time) {
 	if obj.GetDeletionTimestamp() == nil || obj.GetDeletionTimestamp().After(now.Time) {
 		obj.SetDeletionTimestamp(&now)
@@ -221,6 +224,11 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 		// before it goes.
 		var err error
 		if t.Strategy.GracePeriod != nil && obj.GetDeletionTimestamp() != nil {
+			// What is marked with no time left goes, though the caller has gone:
+			// nobody else would take it away.
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+			defer cancel()
 			if current, err = r.writeMark(ctx, c, current, obj); err != nil {
 				return nil, err
 			}
