@@ -60,6 +60,10 @@ type Options struct {
 	RetryPeriod time.Duration
 	// KeepOnStop leaves the lease to run out instead of releasing it.
 	KeepOnStop bool
+	// Renewed is told when the lease was taken, and at each renewal since, the
+	// time before the attempt: until RenewDeadline after it nobody else leads.
+	// Who writes can ask itself whether that has passed.
+	Renewed func(at time.Time)
 	// Observed is told of each new leader.
 	Observed func(identity string)
 	Metrics  *Metrics
@@ -164,9 +168,11 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context) error)
 func (e *Elector) acquire(ctx context.Context) error {
 	for {
 		bounded, cancel := context.WithTimeout(ctx, e.o.RenewDeadline)
+		began := time.Now()
 		held, err := e.try(bounded)
 		cancel()
 		if held {
+			e.renewed(began)
 			return nil
 		}
 		contended := apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err)
@@ -194,6 +200,7 @@ func (e *Elector) renew(ctx context.Context) error {
 		switch {
 		case held:
 			renewed = began
+			e.renewed(began)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err == nil:
@@ -204,6 +211,12 @@ func (e *Elector) renew(ctx context.Context) error {
 				return ErrLost
 			}
 		}
+	}
+}
+
+func (e *Elector) renewed(at time.Time) {
+	if e.o.Renewed != nil {
+		e.o.Renewed(at)
 	}
 }
 

@@ -259,3 +259,36 @@ func TestOptionsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+// TestRenewalsAreTold: whoever leads hears of each renewal, no later than the
+// lease is renewed; whoever doesn't hears nothing.
+func TestRenewalsAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		var mu sync.Mutex
+		told := map[string]time.Time{}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 2)
+		for _, name := range []string{"a", "b"} {
+			v := &view{memory: m}
+			e, err := New(v, Options{Namespace: "kube-system", Name: "l", Identity: name, Renewed: func(at time.Time) {
+				mu.Lock()
+				defer mu.Unlock()
+				told[name] = at
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { done <- e.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }) }()
+			time.Sleep(time.Minute)
+		}
+		mu.Lock()
+		if age := time.Since(told["a"]); age > DefaultRetryPeriod || len(told) != 1 {
+			t.Errorf("the leader heard %s ago; told: %v", age, told)
+		}
+		mu.Unlock()
+		cancel()
+		<-done
+		<-done
+	})
+}
