@@ -21,21 +21,6 @@ spec:
     spec: {containers: [{name: c, image: "web:1"}]}
 `
 
-// TestDeployment: rollout, rollback, pause and scale, as kubectl does and
-// shows them.
-func TestDeployment(t *testing.T) {
-	c := newCluster(t)
-	c.manage()
-	c.drive(t, "n1", "n2")
-	t.Run("rollout, undo and history", func(t *testing.T) { rollout(t, c) })
-	t.Run("pause", func(t *testing.T) { paused(t, c) })
-	t.Run("proportional scaling", func(t *testing.T) { proportional(t, c) })
-	t.Run("recreate", func(t *testing.T) { recreate(t, c) })
-	t.Run("deadline", func(t *testing.T) { deadline(t, c) })
-	t.Run("adoption", func(t *testing.T) { adoption(t, c) })
-	t.Run("quota", func(t *testing.T) { quota(t, c) })
-}
-
 func rollout(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
 	c.kubectl(t, ns, web, "apply", "-f", "-")

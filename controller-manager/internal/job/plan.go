@@ -180,11 +180,15 @@ func (p *planner) start() {
 	case p.suspended() && !was:
 		p.set(batchv1.JobSuspended, corev1.ConditionTrue, "JobSuspended", "Job suspended")
 		p.note(corev1.EventTypeNormal, "Suspended", "Job suspended")
+		// It may change while the job is suspended only: resuming sets it anew.
+		s.StartTime = nil
 	case !p.suspended() && was:
 		p.set(batchv1.JobSuspended, corev1.ConditionFalse, "JobResumed", "Job resumed")
 		p.note(corev1.EventTypeNormal, "Resumed", "Job resumed")
-		now := metav1.NewTime(p.now)
-		s.StartTime = &now
+		if s.StartTime == nil {
+			now := metav1.NewTime(p.now)
+			s.StartTime = &now
+		}
 	case !p.suspended() && s.StartTime == nil:
 		now := metav1.NewTime(p.now)
 		s.StartTime = &now

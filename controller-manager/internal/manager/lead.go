@@ -102,7 +102,7 @@ func (ids *identities) of(account string) (*identity, error) {
 	}
 	config := ids.config
 	config.TokenSource = (&tokens{client: ids.m.client, account: account}).get
-	c, err := client.Dial(config, ids.m.client.Scheme(), client.Options{})
+	c, err := client.Dial(config, ids.m.client.Scheme(), client.Options{Extra: ids.m.fence.options()})
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -37,7 +38,11 @@ func Program() daemon.Program {
 // manager is the running program.
 type manager struct {
 	*daemon.Process
-	cfg     *control.Config
+	cfg   *control.Config
+	fence fence
+	// lease is the connection of the election, which no fence may hold up;
+	// client is for everything else.
+	lease   *client.Client
 	client  *client.Client
 	enabled []control.Spec
 	status  *status
@@ -52,25 +57,29 @@ func run(ctx context.Context, p *daemon.Process, cfg *control.Config) error {
 	if err != nil {
 		return fmt.Errorf("--controllers: %w", err)
 	}
-	c, err := client.Dial(p.Flags.API(), builtin.Scheme(), client.Options{})
-	if err != nil {
+	m := &manager{
+		Process: p, cfg: cfg, enabled: enabled, status: newStatus(enabled),
+		replicas: &cache.Metrics{}, queues: workqueue.NewMetrics(), events: event.NewMetrics(),
+	}
+	m.fence.on = p.Flags.LeaderElect
+	if m.client, err = client.Dial(p.Flags.API(), builtin.Scheme(), client.Options{Extra: m.fence.options()}); err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }() // nothing is lost
+	defer func() { _ = m.client.Close() }() // nothing is lost
 	guard, closeGuard, err := p.Guard(builtin.Scheme())
 	if err != nil {
 		return err
 	}
 	defer closeGuard()
-	m := &manager{
-		Process: p, cfg: cfg, client: c, enabled: enabled, status: newStatus(enabled),
-		replicas: &cache.Metrics{}, queues: workqueue.NewMetrics(), events: event.NewMetrics(),
-	}
 	elected := election.NewMetrics()
 	p.Registry.MustRegister(m.replicas, m.queues, m.events, elected)
 	p.Health.Add(m.status.checks()...)
 	work := m.lead
 	if p.Flags.LeaderElect {
+		if m.lease, err = client.Dial(p.Flags.API(), builtin.Scheme(), client.Options{}); err != nil {
+			return err
+		}
+		defer func() { _ = m.lease.Close() }() // nothing is lost
 		work = func(ctx context.Context) error { return m.stand(ctx, elected) }
 	}
 	return daemon.Run(ctx, func(ctx context.Context) error { return p.Serve(ctx, guard.Wrap(p.Mux())) }, work)
@@ -83,7 +92,9 @@ func (m *manager) stand(ctx context.Context, metrics *election.Metrics) error {
 	for {
 		o := m.Flags.Election()
 		o.Log, o.Metrics = m.Log.Named("election"), metrics
-		e, err := election.New(election.Over(m.client), o)
+		held := o.RenewDeadline
+		o.Renewed = func(at time.Time) { m.fence.renewed(at, held) }
+		e, err := election.New(election.Over(m.lease), o)
 		if err != nil {
 			return err
 		}
