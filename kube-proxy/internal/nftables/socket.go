@@ -1,0 +1,161 @@
+package nftables
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernel carries out transactions.
+type kernel interface {
+	// commit carries out a batch, all of it or nothing.
+	commit(b *batch) error
+	// has tells whether our table is there.
+	has(family uint8) (bool, error)
+}
+
+// socket is a netlink socket. The kernel answers within the call that sends,
+// so that nothing has to be waited for.
+type socket struct {
+	fd  int
+	seq uint32
+	buf []byte
+}
+
+// Buffers of the socket in bytes. The first grows with what is sent.
+const (
+	minSend = 1 << 20
+	receive = 4 << 20
+)
+
+func dial() (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket to netfilter: %w", err)
+	}
+	s := &socket{fd: fd, buf: make([]byte, 64<<10)}
+	err = errors.Join(unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}), s.room(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, receive))
+	if err != nil {
+		_ = unix.Close(fd) // the error is the news
+		return nil, fmt.Errorf("prepare a netlink socket to netfilter: %w", err)
+	}
+	return s, nil
+}
+
+func (s *socket) close() error { return unix.Close(s.fd) }
+
+// room sets the size of a buffer, beyond the system's limit where we may.
+func (s *socket) room(force, plain, size int) error {
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, force, size) == nil {
+		return nil
+	}
+	return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, plain, size)
+}
+
+func (s *socket) commit(b *batch) error {
+	pieces := b.finish()
+	size := minSend
+	for _, p := range pieces {
+		size += len(p) + len(p)/8
+	}
+	if err := s.room(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, size); err != nil {
+		return err
+	}
+	for {
+		_, err := unix.SendmsgBuffers(s.fd, pieces, nil, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}, 0)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("send a transaction of %d bytes to nftables: %w", size-minSend, err)
+		}
+		return s.answers(b)
+	}
+}
+
+var errNoAnswer = errors.New("nftables has not acknowledged a transaction")
+
+// answers reads what the kernel said of a batch: it has said it all.
+func (s *socket) answers(b *batch) error {
+	var first error
+	acknowledged := false
+	err := s.read(func(typ uint16, seq uint32, body []byte) {
+		if typ != unix.NLMSG_ERROR || len(body) < 4 || seq < b.first || seq > b.seq {
+			return
+		}
+		if errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body))); errno != 0 && first == nil {
+			first = fmt.Errorf("nftables message %d of %d: %w", seq-b.first, b.seq-b.first, errno)
+		}
+		acknowledged = acknowledged || seq == b.seq
+	})
+	if err == nil {
+		err = first
+	}
+	if err == nil && !acknowledged {
+		err = errNoAnswer
+	}
+	return err
+}
+
+// read gives all messages that are there.
+func (s *socket) read(f func(typ uint16, seq uint32, body []byte)) error {
+	for {
+		n, _, err := unix.Recvfrom(s.fd, s.buf, 0)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("read nftables' answers: %w", err)
+		}
+		for b := s.buf[:n]; len(b) >= headerSize; {
+			size := int(binary.NativeEndian.Uint32(b))
+			if size < headerSize || size > len(b) {
+				break
+			}
+			f(binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint32(b[8:]), b[headerSize:size])
+			b = b[min((size+3)&^3, len(b)):]
+		}
+	}
+}
+
+// begin makes a batch whose sequence numbers are the socket's next.
+func (s *socket) begin(family uint8) *batch {
+	s.seq += 1 << 20
+	return newBatch(family, s.seq)
+}
+
+func (s *socket) has(family uint8) (bool, error) {
+	s.seq += 1 << 20
+	b := &batch{family: family, seq: s.seq}
+	m := b.message(unix.NFT_MSG_GETTABLE, 0)
+	b.text(unix.NFTA_TABLE_NAME, tableName)
+	b.close(m)
+	if err := unix.Sendto(s.fd, b.b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return false, fmt.Errorf("ask nftables for the table: %w", err)
+	}
+	found := false
+	var refused error
+	err := s.read(func(typ uint16, seq uint32, body []byte) {
+		if seq != b.seq {
+			return
+		}
+		if typ == unix.NLMSG_ERROR && len(body) >= 4 {
+			if errno := unix.Errno(-int32(binary.NativeEndian.Uint32(body))); errno != 0 && errno != unix.ENOENT {
+				refused = fmt.Errorf("ask nftables for the table: %w", errno)
+			}
+			return
+		}
+		found = true
+	})
+	return found, errors.Join(err, refused)
+}
+
+func (s *socket) remove(f *family) error {
+	b := s.begin(f.number)
+	b.table(unix.NFT_MSG_DELTABLE, 0)
+	return s.commit(b)
+}
