@@ -291,6 +291,9 @@ func (c *Cluster) join(ctx context.Context) error {
 		return err
 	}
 	args = append(args, c.JoinArgs...)
+	if !c.Taint {
+		args = append(args, "--no-taints")
+	}
 	// Members of the control plane one after the other: etcd takes one at a time.
 	for _, n := range c.nodes[1:c.ControlPlanes] {
 		more := []string{"--control-plane", "--certificate-key=" + c.key, "--apiserver-advertise-address=" + n.Address}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,7 +92,7 @@ func (r *Reset) cleanup(ctx context.Context) error {
 		r.say("reset", "WARNING: pods were not all removed: %v", err)
 	}
 	r.say("reset", "Unmounting mounted directories in %q", r.path(layout.Kubelet))
-	if err := host.Unmount(r.path(layout.Kubelet)); err != nil {
+	if err := host.UnmountBelow(r.path(layout.Kubelet)); err != nil {
 		return err
 	}
 	return r.files()
@@ -99,9 +100,9 @@ func (r *Reset) cleanup(ctx context.Context) error {
 
 // files deletes contents, and leaves the directories themselves, as kubeadm does.
 func (r *Reset) files() error {
-	dirs := append(host.NodeFiles(), r.CertificatesDir)
-	if !r.CleanupTmp {
-		dirs = append(dirs[:2:2], dirs[3:]...)
+	dirs := slices.DeleteFunc(host.NodeFiles(), func(d string) bool { return d == layout.Kubernetes+"/tmp" && !r.CleanupTmp })
+	if r.CertificatesDir != layout.PKI {
+		dirs = append(dirs, r.CertificatesDir)
 	}
 	r.say("reset", "Deleting contents of directories: %v", dirs)
 	var errs []error

@@ -5,16 +5,12 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	corev1 "k8s.io/api/core/v1"
 
 	"xebec.dev/deploy/internal/bootstrap"
 	"xebec.dev/deploy/internal/host"
 	"xebec.dev/deploy/internal/kubeadm"
 	"xebec.dev/deploy/internal/layout"
 )
-
-// emptyTaints is not nil: no taints were asked for.
-var emptyTaints = []corev1.Taint{}
 
 type joinFlags struct {
 	nodeFlags

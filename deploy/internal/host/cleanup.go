@@ -52,6 +52,20 @@ func Unmount(dir string) error {
 	if err != nil {
 		return err
 	}
+	return unmount(mounts)
+}
+
+// UnmountBelow unmounts everything below a directory, which may be a mount
+// itself and stays one.
+func UnmountBelow(dir string) error {
+	mounts, err := Mounts(dir)
+	if err != nil {
+		return err
+	}
+	return unmount(slices.DeleteFunc(mounts, func(m string) bool { return m == dir }))
+}
+
+func unmount(mounts []string) error {
 	for _, m := range mounts {
 		if err := syscall.Unmount(m, 0); err != nil {
 			// Somebody still has it open: it goes when they let go.
