@@ -12,6 +12,7 @@ import (
 	"xebec.dev/controller-manager/internal/job"
 	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/nodeipam"
+	"xebec.dev/controller-manager/internal/nodelifecycle"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/roleaggregation"
 	"xebec.dev/controller-manager/internal/rootca"
@@ -19,6 +20,7 @@ import (
 	"xebec.dev/controller-manager/internal/serviceaccount"
 	"xebec.dev/controller-manager/internal/servicecidr"
 	"xebec.dev/controller-manager/internal/statefulset"
+	"xebec.dev/controller-manager/internal/tainteviction"
 	"xebec.dev/controller-manager/internal/ttl"
 )
 
@@ -44,5 +46,7 @@ func Table() []control.Spec {
 		roleaggregation.Spec,
 		ttl.Spec,
 		nodeipam.Spec,
+		nodelifecycle.Spec,
+		tainteviction.Spec,
 	}
 }

@@ -145,10 +145,11 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 		return nil
 	}
 	p := plan(r.observe(n))
-	if p.Evict != nil {
-		p.permit(r, n)
-	}
+	permitted := p.Evict != nil && p.permit(r, n)
 	err := r.apply(ctx, n, p)
+	if err != nil && permitted {
+		r.giveBack(n)
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
@@ -198,21 +199,29 @@ func (r *reconciler) observe(n *corev1.Node) observed {
 }
 
 // permit makes the eviction a taint to add, if the zone's rate permits it.
-func (p *Plan) permit(r *reconciler, n *corev1.Node) {
+func (p *Plan) permit(r *reconciler, n *corev1.Node) bool {
 	zones, stopped := survey(r.nodes.Snapshot().All(), r.rates)
 	z := zones[zoneOf(n)]
 	if stopped || z == nil {
 		p.Again = first(p.Again, r.env.Config.NodeMonitorPeriod)
-		return
+		return false
 	}
 	r.mu.Lock()
 	ok, wait := r.permits.take(zoneOf(n), z.rate, time.Now())
 	r.mu.Unlock()
 	if !ok {
 		p.Again = first(p.Again, wait)
-		return
+		return false
 	}
 	p.Add = append(p.Add, *p.Evict)
+	return true
+}
+
+// giveBack returns a permit whose taint was not written.
+func (r *reconciler) giveBack(n *corev1.Node) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.permits.from, zoneOf(n))
 }
 
 // first of two times of which 0 is none.

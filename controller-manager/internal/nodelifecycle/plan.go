@@ -73,7 +73,6 @@ func (p Plan) String() string {
 	return b.String()
 }
 
-
 // watched are the conditions that a silent node's kubelet would report.
 var watched = []corev1.NodeConditionType{corev1.NodeReady, corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure}
 
