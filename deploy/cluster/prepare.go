@@ -56,10 +56,12 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	if err := n.runtimeConfig(r, c); err != nil {
 		return err
 	}
-	if err := host.MakeCgroup(n.cgroup); err != nil {
-		return err
+	if n.systemdRuns() {
+		err = n.startUnits(ctx, r)
+	} else if err = host.MakeCgroup(n.cgroup); err == nil {
+		err = n.startSupervisor()
 	}
-	if err := n.startSupervisor(); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := n.waitRuntime(ctx); err != nil {
@@ -142,7 +144,7 @@ func (n *Node) directories(r *host.Record) error {
 func (n *Node) runtimeConfig(r *host.Record, c *Cluster) error {
 	images := &kubeadm.ClusterConfiguration{}
 	images.Default()
-	conf := &host.Containerd{Major: n.containerdMajor(), Root: n.root, Pause: images.Image("pause"), Bin: n.bin, Systemd: false,
+	conf := &host.Containerd{Major: n.containerdMajor(), Root: n.root, Pause: images.Image("pause"), Bin: n.bin, Systemd: n.systemdRuns(),
 		RestrictOOM: host.RestrictOOM(), CNIBin: []string{n.root.Path(layout.CNIBin)}, NoSync: c.Ephemeral}
 	raw, err := conf.Config()
 	if err != nil {
@@ -314,7 +316,10 @@ func (n *Node) adm(ctx context.Context, args ...string) error {
 		verb = args[0]
 	}
 	full := append([]string{"--root-dir=" + string(n.root)}, args...)
-	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-cgroup-root="+n.cgroup, "--kubelet-extra-arg=node-ip="+n.Address)
+	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-extra-arg=node-ip="+n.Address)
+	if !n.systemdRuns() {
+		full = append(full, "--kubelet-cgroup-root="+n.cgroup)
+	}
 	cmd := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), full...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -50,12 +50,14 @@ func (n *Node) stop(ctx context.Context) error {
 	socket := supervise.Socket(state)
 	// Without its kubelet nothing starts a pod again; without a supervisor
 	// nothing starts a daemon again.
-	if err := supervise.Ask(socket, "stop kubelet"); err != nil {
+	var errs []error
+	if n.systemdRuns() {
+		errs = append(errs, n.stopUnit(ctx, "kubelet.service"))
+	} else if err := supervise.Ask(socket, "stop kubelet"); err != nil {
 		n.endSupervisor()
 		n.end("kubelet")
 	}
 	n.progress.Done("%s: kubelet stopped", n.Name)
-	var errs []error
 	if _, err := os.Stat(n.Socket()); err == nil {
 		if err := bootstrap.RemovePods(ctx, n.Socket()); err != nil {
 			// What is left of them is ended below by their cgroups.
@@ -65,7 +67,9 @@ func (n *Node) stop(ctx context.Context) error {
 		}
 	}
 	errs = append(errs, n.cleanRules(ctx))
-	if err := supervise.Ask(socket, "stop"); err != nil {
+	if n.systemdRuns() {
+		errs = append(errs, n.stopUnit(ctx, runtimeUnit))
+	} else if err := supervise.Ask(socket, "stop"); err != nil {
 		n.endSupervisor()
 		n.end("containerd")
 	}
@@ -75,7 +79,11 @@ func (n *Node) stop(ctx context.Context) error {
 	for _, pid := range shims {
 		_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended
 	}
-	errs = append(errs, host.RemoveCgroup(n.cgroup))
+	cgroup := n.cgroup
+	if n.systemdRuns() {
+		cgroup = "/kubepods.slice"
+	}
+	errs = append(errs, host.RemoveCgroup(cgroup))
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestNodesOfACluster(t *testing.T) {
+	c, err := New(Options{Name: "abc", Nodes: 3, Subnet: "172.31.5.0/24", Bin: "/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, n := range c.Members() {
+		b.WriteString(strings.Join([]string{n.Name, n.Address, n.NetNS, n.Socket(), c.veth(n)}, " ") + "\n")
+	}
+	want := `n1 172.31.5.2 abc-n1 /run/xebec-abc/n1/run/xebec/containerd/containerd.sock abc-n1
+n2 172.31.5.3 abc-n2 /run/xebec-abc/n2/run/xebec/containerd/containerd.sock abc-n2
+n3 172.31.5.4 abc-n3 /run/xebec-abc/n3/run/xebec/containerd/containerd.sock abc-n3
+`
+	if b.String() != want {
+		t.Errorf("nodes:\n%s", b.String())
+	}
+	if c.Kubeconfig() != "/run/xebec-abc/n1/etc/kubernetes/admin.conf" {
+		t.Errorf("kubeconfig %s", c.Kubeconfig())
+	}
+	if dns, err := c.dnsAddress(); err != nil || dns != "10.96.0.10" {
+		t.Errorf("DNS at %s: %v", dns, err)
+	}
+}
+
+func TestNamesThatLinksCannotHave(t *testing.T) {
+	for _, o := range []Options{{Name: "toolong", Nodes: 1}, {Nodes: 1, Subnet: "x"}, {Nodes: 1, Root: "/tmp/" + strings.Repeat("y", 80)}} {
+		if _, err := New(o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
+	}
+}
+
+func TestMissingProgramsAreToldAtOnce(t *testing.T) {
+	c, err := New(Options{Nodes: 1, Bin: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.need(); err == nil || !strings.Contains(err.Error(), "containerd-shim-runc-v2") || !strings.Contains(err.Error(), "kubelet") || !strings.Contains(err.Error(), "make build") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestUnitsOfTheMachinesNode(t *testing.T) {
+	c, err := New(Options{Address: "10.0.0.1", Bin: "/opt/xebec"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	units, err := c.Members()[0].units()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubelet := string(units["/etc/systemd/system/kubelet.service"])
+	if !strings.Contains(kubelet, "After=network-online.target xebec-containerd.service") || !strings.Contains(kubelet, "ExecStart=/opt/xebec/kubelet") {
+		t.Errorf("kubelet.service:\n%s", kubelet)
+	}
+	if runtime := string(units["/etc/systemd/system/xebec-containerd.service"]); !strings.Contains(runtime, "--config /etc/xebec/containerd.toml") {
+		t.Errorf("the runtime's unit:\n%s", runtime)
+	}
+	if dropIn := string(units["/etc/systemd/system/kubelet.service.d/10-kubeadm.conf"]); !strings.Contains(dropIn, "$KUBELET_KUBEADM_ARGS") {
+		t.Errorf("drop-in:\n%s", dropIn)
+	}
+}
+
+// TestProgressOffATerminal tells a wait once, not at every look.
+func TestProgressOffATerminal(t *testing.T) {
+	var b bytes.Buffer
+	p := NewProgress(&b)
+	for range 100 {
+		p.Wait("for %s", "this")
+	}
+	p.Done("it is there")
+	if lines := strings.Count(b.String(), "\n"); lines != 2 || !strings.Contains(b.String(), "… for this") || !strings.HasSuffix(b.String(), "it is there\n") {
+		t.Errorf("told:\n%s", b.String())
+	}
+}
