@@ -29,6 +29,10 @@ var settings = [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv6/conf/all/for
 // machineSettings are the whole machine's: one watcher a pod is a lot of them.
 var machineSettings = [][2]string{{"fs/inotify/max_user_instances", "8192"}, {"fs/inotify/max_user_watches", "524288"}}
 
+// proxySettings are those that kube-proxy changes.
+var proxySettings = []string{"net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
+	"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
+
 // prepare makes a machine a node but for Kubernetes: kernel settings,
 // directories, container runtime.
 func (n *Node) prepare(ctx context.Context, c *Cluster) error {
@@ -43,7 +47,7 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	if n.NetNS == "" {
-		if err := r.Look(); err != nil {
+		if err := errors.Join(r.Look(), r.Note(proxySettings...)); err != nil {
 			return err
 		}
 	}

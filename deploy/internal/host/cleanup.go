@@ -25,7 +25,10 @@ func (r *Record) Undo() error {
 		errs = append(errs, Unmount(m))
 	}
 	for name, was := range r.Settings {
-		errs = append(errs, os.WriteFile(filepath.Join("/proc/sys", name), []byte(was), 0o644))
+		file := filepath.Join("/proc/sys", name)
+		if now, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(now)) != was {
+			errs = append(errs, os.WriteFile(file, []byte(was), 0o644))
+		}
 	}
 	for _, f := range r.Files {
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -145,6 +145,19 @@ func (r *Record) Set(name, value string) error {
 	return os.WriteFile(file, []byte(value), 0o644)
 }
 
+// Note keeps the value that a setting has, for one that somebody else changes
+// because of us. One that this kernel has not is passed over.
+func (r *Record) Note(names ...string) error {
+	for _, name := range names {
+		raw, err := os.ReadFile(filepath.Join("/proc/sys", name))
+		if _, noted := r.Settings[name]; err != nil || noted {
+			continue
+		}
+		r.Settings[name] = strings.TrimSpace(string(raw))
+	}
+	return r.save()
+}
+
 // Share makes a directory a shared mount: volumes that pods mount there must
 // be seen by other pods, and / is private on some machines.
 func (r *Record) Share(dir string) error {
