@@ -50,7 +50,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	})
 	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Count: k.probed, Log: k.log.Named("probe")})
 	k.workers.SetProbes(k.probes)
-	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Found: k.found, Listed: func(took time.Duration, _ error) { k.metrics.relist.Observe(took.Seconds()) }, Log: k.log.Named("pleg")})
+	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Known: k.workers.Knows, Found: k.found, Listed: func(took time.Duration, _ error) { k.metrics.relist.Observe(took.Seconds()) }, Log: k.log.Named("pleg")})
 	k.runs = append(k.runs, k.workers.Run, k.probes.Run, k.statuses.Run, k.pleg.Run)
 	return nil
 }

@@ -29,6 +29,9 @@ const (
 type Options struct {
 	// Changed is told that a pod has news; it must not block.
 	Changed func(uid types.UID)
+	// Known reports whether a sandbox or container is known in a state: what
+	// the kubelet did itself is no news to it.
+	Known func(uid types.UID, id string, state runtime.State) bool
 	// Found is told of every pod at each listing.
 	Found func(uid types.UID, key runtime.Key)
 	// Listed counts listings and their time.
@@ -112,7 +115,7 @@ func (p *PLEG) list(ctx context.Context) {
 	found := map[types.UID]runtime.Key{}
 	for id, s := range all {
 		found[s.UID] = s.Key
-		if old, ok := p.last[id]; !ok || old.State != s.State {
+		if old, ok := p.last[id]; (!ok || old.State != s.State) && !p.o.Known(s.UID, id, s.State) {
 			changed[s.UID] = true
 		}
 	}
@@ -190,7 +193,7 @@ func (p *PLEG) follow(ctx context.Context) error {
 			p.ping(ctx)
 		case e := <-events:
 			p.seen.Store(time.Now().Unix())
-			if uid := uidOf(e); uid != "" {
+			if uid := uidOf(e); uid != "" && tells(e) {
 				p.o.Changed(uid)
 			}
 		case <-ctx.Done():
@@ -206,6 +209,12 @@ func (p *PLEG) ping(ctx context.Context) {
 	if _, err := p.c.Runtime.Version(ctx, &runtimeapi.VersionRequest{}); err == nil {
 		p.seen.Store(time.Now().Unix())
 	}
+}
+
+// tells reports whether an event is news: nobody but the kubelet makes and
+// starts what is in pods.
+func tells(e *runtimeapi.ContainerEventResponse) bool {
+	return e.ContainerEventType != runtimeapi.ContainerEventType_CONTAINER_CREATED_EVENT && e.ContainerEventType != runtimeapi.ContainerEventType_CONTAINER_STARTED_EVENT
 }
 
 func uidOf(e *runtimeapi.ContainerEventResponse) types.UID {

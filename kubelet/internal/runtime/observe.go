@@ -91,6 +91,16 @@ func (p *Pod) Container(name string) *Container {
 	return nil
 }
 
+// Has reports whether a sandbox or container is there in a state; a sandbox
+// that is ready runs.
+func (p *Pod) Has(id string, state State) bool {
+	if s := p.sandbox(id); s != nil {
+		return s.Ready == (state == Running)
+	}
+	c := p.byID(id)
+	return c != nil && c.State == state
+}
+
 // IPs are the pod's own addresses.
 func (p *Pod) IPs() []string {
 	if s := p.Sandbox(); s != nil && s.Ready {

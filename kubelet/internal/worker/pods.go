@@ -234,6 +234,11 @@ func (p *Pods) Find(namespace, name string) (*corev1.Pod, *runtime.Pod) {
 	return nil, nil
 }
 
+// Knows reports whether a sandbox or container was seen in a state already.
+func (p *Pods) Knows(uid types.UID, id string, state runtime.State) bool {
+	return p.Observed(uid).Has(id, state)
+}
+
 // Observed is what the runtime was last seen to have of a pod.
 func (p *Pods) Observed(uid types.UID) *runtime.Pod {
 	p.mu.Lock()

@@ -471,3 +471,6 @@ func (n *Node) removeGroups() error {
 
 // Netns is the name of the node's network namespace.
 func (n *Node) Netns() string { return n.netns }
+
+// Cgroup is the node's own, below which its pods' are.
+func (n *Node) Cgroup() string { return n.cgroup }

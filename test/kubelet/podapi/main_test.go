@@ -5,6 +5,7 @@ package podapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -33,7 +34,7 @@ func run(m *testing.M) int {
 	n, err = nodetest.Start(nodetest.Options{})
 	code := 1
 	if err == nil {
-		err = tool()
+		err = errors.Join(tool(), rootCA())
 	}
 	if err == nil {
 		code = m.Run()
@@ -59,6 +60,18 @@ func tool() error {
 		return fmt.Errorf("build tar: %w\n%s", err, out)
 	}
 	return nil
+}
+
+// rootCA makes what the controller manager would publish: the authorities that
+// every pod gets beside its token.
+func rootCA() error {
+	raw, err := os.ReadFile(filepath.Join(n.Dir, "api", "pki", "ca.crt"))
+	if err != nil {
+		return err
+	}
+	c := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt"}, Data: map[string]string{"ca.crt": string(raw)}}
+	_, err = n.Client.CoreV1().ConfigMaps("default").Create(context.Background(), c, metav1.CreateOptions{})
+	return err
 }
 
 func eventually(t *testing.T, f func() error) {
