@@ -43,6 +43,7 @@ func TestControllers(t *testing.T) {
 		{"service account and authority", accounts},
 		{"token secret", tokenSecret},
 		{"aggregated role", aggregatedRole},
+		{"node taints", nodeTaints},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -29,7 +29,8 @@ type driver struct {
 	nodes []string
 
 	mu   sync.Mutex
-	next int // guarded by mu
+	next int             // guarded by mu
+	dead map[string]bool // guarded by mu: nodes that do nothing
 }
 
 // drive makes nodes and runs pods on them until the test ends.
@@ -91,6 +92,12 @@ func (d *driver) run(ctx context.Context) {
 // one takes a pod a step further. What fails is tried again with the next
 // change; the API server refuses what is of yesterday.
 func (d *driver) one(ctx context.Context, p *corev1.Pod) {
+	d.mu.Lock()
+	dead := d.dead[p.Spec.NodeName]
+	d.mu.Unlock()
+	if dead {
+		return
+	}
 	pods := d.c.CoreV1().Pods(p.Namespace)
 	_, hold := p.Annotations[holdKey]
 	switch {
