@@ -70,6 +70,7 @@ type Node struct {
 	// NetNS is the name of its network namespace; empty is the machine's.
 	NetNS string
 
+	gateway  string
 	root     layout.Root
 	bin      string
 	progress *Progress
@@ -138,11 +139,12 @@ func New(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subnet of the nodes: %w", err)
 	}
-	a := subnet.Masked().Addr().Next() // the bridge's
+	gateway := subnet.Masked().Addr().Next() // the bridge's
+	a := gateway
 	for i := range o.Nodes {
 		a = a.Next()
 		name := fmt.Sprintf("n%d", i+1)
-		c.nodes = append(c.nodes, &Node{Name: name, Address: a.String(), NetNS: o.Name + "-" + name,
+		c.nodes = append(c.nodes, &Node{Name: name, Address: a.String(), NetNS: o.Name + "-" + name, gateway: gateway.String(),
 			root: layout.Root(filepath.Join(o.Root, name)), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name + "-" + name})
 	}
 	return c, host.CheckRoot(c.nodes[o.Nodes-1].root)

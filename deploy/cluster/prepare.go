@@ -46,6 +46,10 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
+	// The record's own directory first, so that it is in the record.
+	if err := r.MkdirAll(n.root.Path(host.Data), 0o755); err != nil {
+		return err
+	}
 	if n.NetNS == "" {
 		if err := errors.Join(r.Look(), r.Note(proxySettings...)); err != nil {
 			return err
@@ -116,11 +120,23 @@ func (n *Node) set(ctx context.Context, r *host.Record) error {
 	return nil
 }
 
+// resolvConf of a node in a namespace: the machine's resolver is not reached
+// from there. Nobody answers at the gateway either, but at once.
+const resolvConf = "/etc/xebec/resolv.conf"
+
 func (n *Node) directories(r *host.Record) error {
-	for _, d := range []string{host.State, host.Data, host.Logs, layout.Kubernetes, layout.PodLogs, layout.ContainerLogs, layout.CNIBin, layout.CNIConf, host.Registries} {
+	if n.NetNS != "" {
+		if err := r.WriteFile(n.root.Path(resolvConf), []byte("nameserver "+n.gateway+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, d := range []string{host.State, host.Logs, layout.Kubernetes, layout.PodLogs, layout.ContainerLogs, layout.CNIBin, layout.CNIConf, host.Registries} {
 		if err := r.MkdirAll(n.root.Path(d), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := r.MkdirAll(n.root.Path(layout.Etcd), 0o700); err != nil {
+		return err
 	}
 	if err := r.Share(n.root.Path(layout.Kubelet)); err != nil {
 		return err
@@ -323,6 +339,9 @@ func (n *Node) adm(ctx context.Context, args ...string) error {
 	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-extra-arg=node-ip="+n.Address)
 	if !n.systemdRuns() {
 		full = append(full, "--kubelet-cgroup-root="+n.cgroup)
+	}
+	if n.NetNS != "" {
+		full = append(full, "--kubelet-resolv-conf="+n.root.Path(resolvConf))
 	}
 	cmd := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), full...)
 	stdout, err := cmd.StdoutPipe()

@@ -228,7 +228,7 @@ func (n *Node) residue() ([]string, error) {
 		add("process", strconv.Itoa(s))
 	}
 	add("cgroup", host.Cgroups(n.cgroup)...)
-	for _, f := range []string{host.State, host.Data, layout.Kubernetes + "/manifests", layout.AdminConf, layout.Kubelet + "/config.yaml"} {
+	for _, f := range []string{host.State, host.Data, layout.Etcd + "/member", layout.Kubernetes + "/manifests", layout.AdminConf, layout.Kubelet + "/config.yaml"} {
 		if _, err := os.Stat(n.root.Path(f)); err == nil {
 			add("file", n.root.Path(f))
 		}
