@@ -46,12 +46,18 @@ type Cluster struct {
 	claims     map[types.NamespacedName]int
 	waited     map[*Node]bool
 
-	log     []int32
-	logBase int
-	lastID  int
-	lastGen uint64
-	scratch []byte
-	quiet   int // above 0 nothing counts as changed: see Lift
+	log         []int32
+	logBase     int
+	lastID      int
+	lastGen     uint64
+	scratch     []byte
+	relabelling bool
+
+	lifted int // pods that are off their node for a while
+	// limits is how many things nobody uses may be remembered, of each sort.
+	limits, ownersLimit int
+
+	quiet int // above 0 nothing counts as changed: see Lift
 }
 
 // New makes an empty cluster.
@@ -59,7 +65,7 @@ func New() *Cluster {
 	return &Cluster{
 		resources: newResources(), byName: map[string]*Node{}, pods: map[types.UID]*Pod{}, shapes: map[string]*Shape{},
 		labelSets: map[string]*LabelSet{}, asked: map[string]bool{}, counters: map[string]*Counter{},
-		ownerByKey: map[string]*OwnerTerm{}, topologies: map[string]*Topology{}, images: map[string]*Image{},
+		limits: defaultLimits, ownersLimit: defaultLimits, ownerByKey: map[string]*OwnerTerm{}, topologies: map[string]*Topology{}, images: map[string]*Image{},
 		namespaces: map[string]map[string]string{}, claims: map[types.NamespacedName]int{}, waited: map[*Node]bool{},
 	}
 }
@@ -67,6 +73,8 @@ func New() *Cluster {
 // generation numbers are never used twice, not even by nodes that follow each
 // other at an index.
 func (c *Cluster) generation() uint64 { c.lastGen++; return c.lastGen }
+
+const defaultLimits = 1024
 
 func (c *Cluster) nextID() int { c.lastID++; return c.lastID }
 
@@ -181,3 +189,7 @@ func (c *Cluster) namespaceChanged() {
 func (c *Cluster) ClaimUsers(namespace, name string) int {
 	return c.claims[types.NamespacedName{Namespace: namespace, Name: name}]
 }
+
+// Remember sets how many things nobody uses may be remembered, of each sort:
+// small numbers are for tests.
+func (c *Cluster) Remember(limits int) { c.limits, c.ownersLimit = limits, limits }

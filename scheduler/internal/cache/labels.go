@@ -169,6 +169,8 @@ func (c *Cluster) know(s labels.Selector) {
 // asks about a key for the first time, or a namespace's labels change.
 func (c *Cluster) relabel() {
 	c.Era++
+	c.relabelling = true
+	defer func() { c.relabelling = false }()
 	c.labelSets = map[string]*LabelSet{}
 	for _, k := range c.counters {
 		clear(k.Count)
@@ -204,6 +206,15 @@ func (c *Cluster) labelSet(namespace string, of map[string]string) *LabelSet {
 	c.scratch = buf
 	if s := c.labelSets[string(buf)]; s != nil {
 		return s
+	}
+	if len(c.labelSets) > c.limits+2*len(c.pods) && c.lifted == 0 && c.quiet == 0 && !c.relabelling {
+		key := string(buf)
+		c.relabel()
+		if s := c.labelSets[key]; s != nil {
+			return s
+		}
+		buf = append(c.scratch[:0], key...)
+		c.scratch = buf
 	}
 	s := &LabelSet{ID: c.nextID(), Namespace: namespace, Labels: make(labels.Set, len(kept))}
 	for _, k := range kept {

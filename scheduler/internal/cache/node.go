@@ -124,10 +124,30 @@ func (c *Cluster) SetNode(obj *corev1.Node) *Node {
 	}
 	for _, t := range c.topologies {
 		c.move(t, n)
+		c.forgetDomains(t)
 	}
 	n.Static = c.generation()
 	c.touch(n)
 	return n
+}
+
+// forgetDomains numbers the domains of a key anew once most are of nodes that
+// are gone.
+func (c *Cluster) forgetDomains(t *Topology) {
+	if len(t.nodes) < c.limits+2*len(c.nodes) {
+		return
+	}
+	t.Names, t.index, t.nodes, t.multi = nil, map[string]int32{}, nil, 0
+	for i := range t.Domain {
+		t.Domain[i] = -1
+	}
+	for _, n := range c.nodes {
+		if n != nil {
+			t.set(n)
+		}
+	}
+	t.single = t.multi == 0
+	c.Era++
 }
 
 // RemoveNode forgets a node; its pods stay until they are removed.

@@ -14,6 +14,8 @@ type Pod struct {
 	Obj         *corev1.Pod
 	Shape       *Shape
 	Terminating bool
+	// Evicted: its deletion has been asked for, to make room.
+	Evicted bool
 
 	era      int
 	labels   *LabelSet
@@ -97,26 +99,13 @@ func (c *Cluster) Remove(p *Pod) {
 	c.vacate(n)
 }
 
-// Without runs f as if pods were not where they are.
-func (c *Cluster) Without(pods []*Pod, f func()) {
-	c.quiet++
-	defer func() { c.quiet-- }()
-	at := make([]*Node, len(pods))
-	for i, p := range pods {
-		at[i] = c.nodes[p.node]
-		c.leave(p, at[i])
-	}
-	f()
-	for i, p := range pods {
-		c.enter(p, at[i])
-	}
-}
-
 // With runs f as if pods, not placed so far, were on the node.
 func (c *Cluster) With(pods []*Pod, n *Node, f func()) {
+	c.lifted++ // nothing is forgotten meanwhile
 	for _, p := range pods {
 		c.own(p.Shape) // may sort all pods into new label sets
 	}
+	c.lifted--
 	c.quiet++
 	defer func() { c.quiet-- }()
 	for _, p := range pods {
@@ -134,6 +123,7 @@ func (c *Cluster) With(pods []*Pod, n *Node, f func()) {
 func (c *Cluster) Lift(p *Pod) *Node {
 	n := c.nodes[p.node]
 	c.quiet++
+	c.lifted++
 	c.leave(p, n)
 	c.quiet--
 	return n
@@ -142,6 +132,7 @@ func (c *Cluster) Lift(p *Pod) *Node {
 // Lower is the end of Lift.
 func (c *Cluster) Lower(p *Pod, n *Node) {
 	c.quiet++
+	c.lifted--
 	c.enter(p, n)
 	c.quiet--
 }

@@ -57,6 +57,7 @@ type OwnerTerm struct {
 	Count []int32
 	Total int
 	key   string
+	dead  bool // no longer counted: see forgetOwners
 }
 
 // Owners are the terms of placed pods, by ascending ID; some may be unused.
@@ -70,7 +71,7 @@ func (c *Cluster) shape(p *corev1.Pod) *Shape {
 	if s := c.shapes[string(c.scratch)]; s != nil {
 		return s
 	}
-	if len(c.shapes) > 4096 && len(c.shapes) > 2*len(c.pods) {
+	if len(c.shapes) > 4*c.limits && len(c.shapes) > 2*len(c.pods) {
 		clear(c.shapes) // those in use live on with their pods
 	}
 	s := c.newShape(p)
@@ -181,7 +182,12 @@ func podTerm(p *corev1.Pod, t *corev1.PodAffinityTerm, weight int32) PodTerm {
 
 // own makes sure that the terms of a shape's pods are counted.
 func (c *Cluster) own(s *Shape) {
-	if s.owned != nil || len(s.Affinity)+len(s.AntiAffinity)+len(s.PreferAffinity)+len(s.PreferAntiAffinity) == 0 {
+	if s.owned != nil && !slices.ContainsFunc(s.owned, func(o *OwnerTerm) bool { return o.dead }) {
+		return
+	}
+	s.owned = nil
+	c.forgetOwners()
+	if len(s.Affinity)+len(s.AntiAffinity)+len(s.PreferAffinity)+len(s.PreferAntiAffinity) == 0 {
 		return
 	}
 	for kind, list := range [][]PodTerm{Required: s.Affinity, RequiredAnti: s.AntiAffinity, Preferred: s.PreferAffinity, PreferredAnti: s.PreferAntiAffinity} {
@@ -201,6 +207,34 @@ func (c *Cluster) owner(kind Kind, t *PodTerm) *OwnerTerm {
 	c.owners = append(c.owners, o)
 	c.know(t.Selector)
 	return o
+}
+
+// forgetOwners lets terms go that no placed or nominated pod has, once there are many:
+// every rollout may bring new ones.
+func (c *Cluster) forgetOwners() {
+	if c.lifted > 0 || len(c.owners) < c.ownersLimit {
+		return
+	}
+	waited := map[*OwnerTerm]bool{}
+	for n := range c.waited {
+		for _, p := range n.Nominated {
+			for _, o := range p.Shape.owned {
+				waited[o] = true
+			}
+		}
+	}
+	for _, o := range c.owners {
+		if o.Total == 0 && !waited[o] {
+			o.dead = true
+			delete(c.ownerByKey, o.key)
+		}
+	}
+	c.owners = slices.DeleteFunc(c.owners, func(o *OwnerTerm) bool { return o.dead })
+	c.ownersLimit = max(c.limits, 2*len(c.owners))
+	for _, s := range c.labelSets {
+		s.ownersSeen, s.concerned = 0, nil
+	}
+	c.Era++
 }
 
 // sign writes what makes pods of one shape equal.

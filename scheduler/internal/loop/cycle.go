@@ -173,8 +173,8 @@ func (l *Loop) bindAside(e *queue.Entry, a *framework.Attempt, began time.Time) 
 
 // makeRoom asks the profile's PostFilters, and gives the node nominated.
 func (l *Loop) makeRoom(e *queue.Entry, d *schedule.Decision) string {
-	if d.Diagnosis.None || len(e.Profile.PostFilter) == 0 {
-		return ""
+	if !d.Diagnosis.Decided() || len(e.Profile.PostFilter) == 0 {
+		return e.Nominated
 	}
 	a := &framework.Attempt{Cluster: l.Cluster, Pod: e.Pod, Node: e.Nominated, Rejection: d.Diagnosis.Verdict, Fits: d.Diagnosis.FitsNow, Settle: d.Diagnosis.Settle}
 	began := l.now()

@@ -43,6 +43,7 @@ func (l *Loop) evict(e *queue.Entry, r *framework.PostFilterResult) {
 
 func (l *Loop) evictOne(e *queue.Entry, v *cache.Pod, node string) {
 	p := v.Obj
+	v.Evicted = true
 	l.rec.Record(p, e.Profile.Name, corev1.EventTypeNormal, "Preempted", "Preempting", fmt.Sprintf("Preempted by pod %s on node %s", e.Pod.UID, node))
 	if p.DeletionTimestamp != nil {
 		return
@@ -66,7 +67,10 @@ func (l *Loop) evictOne(e *queue.Entry, v *cache.Pod, node string) {
 			}
 			l.log.Warn("a victim could not be deleted", zap.String("namespace", p.Namespace), zap.String("name", p.Name), zap.Error(err))
 			// The preemptor must not wait for what does not happen.
-			l.Post(func() { l.Queue.Activate(e.Pod.UID) })
+			l.Post(func() {
+				v.Evicted = false
+				l.Queue.Activate(e.Pod.UID)
+			})
 		})
 	})
 }

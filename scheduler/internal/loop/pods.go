@@ -111,6 +111,12 @@ func (l *Loop) podWaits(old, p *corev1.Pod) {
 	was := e.Pod
 	if e.Nominated != "" {
 		l.Cluster.Withdraw(was, e.Nominated)
+	}
+	// Others may nominate a node, too; our own writes say nothing new.
+	if n := p.Status.NominatedNodeName; old != nil && n != old.Status.NominatedNodeName && l.status[p.UID] == nil {
+		e.Nominated = n
+	}
+	if e.Nominated != "" {
 		l.Cluster.Nominate(now, e.Nominated)
 	}
 	if action := targetChange(was, now); action != 0 {

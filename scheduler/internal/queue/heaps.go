@@ -1,6 +1,10 @@
 package queue
 
-import "xebec.dev/scheduler/internal/framework"
+import (
+	"time"
+
+	"xebec.dev/scheduler/internal/framework"
+)
 
 // ordered is the active queue: a heap by the profile's order.
 type ordered struct {
@@ -9,7 +13,7 @@ type ordered struct {
 }
 
 func (h *ordered) Len() int           { return len(h.list) }
-func (h *ordered) Less(i, j int) bool { return h.less(&h.list[i].Queued, &h.list[j].Queued) }
+func (h *ordered) Less(i, j int) bool { return before(h.less, h.list[i], h.list[j]) }
 func (h *ordered) Swap(i, j int) {
 	h.list[i], h.list[j] = h.list[j], h.list[i]
 	h.list[i].at, h.list[j].at = i, j
@@ -27,24 +31,45 @@ func (h *ordered) Pop() any {
 	return e
 }
 
-// paused is pods that pause: a heap by when the pause ends.
-type paused []*Entry
+// before breaks ties by who came to the queue first.
+func before(less func(a, b *framework.Queued) bool, a, b *Entry) bool {
+	if less(&a.Queued, &b.Queued) {
+		return true
+	}
+	return a.number < b.number && !less(&b.Queued, &a.Queued)
+}
 
-func (h paused) Len() int           { return len(h) }
-func (h paused) Less(i, j int) bool { return h[i].until.Before(h[j].until) }
-func (h paused) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].at, h[j].at = i, j
+// window is how far apart the ends of two pauses are that count as one: then
+// the more important pod goes first.
+const window = time.Second
+
+// paused is pods that pause: a heap by when the pause ends.
+type paused struct {
+	list []*Entry
+	less func(a, b *framework.Queued) bool
+}
+
+func (h *paused) Len() int { return len(h.list) }
+func (h *paused) Less(i, j int) bool {
+	a, b := h.list[i], h.list[j]
+	if x, y := a.until.Truncate(window), b.until.Truncate(window); !x.Equal(y) {
+		return x.Before(y)
+	}
+	return before(h.less, a, b)
+}
+func (h *paused) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].at, h.list[j].at = i, j
 }
 func (h *paused) Push(x any) {
 	e := x.(*Entry)
-	e.at = len(*h)
-	*h = append(*h, e)
+	e.at = len(h.list)
+	h.list = append(h.list, e)
 }
 func (h *paused) Pop() any {
-	last := len(*h) - 1
-	e := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
+	last := len(h.list) - 1
+	e := h.list[last]
+	h.list[last] = nil
+	h.list = h.list[:last]
 	return e
 }

@@ -7,6 +7,8 @@ package queue
 
 import (
 	"container/heap"
+	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -64,6 +66,7 @@ type Entry struct {
 	Rejected, Pending map[string]bool
 	GatedBy           string
 
+	number   int // in the order of Add
 	state    State
 	at       int // in a heap
 	rejected int // attempts that ended in a verdict, for the backoff
@@ -80,6 +83,7 @@ func (e *Entry) State() State { return e.state }
 type Queue struct {
 	o       Options
 	entries map[types.UID]*Entry
+	last    int
 	active  ordered
 	pauses  [2]paused            // after verdicts, after errors
 	waiting map[types.UID]*Entry // unschedulable
@@ -111,7 +115,8 @@ func New(profiles []*framework.Profile, o Options) *Queue {
 		rejectedBy: map[plugin]map[*Entry]bool{}, hints: map[framework.Object][]hint{}, wildcards: map[plugin]bool{},
 	}
 	for _, p := range profiles {
-		q.active.less = p.QueueSort.Less // the same in all profiles
+		less := p.QueueSort.Less // the same in all profiles
+		q.active.less, q.pauses[0].less, q.pauses[1].less = less, less, less
 		for _, e := range p.Enqueue {
 			for _, h := range e.Events() {
 				q.hints[h.Object] = append(q.hints[h.Object], hint{plugin{p.Name, e.Name()}, h})
@@ -137,7 +142,7 @@ func (q *Queue) Len(s State) int {
 	case Active:
 		return len(q.active.list)
 	case Backoff:
-		return len(q.pauses[0]) + len(q.pauses[1])
+		return len(q.pauses[0].list) + len(q.pauses[1].list)
 	case Unschedulable:
 		return len(q.waiting)
 	case Gated:
@@ -170,7 +175,8 @@ func (q *Queue) All(yield func(*Entry) bool) {
 
 // Add takes a new pod.
 func (q *Queue) Add(p *cache.Pod, profile *framework.Profile, now time.Time) *Entry {
-	e := &Entry{Queued: framework.Queued{Pod: p, Added: now}, Profile: profile}
+	q.last++
+	e := &Entry{Queued: framework.Queued{Pod: p, Added: now}, Profile: profile, number: q.last}
 	q.entries[p.UID] = e
 	q.enqueue(e, "PodAdd")
 	return e
@@ -232,8 +238,8 @@ func (q *Queue) Pop(now time.Time) *Entry {
 	switch {
 	case len(q.active.list) > 0:
 		e = q.active.list[0]
-	case len(q.pauses[0]) > 0:
-		e = q.pauses[0][0]
+	case len(q.pauses[0].list) > 0:
+		e = q.pauses[0].list[0]
 	default:
 		return nil
 	}
@@ -323,6 +329,7 @@ func (q *Queue) Event(c *cache.Cluster, event *framework.Event, now time.Time) {
 			woken = append(woken, e)
 		}
 	}
+	slices.SortFunc(woken, func(a, b *Entry) int { return a.number - b.number })
 	for _, e := range woken {
 		if e.state == Unschedulable {
 			q.wake(e, event.Label, now)
@@ -332,9 +339,14 @@ func (q *Queue) Event(c *cache.Cluster, event *framework.Event, now time.Time) {
 
 // Wake moves all pods that wait for an event: nobody knows what has changed.
 func (q *Queue) Wake(event string, now time.Time) {
-	for _, e := range q.waiting {
+	for _, e := range q.inOrder() {
 		q.wake(e, event, now)
 	}
+}
+
+// inOrder is the pods that wait for an event, oldest first.
+func (q *Queue) inOrder() []*Entry {
+	return slices.SortedFunc(maps.Values(q.waiting), func(a, b *Entry) int { return a.number - b.number })
 }
 
 // Activate moves one pod to the active queue at once.
@@ -357,7 +369,7 @@ func (q *Queue) wake(e *Entry, event string, now time.Time) {
 // Flush moves pods whose pause or patience is over.
 func (q *Queue) Flush(now time.Time) {
 	q.flushBackoff(now)
-	for _, e := range q.waiting {
+	for _, e := range q.inOrder() {
 		if now.Sub(e.since) > q.o.MaxUnschedulable {
 			q.wake(e, "UnschedulableTimeout", now)
 		}
@@ -366,8 +378,8 @@ func (q *Queue) Flush(now time.Time) {
 
 func (q *Queue) flushBackoff(now time.Time) {
 	for i := range q.pauses {
-		for h := &q.pauses[i]; len(*h) > 0 && !(*h)[0].until.After(now); {
-			e := (*h)[0]
+		for h := &q.pauses[i]; len(h.list) > 0 && !h.list[0].until.After(now); {
+			e := h.list[0]
 			q.take(e)
 			q.enqueue(e, "BackoffComplete")
 		}
@@ -376,8 +388,8 @@ func (q *Queue) flushBackoff(now time.Time) {
 
 // NextFlush is when a pause ends, zero when none does.
 func (q *Queue) NextFlush() (at time.Time) {
-	for _, h := range q.pauses {
-		if len(h) > 0 && (at.IsZero() || h[0].until.Before(at)) {
+	for i := range q.pauses {
+		if h := q.pauses[i].list; len(h) > 0 && (at.IsZero() || h[0].until.Before(at)) {
 			at = h[0].until
 		}
 	}

@@ -134,11 +134,11 @@ func (d *Diagnosis) Message() string {
 	return text
 }
 
+// Decided reports whether nodes were looked at: only then can room be made.
+func (d *Diagnosis) Decided() bool { return d.class != nil }
+
 // Verdict on a node, as of the decision.
 func (d *Diagnosis) Verdict(n *cache.Node) *framework.Status {
-	if d.class == nil {
-		return nil
-	}
 	if st := d.special[n.Name]; st != nil {
 		return st
 	}

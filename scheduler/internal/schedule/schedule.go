@@ -76,6 +76,7 @@ const (
 	rowSize     = 160
 	classMemory = 128 << 20
 	minClasses  = 16
+	maxClasses  = 4096
 )
 
 // class finds or makes the class of a pod, up to date.
@@ -111,7 +112,7 @@ func (s *Scheduler) class(p *cache.Pod) *class {
 }
 
 func (s *Scheduler) makeRoom() {
-	limit := max(minClasses, classMemory/rowSize/(s.cluster.Size()+1))
+	limit := min(max(minClasses, classMemory/rowSize/(s.cluster.Size()+1)), maxClasses)
 	if len(s.classes) < limit {
 		return
 	}

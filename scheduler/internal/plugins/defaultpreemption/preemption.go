@@ -73,7 +73,7 @@ func ineligible(a *framework.Attempt) string {
 		return ""
 	}
 	for _, p := range n.Pods {
-		if p.Terminating && p.Priority() < a.Pod.Priority() && preempted(p.Obj) {
+		if p.Priority() < a.Pod.Priority() && (p.Evicted || p.Terminating && preempted(p.Obj)) {
 			return "not eligible due to a terminating pod on the nominated node."
 		}
 	}
