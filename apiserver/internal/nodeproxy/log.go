@@ -1,6 +1,7 @@
 package nodeproxy
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -95,6 +96,12 @@ const longestError = 64 << 10
 func copyLog(w http.ResponseWriter, resp *http.Response) error {
 	if resp.StatusCode >= http.StatusBadRequest {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, longestError)) // what came is shown
+		switch resp.StatusCode {
+		case http.StatusBadRequest:
+			return apierrors.NewBadRequest(string(text)) // why there is no log yet
+		case http.StatusInternalServerError:
+			return apierrors.NewInternalError(errors.New(string(text)))
+		}
 		return apierrors.NewGenericServerResponse(resp.StatusCode, "get", schema.GroupResource{Resource: "pods/log"}, "", string(text), 0, true)
 	}
 	w.Header().Set("Content-Type", "text/plain")

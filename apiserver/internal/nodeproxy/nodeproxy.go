@@ -144,7 +144,13 @@ func (p *Proxy) kubeletURL(ctx context.Context, node string, what schema.GroupRe
 	if port == 0 {
 		port = 10250
 	}
-	return &url.URL{Scheme: "https", Host: net.JoinHostPort(host, strconv.Itoa(int(port)))}, nil
+	return kubeletBase(host, port), nil
+}
+
+// kubeletBase has a path: what is joined to none would begin without a slash,
+// and be refused.
+func kubeletBase(host string, port int32) *url.URL {
+	return &url.URL{Scheme: "https", Host: net.JoinHostPort(host, strconv.Itoa(int(port))), Path: "/"}
 }
 
 func (p *Proxy) address(n *corev1.Node) (string, error) {
