@@ -1,0 +1,162 @@
+package health
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"xebec.dev/kube-proxy/internal/compile"
+)
+
+// Services answers at health check ports. A Service's port may be taken by
+// somebody else: that is told, and tried again at the next change.
+type Services struct {
+	proxy *Proxy
+	log   *zap.Logger
+	// listen is net.Listen but in tests.
+	listen func(network, address string) (net.Listener, error)
+
+	mu sync.Mutex
+	// guarded by mu
+	ports map[string]*port
+	nodes []netip.Prefix
+}
+
+// port is one Service's.
+type port struct {
+	health    compile.Health
+	listeners []net.Listener
+}
+
+// NewServices makes one without ports.
+func NewServices(p *Proxy, log *zap.Logger) *Services {
+	return &Services{proxy: p, log: log, listen: net.Listen, ports: map[string]*port{}}
+}
+
+// Changed follows services.
+func (s *Services) Changed(u *compile.Update) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.nodes, u.NodePorts) {
+		s.nodes = slices.Clone(u.NodePorts)
+		for name, p := range s.ports {
+			p.close()
+			s.open(name, p)
+		}
+	}
+	if u.Full {
+		s.forget(u.Changes)
+	}
+	for _, c := range u.Changes {
+		if c.New == nil || c.New.Health == nil {
+			s.drop(c.Name)
+		}
+	}
+	for _, c := range u.Changes {
+		if c.New != nil && c.New.Health != nil {
+			s.put(c.Name, *c.New.Health)
+		}
+	}
+}
+
+// forget drops the ports of services that are in no change.
+func (s *Services) forget(all []compile.Change) {
+	there := map[string]bool{}
+	for _, c := range all {
+		there[c.Name] = true
+	}
+	for name := range s.ports {
+		if !there[name] {
+			s.drop(name)
+		}
+	}
+}
+
+func (s *Services) drop(name string) {
+	if p := s.ports[name]; p != nil {
+		p.close()
+		delete(s.ports, name)
+	}
+}
+
+func (s *Services) put(name string, h compile.Health) {
+	p := s.ports[name]
+	if p != nil && p.health.Port != h.Port {
+		s.drop(name)
+		p = nil
+	}
+	if p == nil {
+		p = &port{}
+		s.ports[name] = p
+	}
+	p.health = h
+	if len(p.listeners) == 0 {
+		s.open(name, p)
+	}
+}
+
+func (p *port) close() {
+	for _, l := range p.listeners {
+		_ = l.Close() // nobody is told
+	}
+	p.listeners = nil
+}
+
+// addresses are those of the node ports; networks wider than an address are
+// the whole node.
+func (s *Services) addresses() (out []string) {
+	for _, n := range s.nodes {
+		if !n.IsSingleIP() {
+			return []string{""}
+		}
+		out = append(out, n.Addr().String())
+	}
+	return out
+}
+
+func (s *Services) open(name string, p *port) {
+	var errs []error
+	for _, a := range s.addresses() {
+		l, err := s.listen("tcp", net.JoinHostPort(a, fmt.Sprint(p.health.Port)))
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		p.listeners = append(p.listeners, l)
+		s.serve(name, l)
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.log.Error("the health check port of a service can't be opened", zap.String("service", name), zap.Error(err))
+	}
+}
+
+func (s *Services) serve(name string, l net.Listener) {
+	namespace, short, _ := strings.Cut(name, "/")
+	srv := &http.Server{ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		s.mu.Lock()
+		local := 0
+		if p := s.ports[name]; p != nil {
+			local = p.health.Local
+		}
+		s.mu.Unlock()
+		writeService(w, namespace, short, local, s.proxy.Healthy())
+	})}
+	go func() { _ = srv.Serve(l) }() // ends with the listener
+}
+
+// Close closes all ports.
+func (s *Services) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.ports {
+		s.drop(name)
+	}
+}

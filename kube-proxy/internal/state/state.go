@@ -1,0 +1,295 @@
+// Package state follows services and their endpoints and keeps a backend as
+// they say: what has changed is compiled anew, bursts are one change, and
+// nothing is done before everything is known.
+//
+// Run owns the state; handlers of replicas only note what to look at.
+package state
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"xebec.dev/client/cache"
+	"xebec.dev/kube-proxy/internal/compile"
+)
+
+// Backend puts services into the kernel.
+type Backend interface {
+	// Sync makes the kernel as an update says. After an error the next one is
+	// full.
+	Sync(u *compile.Update) error
+	// Check tells whether what Sync made is still there.
+	Check() error
+}
+
+// Follower is told what is in the kernel now.
+type Follower interface {
+	Changed(u *compile.Update)
+}
+
+// Options of a State; the zero value works.
+type Options struct {
+	Node string
+	// NodePorts are the networks of node ports; Primary are the node's own
+	// addresses instead.
+	NodePorts []netip.Prefix
+	Primary   bool
+	// MasqueradeAll replaces the source of all traffic to cluster IPs.
+	MasqueradeAll bool
+	// Verify is how often the backend is checked, MinPause the least time
+	// between two changes.
+	Verify, MinPause time.Duration
+	// Followers are told of each change once it is in the kernel.
+	Followers []Follower
+	// Health is told of what is to be done and of what is done.
+	Health  Health
+	Metrics *Metrics
+	Log     *zap.Logger
+}
+
+// Health shows whether the kernel is up to date.
+type Health interface {
+	Queued()
+	Updated()
+	Node(eligible bool)
+}
+
+// State keeps a backend.
+type State struct {
+	o       Options
+	r       *Replicas
+	open    Open
+	backend Backend // from Run on
+
+	mu sync.Mutex
+	// guarded by mu
+	dirty    map[cache.Key]bool
+	triggers []time.Time // when what is dirty was changed, where that is known
+	node     bool        // the node is dirty
+
+	wake chan struct{}
+
+	// Owned by Run.
+	claims    *claims
+	self      compile.Node
+	nodePorts []netip.Prefix
+	written   bool // the backend has everything
+}
+
+// Open makes the backend once the replicas are fed: it may have to ask them.
+type Open func(ctx context.Context) (Backend, error)
+
+// New makes a State of replicas that somebody else runs.
+func New(o Options, r *Replicas, open Open) *State {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.Verify == 0 {
+		o.Verify = 30 * time.Second
+	}
+	s := &State{o: o, r: r, open: open, dirty: map[cache.Key]bool{}, wake: make(chan struct{}, 1), claims: newClaims()}
+	r.Services.OnChange(func(c cache.Change[*corev1.Service]) {
+		s.o.Metrics.services.Inc()
+		s.look(c.Key, time.Time{})
+	})
+	r.Slices.OnChange(s.sliceChanged)
+	r.Node.OnChange(func(c cache.Change[*corev1.Node]) {
+		s.mu.Lock()
+		s.node = true
+		s.mu.Unlock()
+		s.signal()
+	})
+	return s
+}
+
+func (s *State) sliceChanged(c cache.Change[*discoveryv1.EndpointSlice]) {
+	s.o.Metrics.endpoints.Inc()
+	if c.HasOld {
+		if k, ok := serviceOf(c.Old); ok {
+			s.look(k, time.Time{})
+		}
+	}
+	if !c.HasNew {
+		return
+	}
+	if k, ok := serviceOf(c.New); ok {
+		s.look(k, triggerOf(&c))
+	}
+}
+
+func serviceOf(e *discoveryv1.EndpointSlice) (cache.Key, bool) {
+	name := e.Labels[discoveryv1.LabelServiceName]
+	return cache.Key{Namespace: e.Namespace, Name: name}, name != ""
+}
+
+// triggerOf is when what changed in a slice happened.
+func triggerOf(c *cache.Change[*discoveryv1.EndpointSlice]) time.Time {
+	text := c.New.Annotations[lastTrigger]
+	if text == "" || c.HasOld && c.Old.Annotations[lastTrigger] == text {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// manyTriggers are enough for a histogram.
+const manyTriggers = 1000
+
+func (s *State) look(k cache.Key, trigger time.Time) {
+	s.mu.Lock()
+	s.dirty[k] = true
+	if !trigger.IsZero() && len(s.triggers) < manyTriggers {
+		s.triggers = append(s.triggers, trigger)
+	}
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *State) signal() {
+	s.o.Metrics.queued.SetToCurrentTime()
+	if s.o.Health != nil {
+		s.o.Health.Queued()
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Pauses after a failure.
+const (
+	minRetry = time.Second
+	maxRetry = 30 * time.Second
+)
+
+// Run keeps the backend until ctx ends, and leaves the kernel as it is.
+func (s *State) Run(ctx context.Context) error {
+	if err := cache.WaitForSync(ctx, s.r.Services, s.r.Slices, s.r.Node); err != nil {
+		return err
+	}
+	backend, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	s.backend = backend
+	s.mu.Lock()
+	s.node = true
+	s.mu.Unlock()
+	retry := minRetry
+	for next := time.Duration(0); ; {
+		timer := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-s.wake:
+		case <-timer.C:
+			s.verify()
+		}
+		timer.Stop()
+		next = s.o.Verify
+		if err := s.sync(); err != nil {
+			s.o.Log.Error("services are not in the kernel as they should be", zap.Error(err), zap.Duration("retry", retry))
+			next, retry = retry, min(retry*2, maxRetry)
+		} else {
+			retry = minRetry
+		}
+		if s.o.MinPause > 0 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(s.o.MinPause):
+			}
+		}
+	}
+}
+
+// verify has everything written again where somebody else has changed it.
+func (s *State) verify() {
+	if !s.written {
+		return
+	}
+	if err := s.backend.Check(); err != nil {
+		s.o.Log.Warn("services are written to the kernel again", zap.Error(err))
+		s.written = false
+	}
+}
+
+func (s *State) take() (dirty map[cache.Key]bool, triggers []time.Time, node bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dirty, triggers, node = s.dirty, s.triggers, s.node
+	s.dirty, s.triggers, s.node = map[cache.Key]bool{}, nil, false
+	return dirty, triggers, node
+}
+
+// sync compiles what has changed and has the backend do it.
+func (s *State) sync() error {
+	started := time.Now()
+	dirty, triggers, node := s.take()
+	if node && s.readNode() {
+		for svc := range s.r.Services.Snapshot().All() {
+			dirty[cache.KeyOf(svc)] = true
+		}
+	}
+	u := &compile.Update{Changes: s.claims.put(s.compile(dirty)), NodePorts: s.networks()}
+	if !s.written {
+		u.Full, u.Changes = true, s.claims.all()
+	}
+	if !u.Full && len(u.Changes) == 0 && slices.Equal(u.NodePorts, s.nodePorts) {
+		s.updated()
+		return nil
+	}
+	s.written = false
+	if err := s.backend.Sync(u); err != nil {
+		s.o.Metrics.failures.Inc()
+		return err
+	}
+	s.written, s.nodePorts = true, u.NodePorts
+	s.o.Metrics.synced(u, started, triggers)
+	for _, f := range s.o.Followers {
+		f.Changed(u)
+	}
+	s.updated()
+	return nil
+}
+
+func (s *State) updated() {
+	s.o.Metrics.last.SetToCurrentTime()
+	if s.o.Health != nil {
+		s.o.Health.Updated()
+	}
+}
+
+func (s *State) compile(dirty map[cache.Key]bool) map[string]*compile.Service {
+	services, slices := s.r.Services.Snapshot(), s.r.Slices.Snapshot()
+	out := make(map[string]*compile.Service, len(dirty))
+	var found []*discoveryv1.EndpointSlice
+	for k := range dirty {
+		name := k.Namespace + "/" + k.Name
+		svc, ok := services.Lookup(k)
+		if !ok {
+			out[name] = nil
+			continue
+		}
+		found = found[:0]
+		for e := range slices.By(byService, name) {
+			found = append(found, e)
+		}
+		out[name] = compile.One(svc, found, &s.self)
+	}
+	return out
+}
