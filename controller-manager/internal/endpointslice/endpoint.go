@@ -4,9 +4,9 @@ package endpointslice
 
 import (
 	"cmp"
-	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -163,7 +163,7 @@ func portKey(ports []discoveryv1.EndpointPort) string {
 	parts := make([]string, len(ports))
 	for i := range ports {
 		p := &ports[i]
-		parts[i] = fmt.Sprintf("%s/%d/%s/%s", value(p.Name), value(p.Port), value(p.Protocol), value(p.AppProtocol))
+		parts[i] = value(p.Name) + "/" + strconv.Itoa(int(value(p.Port))) + "/" + string(value(p.Protocol)) + "/" + value(p.AppProtocol)
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, ",")
@@ -179,9 +179,9 @@ func value[V any](p *V) (v V) {
 // endpointKey says which endpoint of a slice stands for which pod.
 func endpointKey(e *discoveryv1.Endpoint) string {
 	if e.TargetRef != nil {
-		return string(e.TargetRef.UID) + " " + strings.Join(e.Addresses, ",")
+		return string(e.TargetRef.UID) + " " + e.Addresses[0]
 	}
-	return strings.Join(e.Addresses, ",")
+	return e.Addresses[0] // validation wants one
 }
 
 func compareEndpoints(a, b *discoveryv1.Endpoint) int {
@@ -192,4 +192,21 @@ func compareEndpoints(a, b *discoveryv1.Endpoint) int {
 		return ""
 	}
 	return cmp.Or(cmp.Compare(name(a), name(b)), cmp.Compare(a.Addresses[0], b.Addresses[0]))
+}
+
+// sameEndpoint compares without reflection: a service of a thousand pods is
+// compared at every change of one.
+func sameEndpoint(a, b *discoveryv1.Endpoint) bool {
+	return slices.Equal(a.Addresses, b.Addresses) && same(a.Conditions.Ready, b.Conditions.Ready) && same(a.Conditions.Serving, b.Conditions.Serving) &&
+		same(a.Conditions.Terminating, b.Conditions.Terminating) && same(a.Hostname, b.Hostname) && same(a.NodeName, b.NodeName) &&
+		same(a.Zone, b.Zone) && same(a.TargetRef, b.TargetRef) && sameHints(a.Hints, b.Hints) && len(a.DeprecatedTopology) == len(b.DeprecatedTopology)
+}
+
+func same[V comparable](a, b *V) bool { return a == b || a != nil && b != nil && *a == *b }
+
+func sameHints(a, b *discoveryv1.EndpointHints) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.Equal(a.ForZones, b.ForZones) && slices.Equal(a.ForNodes, b.ForNodes)
 }

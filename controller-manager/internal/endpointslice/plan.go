@@ -10,7 +10,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"xebec.dev/controller-manager/internal/pod"
@@ -235,7 +234,7 @@ func (p *planner) group(f discoveryv1.AddressType, g *Group, existing []*discove
 				continue
 			}
 			delete(left, key)
-			changed[i] = changed[i] || !apiequality.Semantic.DeepEqual(want, s.Endpoints[j])
+			changed[i] = changed[i] || !sameEndpoint(&want, &s.Endpoints[j])
 			contents[i] = append(contents[i], want)
 		}
 	}
@@ -313,7 +312,7 @@ func (p *planner) update(s *discoveryv1.EndpointSlice, ports []discoveryv1.Endpo
 		same = same && s.Annotations[k] == v
 	}
 	for i := range endpoints {
-		same = same && apiequality.Semantic.DeepEqual(endpoints[i], s.Endpoints[i])
+		same = same && sameEndpoint(&endpoints[i], &s.Endpoints[i])
 	}
 	if same {
 		return

@@ -162,6 +162,7 @@ func (g *graph) forget(uid types.UID) {
 		}
 	}
 	n.owners = nil
+	delete(n.dependents, n) // it may have named itself
 	if len(n.dependents) > 0 {
 		// The edges stay with a node that stands for what is gone, so that the
 		// dependents go on being known by it.

@@ -2,6 +2,9 @@ package manager
 
 import (
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/csrapproving"
+	"xebec.dev/controller-manager/internal/csrcleaner"
+	"xebec.dev/controller-manager/internal/csrsigning"
 	"xebec.dev/controller-manager/internal/daemonset"
 	"xebec.dev/controller-manager/internal/deployment"
 	"xebec.dev/controller-manager/internal/endpoints"
@@ -48,5 +51,8 @@ func Table() []control.Spec {
 		nodeipam.Spec,
 		nodelifecycle.Spec,
 		tainteviction.Spec,
+		csrapproving.Spec,
+		csrsigning.Spec,
+		csrcleaner.Spec,
 	}
 }
