@@ -264,7 +264,7 @@ func (n *Node) Pid(daemon string) int { return supervise.Pid(n.root.Path(host.St
 func (c *Cluster) init(ctx context.Context, images *importing) error {
 	n := c.nodes[0]
 	args := []string{"--apiserver-advertise-address=" + n.Address, "--pod-network-cidr=" + c.PodCIDR, "--service-cidr=" + c.ServiceCIDR,
-		"--encryption-algorithm=ECDSA-P256"}
+		"--encryption-algorithm=ECDSA-P256", "--kubelet-config=" + n.root.Path(kubeletConfig)}
 	if !c.Taint {
 		args = append(args, "--no-taints")
 	}

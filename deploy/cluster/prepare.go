@@ -124,7 +124,26 @@ func (n *Node) set(ctx context.Context, r *host.Record) error {
 // from there. Nobody answers at the gateway either, but at once.
 const resolvConf = "/etc/xebec/resolv.conf"
 
+// kubeletConfig is laid over kubeadm's: the machine's disk is shared with
+// everything else that is on it, so that evictions begin late, and unused
+// images, which nobody could pull again, stay.
+const kubeletConfig = "/etc/xebec/kubelet.yaml"
+
+const kubeletConfigText = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard:
+  imagefs.available: 2%
+  memory.available: 100Mi
+  nodefs.available: 2%
+  nodefs.inodesFree: 2%
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+`
+
 func (n *Node) directories(r *host.Record) error {
+	if err := r.WriteFile(n.root.Path(kubeletConfig), []byte(kubeletConfigText), 0o644); err != nil {
+		return err
+	}
 	if n.NetNS != "" {
 		if err := r.WriteFile(n.root.Path(resolvConf), []byte("nameserver "+n.gateway+"\n"), 0o644); err != nil {
 			return err
