@@ -5,7 +5,8 @@ import "testing"
 // TestControllers runs everything that needs a healthy cluster against one.
 func TestControllers(t *testing.T) {
 	c := newCluster(t)
-	c.manage()
+	// Each controller has the rights of its own service account, no more.
+	c.manage("--use-service-account-credentials")
 	c.drive(t, "n1", "n2", "n3")
 	for _, x := range []struct {
 		name string
@@ -44,6 +45,7 @@ func TestControllers(t *testing.T) {
 		{"token secret", tokenSecret},
 		{"aggregated role", aggregatedRole},
 		{"node taints", nodeTaints},
+		{"certificates", certificates},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

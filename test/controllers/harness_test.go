@@ -65,6 +65,7 @@ func (c *cluster) manage(args ...string) *manager {
 	m := &manager{exit: make(chan error, 1), log: log.Name()}
 	m.cmd = exec.Command(apiservertest.Binary("kube-controller-manager"), append([]string{
 		"--kubeconfig=" + c.server.Kubeconfig, "--secure-port=0", "--leader-elect=false", "-v=4",
+		"--cluster-signing-cert-file=" + filepath.Join(pki, "ca.crt"), "--cluster-signing-key-file=" + filepath.Join(pki, "ca.key"),
 		"--node-monitor-grace-period=1h", // the driver's nodes never speak again
 		"--root-ca-file=" + filepath.Join(pki, "ca.crt"), "--service-account-private-key-file=" + filepath.Join(pki, "sa.key"),
 	}, args...)...)
