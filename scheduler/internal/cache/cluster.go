@@ -62,12 +62,16 @@ type Cluster struct {
 
 // New makes an empty cluster.
 func New() *Cluster {
-	return &Cluster{
+	c := &Cluster{
 		resources: newResources(), byName: map[string]*Node{}, pods: map[types.UID]*Pod{}, shapes: map[string]*Shape{},
 		labelSets: map[string]*LabelSet{}, asked: map[string]bool{}, counters: map[string]*Counter{},
 		limits: defaultLimits, ownersLimit: defaultLimits, ownerByKey: map[string]*OwnerTerm{}, topologies: map[string]*Topology{}, images: map[string]*Image{},
 		namespaces: map[string]map[string]string{}, claims: map[types.NamespacedName]int{}, waited: map[*Node]bool{},
 	}
+	for _, name := range c.names {
+		c.Resource(name) // pods may come before nodes
+	}
+	return c
 }
 
 // generation numbers are never used twice, not even by nodes that follow each
