@@ -40,7 +40,8 @@ type Static struct {
 	Set func(pods []*corev1.Pod)
 	Log *zap.Logger
 
-	last map[string]string // errors by file, to log each once
+	last map[string]string      // errors by file, to log each once
+	good map[string]*corev1.Pod // by file, the last that could be read
 }
 
 // Run reads until ctx ends.
@@ -85,7 +86,7 @@ func (s *Static) read() ([]*corev1.Pod, error) {
 		}
 	}
 	var pods []*corev1.Pod
-	errs := map[string]string{}
+	errs, good := map[string]string{}, map[string]*corev1.Pod{}
 	for _, f := range files {
 		pod, err := s.manifest(f)
 		if err != nil {
@@ -93,11 +94,16 @@ func (s *Static) read() ([]*corev1.Pod, error) {
 			if s.last[f] != err.Error() {
 				s.Log.Error("a manifest is no pod that can run", zap.String("path", f), zap.Error(err))
 			}
-			continue
+			// A slip of the editor must not end etcd: what the file said last
+			// holds until it says something else, or is gone.
+			if pod = s.good[f]; pod == nil {
+				continue
+			}
 		}
+		good[f] = pod
 		pods = append(pods, pod)
 	}
-	s.last = errs
+	s.last, s.good = errs, good
 	return unique(pods, s.Log), nil
 }
 

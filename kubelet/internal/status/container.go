@@ -53,7 +53,7 @@ func (m *maker) container(c *corev1.Container, kind plan.Kind, before []corev1.C
 }
 
 func (m *maker) readiness(out *corev1.ContainerStatus, run *runtime.Container, kind plan.Kind) {
-	started := out.State.Running != nil && m.in.Started[run.ID]
+	started := run != nil && out.State.Running != nil && m.in.Started[run.ID]
 	if kind != plan.Ephemeral {
 		out.Started = &started
 	}

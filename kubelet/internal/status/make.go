@@ -23,6 +23,8 @@ type Waiting struct{ Reason, Message string }
 type Verdict struct {
 	Phase           corev1.PodPhase
 	Reason, Message string
+	// Rejected pods never began here.
+	Rejected bool
 	// Disrupted is the reason of the condition DisruptionTarget, if any.
 	Disrupted, DisruptedMessage string
 }
@@ -70,6 +72,9 @@ func Make(in Input) *corev1.PodStatus {
 	if m.out.QOSClass == "" {
 		m.out.QOSClass = core.PodQOS(&in.Pod.Spec)
 	}
+	if v := in.Verdict; v != nil && v.Rejected {
+		return m.rejected()
+	}
 	m.addresses()
 	m.containers()
 	m.out.Phase = m.phase()
@@ -95,6 +100,14 @@ func Make(in Input) *corev1.PodStatus {
 		m.out.StartTime = m.old.StartTime
 	}
 	m.conditions()
+	return m.out
+}
+
+// rejected is all there is to say about a pod that never began.
+func (m *maker) rejected() *corev1.PodStatus {
+	v, start := m.in.Verdict, metav1.NewTime(m.in.Begun.Truncate(time.Second))
+	m.out.Phase, m.out.Reason, m.out.Message, m.out.StartTime = v.Phase, v.Reason, v.Message, &start
+	m.out.Conditions = m.old.Conditions
 	return m.out
 }
 

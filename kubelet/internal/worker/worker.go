@@ -309,7 +309,9 @@ func (w *Worker) admitted(v view) bool {
 	var others []*corev1.Pod
 	for _, o := range w.p.all() {
 		if o != w && o.active() && !o.stageIs(fresh) {
-			others = append(others, o.withStatus())
+			if pod := o.withStatus(); pod != nil {
+				others = append(others, pod)
+			}
 		}
 	}
 	r := w.o.Admit(v.pod, others)
@@ -319,7 +321,7 @@ func (w *Worker) admitted(v view) bool {
 	}
 	w.o.Events(v.pod, "", corev1.EventTypeWarning, r.Reason, r.Message)
 	w.mu.Lock()
-	w.verdict = &status.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message}
+	w.verdict = &status.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message, Rejected: true}
 	w.at = ended
 	w.mu.Unlock()
 	return false
