@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"xebec.dev/controller-manager/internal/bootstrapsigner"
 	"xebec.dev/controller-manager/internal/control"
 	"xebec.dev/controller-manager/internal/csrapproving"
 	"xebec.dev/controller-manager/internal/csrcleaner"
@@ -16,6 +17,7 @@ import (
 	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/nodeipam"
 	"xebec.dev/controller-manager/internal/nodelifecycle"
+	"xebec.dev/controller-manager/internal/podgc"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/roleaggregation"
 	"xebec.dev/controller-manager/internal/rootca"
@@ -24,7 +26,9 @@ import (
 	"xebec.dev/controller-manager/internal/servicecidr"
 	"xebec.dev/controller-manager/internal/statefulset"
 	"xebec.dev/controller-manager/internal/tainteviction"
+	"xebec.dev/controller-manager/internal/tokencleaner"
 	"xebec.dev/controller-manager/internal/ttl"
+	"xebec.dev/controller-manager/internal/ttlafterfinished"
 )
 
 // Table is every controller of this program.
@@ -54,5 +58,9 @@ func Table() []control.Spec {
 		csrapproving.Spec,
 		csrsigning.Spec,
 		csrcleaner.Spec,
+		bootstrapsigner.Spec,
+		tokencleaner.Spec,
+		podgc.Spec,
+		ttlafterfinished.Spec,
 	}
 }
