@@ -22,9 +22,6 @@ type tree struct {
 	controllers []string
 }
 
-// cgroup2Magic is the type of the second version's file system.
-const cgroup2Magic = 0x63677270
-
 func open(mount string) (*tree, error) {
 	if mount == "" {
 		mount = "/sys/fs/cgroup"

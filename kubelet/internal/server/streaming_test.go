@@ -142,19 +142,20 @@ func (c *caller) rest() string {
 func commandsOverSockets(t *testing.T, e *endpoint) {
 	const failed = `"status":"Failure"`
 	for _, c := range []struct{ protocol, query, want string }{
-		{"v5.channel.k8s.io", "output=1&command=/box&command=echo&command=hello&command=world", `1 hello world` + "\n" + `|3 {"metadata":{},"status":"Success"}`},
-		{"v4.channel.k8s.io", "output=1&command=/box&command=echo", "1 \n|3 {\"metadata\":{},\"status\":\"Success\"}"},
-		{"v4.base64.channel.k8s.io", "output=1&command=/box&command=echo&command=x", "1 x\n|3 {\"metadata\":{},\"status\":\"Success\"}"},
+		{"v5.channel.k8s.io", "output=1&command=/box&command=echo&command=hello&command=world", `1 hello world` + "\n" + `|3 {"status":"Success"}`},
+		{"v4.channel.k8s.io", "output=1&command=/box&command=echo", "1 \n|3 {\"status\":\"Success\"}"},
+		{"v4.base64.channel.k8s.io", "output=1&command=/box&command=echo&command=x", "1 x\n|3 {\"status\":\"Success\"}"},
 		{"channel.k8s.io", "output=1&command=/box&command=echo&command=x", "1 x\n"},
 		{"base64.channel.k8s.io", "output=1&command=/box&command=echo&command=x", "1 x\n"},
 		{"", "output=1&command=/box&command=echo&command=x", "1 x\n"},
-		{"v5.channel.k8s.io", "error=1&command=/box&command=both", "2 to stderr\n|3 {\"metadata\":{},\"status\":\"Success\"}"},
+		{"v5.channel.k8s.io", "error=1&command=/box&command=both", "2 to stderr\n|3 {\"status\":\"Success\"}"},
 	} {
 		var offered []string
 		if c.protocol != "" {
 			offered = []string{c.protocol}
 		}
-		if have := e.socket(t, "/exec/default/p/c?"+c.query, offered...).rest(); have != c.want {
+		// Runtimes differ in whether they write empty metadata.
+		if have := strings.ReplaceAll(e.socket(t, "/exec/default/p/c?"+c.query, offered...).rest(), `{"metadata":{},`, "{"); have != c.want {
 			t.Errorf("%s %s\nhave %q\nwant %q", c.protocol, c.query, have, c.want)
 		}
 	}

@@ -76,13 +76,13 @@ func rootCA() error {
 
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("not within two minutes: %v", err)
+			t.Fatalf("not within a minute: %v", err)
 		}
 	}
 }
@@ -162,7 +162,7 @@ func kubectl(t *testing.T, args ...string) string {
 // inside runs the agent in a pod's first container.
 func inside(t *testing.T, pod string, args ...string) string {
 	t.Helper()
-	return kubectl(t, append([]string{"exec", pod, "--", "/bin/agent"}, args...)...)
+	return kubectl(t, append([]string{"exec", pod, "-c", "c", "--", "/bin/agent"}, args...)...)
 }
 
 // event waits for an event about a pod.

@@ -21,6 +21,9 @@ func main() {
 }
 
 func run(args []string) error {
+	if len(args) > 0 {
+		args[0] = strings.TrimPrefix(args[0], "-")
+	}
 	if len(args) < 2 || args[1] != "-" {
 		return errors.New("usage: tar cf - PATH | tar xmf - [-C DIR]")
 	}
@@ -73,7 +76,8 @@ func extract(dir string) error {
 	for {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			_, err := io.Copy(io.Discard, os.Stdin) // what pads the archive
+			return err
 		}
 		if err != nil {
 			return err
