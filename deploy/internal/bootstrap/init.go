@@ -26,6 +26,7 @@ import (
 	"xebec.dev/deploy/internal/staticpod"
 	"xebec.dev/deploy/internal/token"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -398,13 +399,36 @@ func (i *Init) finalize(ctx context.Context) error {
 // ChartRelease is the Helm release that the addons are installed as.
 var ChartRelease = chart.Release{Name: "xebec", Namespace: "kube-system"}
 
-// addons installs kube-proxy and CoreDNS from the chart.
+// addons installs kube-proxy and CoreDNS from the chart. CoreDNS comes when
+// Services work on this node: a connection that it opens to the API server's
+// Service before that hangs for half a minute.
 func (i *Init) addons(ctx context.Context) error {
-	files, err := fs.Sub(chartfiles.Files, "xebec")
+	values, err := ChartValues(i.Cluster, i.Config.LocalAPIEndpoint, i.ProxyConfig)
 	if err != nil {
 		return err
 	}
-	values, err := ChartValues(i.Cluster, i.Config.LocalAPIEndpoint, i.Kubelet.ResolvConf, i.ProxyConfig)
+	dns := values["dns"]
+	values["dns"] = map[string]any{"enabled": false}
+	if err := i.install(ctx, values); err != nil {
+		return err
+	}
+	if !i.Cluster.Proxy.Disabled {
+		i.say("addons", "Applied essential addon: kube-proxy")
+		i.waitProxy(ctx)
+	}
+	values["dns"], values["proxy"] = dns, map[string]any{"enabled": false}
+	if err := i.install(ctx, values); err != nil {
+		return err
+	}
+	if !i.Cluster.DNS.Disabled {
+		i.say("addons", "Applied essential addon: CoreDNS")
+	}
+	return nil
+}
+
+// install renders the chart and applies what comes out.
+func (i *Init) install(ctx context.Context, values map[string]any) error {
+	files, err := fs.Sub(chartfiles.Files, "xebec")
 	if err != nil {
 		return err
 	}
@@ -418,17 +442,40 @@ func (i *Init) addons(ctx context.Context) error {
 			return err
 		}
 	}
-	if !i.Cluster.DNS.Disabled {
-		i.say("addons", "Applied essential addon: CoreDNS")
-	}
-	if !i.Cluster.Proxy.Disabled {
-		i.say("addons", "Applied essential addon: kube-proxy")
-	}
 	return nil
 }
 
+// waitProxy waits a while for kube-proxy on this node, if there is a node. One
+// that is late, because its image is pulled, is not waited for.
+func (i *Init) waitProxy(ctx context.Context) {
+	if i.DryRun {
+		return
+	}
+	node := i.Config.NodeRegistration.Name
+	if _, err := client.Get[*corev1.Node](ctx, i.api, "", node); err != nil {
+		return
+	}
+	err := retry(ctx, 15*time.Second, "kube-proxy", func(ctx context.Context) error {
+		pods, _, err := client.List[*corev1.Pod](ctx, i.api, client.Selection{Namespace: metav1.NamespaceSystem, Labels: "k8s-app=kube-proxy", Fields: "spec.nodeName=" + node})
+		if err != nil {
+			return err
+		}
+		for _, p := range pods {
+			if slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+			}) {
+				return nil
+			}
+		}
+		return errors.New("its pod is not ready")
+	})
+	if err != nil {
+		i.say("addons", "WARNING: %v", err)
+	}
+}
+
 // ChartValues are the chart's values for a cluster.
-func ChartValues(c *kubeadm.ClusterConfiguration, e kubeadm.APIEndpoint, resolvConf string, proxyConfig map[string]any) (map[string]any, error) {
+func ChartValues(c *kubeadm.ClusterConfiguration, e kubeadm.APIEndpoint, proxyConfig map[string]any) (map[string]any, error) {
 	dns, err := kubelet.DNSAddress(c.Networking.ServiceSubnet)
 	if err != nil {
 		return nil, err
