@@ -8,6 +8,7 @@ import (
 	"xebec.dev/controller-manager/internal/csrsigning"
 	"xebec.dev/controller-manager/internal/daemonset"
 	"xebec.dev/controller-manager/internal/deployment"
+	"xebec.dev/controller-manager/internal/disruption"
 	"xebec.dev/controller-manager/internal/endpoints"
 	"xebec.dev/controller-manager/internal/endpointslice"
 	"xebec.dev/controller-manager/internal/endpointslicemirroring"
@@ -62,5 +63,6 @@ func Table() []control.Spec {
 		tokencleaner.Spec,
 		podgc.Spec,
 		ttlafterfinished.Spec,
+		disruption.Spec,
 	}
 }
