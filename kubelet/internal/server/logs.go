@@ -81,7 +81,8 @@ func (s *Server) containerLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("container %q not found in pod %q", name, pod.Name), http.StatusNotFound)
 		return
 	}
-	c, found, err := s.pods.Container(r.Context(), pod, name, previous)
+	before := previous && !between(status(pod, name))
+	c, found, err := s.pods.Container(r.Context(), pod, name, before)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -95,6 +96,12 @@ func (s *Server) containerLogs(w http.ResponseWriter, r *http.Request) {
 		return err != nil || found && now.ID == c.ID && now.Running
 	}
 	s.stream(w, r, c.LogPath, o)
+}
+
+// between reports whether a container has ended and waits to be started
+// again: the newest run is the previous one then.
+func between(st *corev1.ContainerStatus) bool {
+	return st != nil && st.State.Waiting != nil && st.LastTerminationState.Terminated != nil
 }
 
 // started is a response whose header goes out with the first byte, so that

@@ -22,15 +22,16 @@ func TestContainerLogs(t *testing.T) {
 	if err := os.WriteFile(path, []byte(logText), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := onePod("c", "waiting", "pull", "over", "fresh", "lost")
+	p := onePod("c", "waiting", "pull", "over", "fresh", "lost", "crashed")
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{
 		{Name: "waiting", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ContainerCreating"}}},
 		{Name: "pull", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff"}}},
 		{Name: "over", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}},
+		{Name: "crashed", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}, LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}},
 		{Name: "fresh", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}},
 	}
 	e := serveFor(t, &held{pods: []*corev1.Pod{p}, containers: map[string]Container{
-		"c": {ID: "1", LogPath: path}, "c/previous": {ID: "0", LogPath: path + ".gone"},
+		"c": {ID: "1", LogPath: path}, "c/previous": {ID: "0", LogPath: path + ".gone"}, "crashed": {ID: "2", LogPath: path},
 	}}, Options{})
 	for _, c := range []struct {
 		path string
@@ -49,6 +50,8 @@ func TestContainerLogs(t *testing.T) {
 		{"p/c?limitBytes=0", 422, "limitBytes: \"0\" must be a number of at least 1\n"},
 		{"p/c?sinceTime=now", 422, "sinceTime: \"now\" must be a time like 2006-01-02T15:04:05Z\n"},
 		{"p/c?stream=x", 422, "stream: \"x\" is none of All, Stdout and Stderr\n"},
+		{"p/crashed?previous=true&tailLines=1", 200, "three\n"}, // it has not started again
+		{"p/crashed?tailLines=1", 200, "three\n"},
 		{"none/c", 404, "pod \"none\" does not exist\n"},
 		{"p/none", 404, "container \"none\" not found in pod \"p\"\n"},
 		{"p/waiting", 400, "container \"waiting\" in pod \"p\" is waiting to start: ContainerCreating\n"},
