@@ -60,23 +60,23 @@ func validateFile(f *kubeadm.File) error {
 	return errors.Join(errs...)
 }
 
-// Placeholders of printed defaults, as kubeadm has them.
+// Samples in printed defaults, as kubeadm has them.
 const (
-	placeholderToken   = "abcdef.0123456789abcdef"
-	placeholderAddress = "1.2.3.4"
+	sampleToken   = "abcdef.0123456789abcdef"
+	sampleAddress = "1.2.3.4"
 )
 
 func initDefaults() []any {
-	i, c := &kubeadm.InitConfiguration{BootstrapTokens: []kubeadm.BootstrapToken{{Token: placeholderToken}}}, &kubeadm.ClusterConfiguration{}
-	i.Default("node", placeholderAddress)
+	i, c := &kubeadm.InitConfiguration{BootstrapTokens: []kubeadm.BootstrapToken{{Token: sampleToken}}}, &kubeadm.ClusterConfiguration{}
+	i.Default("node", sampleAddress)
 	c.Default()
 	return []any{i, c}
 }
 
 func joinDefaults() []any {
 	j := &kubeadm.JoinConfiguration{}
-	j.Discovery.BootstrapToken = &kubeadm.TokenDiscovery{Token: placeholderToken, APIServerEndpoint: "kube-apiserver:6443", UnsafeSkipCAVerification: true}
-	j.Default("node", placeholderAddress)
+	j.Discovery.BootstrapToken = &kubeadm.TokenDiscovery{Token: sampleToken, APIServerEndpoint: "kube-apiserver:6443", UnsafeSkipCAVerification: true}
+	j.Default("node", sampleAddress)
 	return []any{j}
 }
 

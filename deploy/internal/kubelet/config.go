@@ -20,7 +20,7 @@ type Options struct {
 	Root layout.Root
 	// Systemd says that systemd runs the machine and its cgroups.
 	Systemd bool
-	// ResolvConf replaces /etc/resolv.conf where that names a stub of the
+	// ResolvConf replaces /etc/resolv.conf where that names a resolver of the
 	// machine's own, which pods can't reach.
 	ResolvConf string
 	// CgroupRoot keeps apart the pods of nodes that share a machine.
