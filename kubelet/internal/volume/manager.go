@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -62,6 +63,8 @@ type Manager struct {
 // podVolumes is what is known of one pod's volumes.
 type podVolumes struct {
 	busy sync.Mutex // held during an operation
+	// newest is the pod as it was last told of by Seen; nil is never.
+	newest atomic.Pointer[corev1.Pod]
 
 	// Guarded by busy.
 	pod    *corev1.Pod

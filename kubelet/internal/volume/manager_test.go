@@ -280,6 +280,25 @@ func TestProjectedDownward(t *testing.T) {
 `)
 }
 
+func TestLabelsFollow(t *testing.T) {
+	f := start(t)
+	v := corev1.Volume{Name: "v", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{
+		{Path: "app", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.labels['app']"}},
+	}}}}
+	p := pod(v)
+	f.Seen(p) // nothing is known of it yet
+	if err := f.Setup(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	p = p.DeepCopy()
+	p.Labels["app"] = "other"
+	f.Seen(p)
+	eventually(t, "the label reaches the file", func() bool {
+		raw, _ := os.ReadFile(filepath.Join(f.contentDir(p, &v), "app"))
+		return string(raw) == "other"
+	})
+}
+
 func TestWhatEventsSay(t *testing.T) {
 	f := start(t)
 	create(t, f, config("c", map[string]string{"k": "v"}))

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/client/controller"
@@ -63,6 +64,9 @@ func (r *refresher) one(ctx context.Context, uid types.UID) error {
 	if s.gone || s.pod == nil {
 		return nil
 	}
+	if p := s.newest.Swap(nil); p != nil {
+		s.pod = p
+	}
 	var first error
 	used, bundles := mounted(s.pod), false
 	for i := range s.pod.Spec.Volumes {
@@ -83,4 +87,15 @@ func (r *refresher) one(ctx context.Context, uid types.UID) error {
 		r.queue.AddAfter(uid, bundlePause)
 	}
 	return first
+}
+
+// Seen tells of a pod whose object has changed: what its files say of it
+// follows, at once and without waiting.
+func (m *Manager) Seen(pod *corev1.Pod) {
+	s := m.known(pod.UID)
+	if s == nil {
+		return // Setup will see it
+	}
+	s.newest.Store(pod)
+	m.refresh.add(pod.UID)
 }
