@@ -40,15 +40,17 @@ func Pod(namespace, name string, change ...func(*corev1.Pod)) *corev1.Pod {
 
 // Case is a benchmark: nodes, pods that are there before, pods measured.
 type Case struct {
-	Name       string
-	Nodes      int
-	Init       int
-	Measured   int
-	Zones      int // 0: nodes have no zone
-	InitPod    func(i int) *corev1.Pod
-	Pod        func(i int) *corev1.Pod
-	Services   []*corev1.Service
-	Namespaces []*corev1.Namespace
+	Name     string
+	Nodes    int
+	Init     int
+	Measured int
+	Zones    int // 0: nodes have no zone
+	InitPod  func(i int) *corev1.Pod
+	Pod      func(i int) *corev1.Pod
+	Services []*corev1.Service
+	// Evicts: measured pods need others to go, whose priority is not of any
+	// class, so the case is for decisions alone.
+	Evicts bool
 }
 
 // NodeList is the nodes of a case.
@@ -133,7 +135,27 @@ func Cases(nodes int) []Case {
 		{Name: "TopologySpreading", Nodes: n, Zones: 3, Init: n, Measured: n, InitPod: plain("sched-0", "init"), Pod: plain("sched-1", "pod", color("blue"), Spread(corev1.DoNotSchedule))},
 		{Name: "PreferredTopologySpreading", Nodes: n, Zones: 3, Init: n, Measured: n, InitPod: plain("sched-0", "init"), Pod: plain("sched-1", "pod", color("blue"), Spread(corev1.ScheduleAnyway))},
 		{Name: "DefaultTopologySpreading", Nodes: n, Zones: 3, Init: n, Measured: 2 * n, InitPod: plain("sched-0", "init"), Pod: plain("sched-1", "pod", labels("app", "web")), Services: []*corev1.Service{service}},
+		{Name: "PreemptionBasic", Nodes: n / 5, Init: n / 5 * 4, Measured: n / 5, Evicts: true, InitPod: plain("sched-0", "low", priority(0, "900m")), Pod: plain("sched-1", "high", priority(100, "3"))},
+		{Name: "SchedulingDaemonset", Nodes: n, Init: 1, Measured: 2 * n, InitPod: plain("sched-0", "init"), Pod: daemon(n)},
 		{Name: "MixedSchedulingBasePod", Nodes: n, Zones: 1, Init: n * 2, Measured: n, InitPod: mixed(), Pod: plain("sched-1", "pod")},
+	}
+}
+
+func priority(p int32, cpu string) func(*corev1.Pod) {
+	return func(pod *corev1.Pod) {
+		pod.Spec.Priority = &p
+		pod.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}}
+	}
+}
+
+// daemon is pods that each name their node, as a DaemonSet's do.
+func daemon(nodes int) func(int) *corev1.Pod {
+	return func(i int) *corev1.Pod {
+		return Pod("sched-1", fmt.Sprintf("daemon-%06d", i), func(p *corev1.Pod) {
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+				NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchFields: []corev1.NodeSelectorRequirement{{
+					Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{fmt.Sprintf("node-%05d", i%nodes)}}}}}}}}
+		})
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 // they ask for holds.
 func TestWorkloads(t *testing.T) {
 	for _, c := range workload.Cases(10) {
+		if c.Evicts {
+			continue // TestPreemption has evictions
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			e := setup(t)
 			zones := map[string]string{}

@@ -82,6 +82,7 @@ func (c *Cluster) Update(p *Pod, node string) {
 // Place puts a pod on a node, in place of an earlier version of it.
 func (c *Cluster) Place(p *Pod, node string) {
 	if old := c.pods[p.UID]; old != nil {
+		p.Evicted = p.Evicted || old.Evicted
 		c.Remove(old)
 	}
 	c.own(p.Shape)

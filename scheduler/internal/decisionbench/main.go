@@ -69,7 +69,10 @@ func (s *sink) Bind(p *corev1.Pod, node string, done func(error)) {
 	s.l.Post(func() { s.l.PodChanged(feed.Change[*corev1.Pod]{Old: p, New: &now}) })
 }
 func (s *sink) PatchStatus(_ *corev1.Pod, _ []byte, done func(error)) { done(nil) }
-func (s *sink) Delete(_ *corev1.Pod, done func(error))                { done(nil) }
+func (s *sink) Delete(p *corev1.Pod, done func(error)) {
+	done(nil)
+	s.l.Post(func() { s.l.PodChanged(feed.Change[*corev1.Pod]{Old: p}) })
+}
 func (s *sink) Record(*corev1.Pod, string, string, string, string, string) {
 }
 

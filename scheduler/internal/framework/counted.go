@@ -9,16 +9,16 @@ type Counted struct {
 
 	keys map[int64]int32
 	raw  []int64 // by key
-	byID []int32 // key by node index
+	at   []int32 // key by node index
 }
 
 // Update implements Facet.
 func (f *Counted) Update(n *cache.Node, static bool) int32 {
-	for int(n.Index) >= len(f.byID) {
-		f.byID = append(f.byID, 0)
+	if more := int(n.Index) + 1 - len(f.at); more > 0 {
+		f.at = append(f.at, make([]int32, more)...)
 	}
 	if !static {
-		return f.byID[n.Index]
+		return f.at[n.Index]
 	}
 	v := f.Count(n)
 	key, ok := f.keys[v]
@@ -30,7 +30,7 @@ func (f *Counted) Update(n *cache.Node, static bool) int32 {
 		f.keys[v] = key
 		f.raw = append(f.raw, v)
 	}
-	f.byID[n.Index] = key
+	f.at[n.Index] = key
 	return key
 }
 
