@@ -385,7 +385,7 @@ func (w *writer) route(r route) {
 	}
 	id := f.pool + 1 + f.words
 	random := exprs{&expr.Numgen{Register: f.pool + 1, Modulus: uint32(r.count), Type: unix.NFT_NG_RANDOM}}
-	first := exprs{&expr.Immediate{Register: f.pool + 1, Data: make([]byte, 4)}}
+	first := exprs{&expr.Numgen{Register: f.pool + 1, Modulus: 1, Type: unix.NFT_NG_RANDOM}}
 	find := lookupInto(setEndpoints, f.pool, reg0)
 	if r.affinity > 0 {
 		find = join(lookupInto(setStaySlots, f.pool, id), sized(id), lookupInto(setStayEndpoints, id, reg0))
@@ -405,12 +405,17 @@ func (w *writer) route(r route) {
 }
 
 // sized does nothing to a register. nft(8) does not know the size of what a
-// map has put there, and ends when it lists a rule that uses it in a key.
+// map has put there, and aborts when it lists a rule that uses it in a key; a
+// mark it knows. So the value passes through the packet's mark, which is what
+// it was right after.
 func sized(register uint32) exprs {
-	swap := func(op expr.ByteorderOp) expr.Any {
-		return &expr.Byteorder{SourceRegister: register, DestRegister: register, Op: op, Len: 4, Size: 4}
+	const saved = unix.NFT_REG32_15
+	return exprs{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: saved},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: register, SourceRegister: true},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: register},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: saved, SourceRegister: true},
 	}
-	return exprs{swap(expr.ByteorderHton), swap(expr.ByteorderNtoh)}
 }
 
 // frontend loads the key of frontends.

@@ -1,0 +1,247 @@
+package nftables
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netns"
+
+	"xebec.dev/kube-proxy/internal/compile"
+)
+
+// change is an update of one service.
+func change(old, now *compile.Service) *compile.Update {
+	u := full()
+	u.Full, u.Changes = false, []compile.Change{{Old: old, New: now}}
+	if old != nil {
+		u.Changes[0].Name = old.Name
+	} else {
+		u.Changes[0].Name = now.Name
+	}
+	return u
+}
+
+// TestAffinity: a client stays with its endpoint, by whatever address it
+// comes, until the endpoint goes.
+func TestAffinity(t *testing.T) {
+	w := testWorld(t)
+	w.meet(t)
+	names := map[string]string{}
+	for port := 8080; port < 8084; port++ {
+		serve(t, w.pod, fmt.Sprint(port), fmt.Sprint(":", port))
+		names[fmt.Sprint(port)] = fmt.Sprint("10.244.0.2:", port)
+	}
+	make4 := func(endpoints ...string) *compile.Service {
+		var six []string
+		for _, e := range endpoints {
+			six = append(six, "[fd44::2]"+e[len("10.244.0.2"):])
+		}
+		s := service("x/web", frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, endpoints...)),
+			frontend(compile.NodePort, "0.0.0.0:30080", poolOf(compile.Always, endpoints...)),
+			frontend(compile.ClusterIP, "[fd96::1]:80", poolOf(compile.OffCluster, six...)))
+		for i := range s.Frontends {
+			s.Frontends[i].Affinity = time.Hour
+		}
+		return s
+	}
+	endpoints := []string{"10.244.0.2:8080", "10.244.0.2:8081", "10.244.0.2:8082", "10.244.0.2:8083"}
+	s := make4(endpoints...)
+	w.sync(t, full(s))
+	ask := func(to string) string {
+		t.Helper()
+		seen, err := call(w.other, "", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return who(seen)
+	}
+	for len(endpoints) > 1 {
+		mine, mine6 := ask("10.96.0.1:80"), ask("[fd96::1]:80")
+		for range 8 {
+			if got := ask("10.96.0.1:80"); got != mine {
+				t.Errorf("was sent to %s and then to %s", mine, got)
+			}
+			if got := ask("192.168.9.1:30080"); got != mine {
+				t.Errorf("was sent to %s and at the node port to %s", mine, got)
+			}
+			if got := ask("[fd96::1]:80"); got != mine6 {
+				t.Errorf("was sent to %s and then to %s", mine6, got)
+			}
+		}
+		// The endpoint goes; whoever was with it gets another one, at once.
+		var rest []string
+		for _, e := range endpoints {
+			if e != names[mine] {
+				rest = append(rest, e)
+			}
+		}
+		now := make4(rest...)
+		w.sync(t, change(s, now))
+		s, endpoints = now, rest
+	}
+}
+
+// dialMany fails only when the service does.
+func dialMany(h netns.NsHandle, to string, n int) error {
+	return try(h, func() error {
+		for i := range n {
+			c, err := net.DialTimeout("tcp", to, 5*time.Second)
+			if err != nil {
+				return fmt.Errorf("dial %d: %w", i, err)
+			}
+			_, err = io.ReadAll(c)
+			c.Close()
+			if err != nil {
+				return fmt.Errorf("dial %d: %w", i, err)
+			}
+		}
+		return nil
+	})
+}
+
+// TestChurn: endpoints come and go under thousands of connections; none
+// fails.
+func TestChurn(t *testing.T) {
+	w := testWorld(t)
+	const most = 6
+	var all []string
+	for i := range most {
+		serve(t, w.pod, fmt.Sprint(i), fmt.Sprint(":", 8080+i))
+		all = append(all, fmt.Sprint("10.244.0.2:", 8080+i))
+	}
+	of := func(n int, affinity time.Duration) *compile.Service {
+		s := service("x/web", frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, all[:n]...)))
+		s.Frontends[0].Affinity = affinity
+		return s
+	}
+	for _, affinity := range []time.Duration{0, time.Hour} {
+		s := of(most, affinity)
+		w.sync(t, full(s))
+		const dials = 1500
+		done := make(chan error, 2)
+		for _, from := range []netns.NsHandle{w.other, w.node} {
+			go func() { done <- dialMany(from, "10.96.0.1:80", dials) }()
+		}
+		changes := 0
+		for left := 2; left > 0; changes++ {
+			now := of(1+changes*5%most, affinity)
+			w.sync(t, change(s, now))
+			s = now
+			select {
+			case err := <-done:
+				left--
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(200 * time.Microsecond):
+			}
+		}
+		t.Logf("affinity %v: %d changes under %d connections", affinity, changes, 2*dials)
+		if changes < 20 {
+			t.Errorf("only %d changes", changes)
+		}
+	}
+}
+
+// TestRestart: another process writes everything anew under connections that
+// last and connections that come.
+func TestRestart(t *testing.T) {
+	w := testWorld(t)
+	var l net.Listener
+	in(t, w.pod, func() (err error) { l, err = net.Listen("tcp", ":7"); return err })
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(c, c); c.Close() }()
+		}
+	}()
+	serve(t, w.pod, "web", ":8080")
+	all := []*compile.Service{
+		service("x/echo", frontend(compile.ClusterIP, "10.96.0.7:7", poolOf(compile.OffCluster, "10.244.0.2:7"))),
+		service("x/web", frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, "10.244.0.2:8080"))),
+	}
+	w.sync(t, full(all...))
+	var conns []net.Conn
+	in(t, w.other, func() error {
+		for range 100 {
+			c, err := net.DialTimeout("tcp", "10.96.0.7:7", 5*time.Second)
+			if err != nil {
+				return err
+			}
+			conns = append(conns, c)
+		}
+		return nil
+	})
+	done := make(chan error, 1)
+	go func() { done <- dialMany(w.other, "10.96.0.1:80", 1000) }()
+	for restarts := 0; ; restarts++ {
+		in(t, w.node, func() error {
+			p, err := New(w.proxy.o)
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			return p.Sync(full(all...))
+		})
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			if restarts == 0 {
+				t.Error("no restart while connections came")
+			}
+		default:
+			continue
+		}
+		break
+	}
+	for i, c := range conns {
+		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		buf := []byte("still here")
+		if _, err := c.Write(buf); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		if _, err := io.ReadFull(c, buf); err != nil {
+			t.Fatalf("connection %d: %v", i, err)
+		}
+		c.Close()
+	}
+}
+
+// TestRemoved: somebody removes our table; the next look says so, and nothing
+// but everything is written then.
+func TestRemoved(t *testing.T) {
+	w := testWorld(t)
+	s := service("x/web", frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, "10.244.0.2:8080")))
+	w.sync(t, full(s))
+	if err := w.proxy.Check(); err != nil {
+		t.Fatal(err)
+	}
+	in(t, w.node, Cleanup)
+	if err := w.proxy.Sync(change(s, nil)); err == nil {
+		t.Error("a change without the table succeeded")
+	}
+	if err := w.proxy.Check(); err == nil {
+		t.Error("the table is not missed")
+	}
+	if err := w.proxy.Sync(change(s, nil)); err == nil {
+		t.Error("a change after a failure succeeded")
+	}
+	w.sync(t, full(s))
+	serve(t, w.pod, "web", ":8080")
+	if seen, err := call(w.other, "", "10.96.0.1:80"); err != nil {
+		t.Error(seen, err)
+	}
+	in(t, w.node, Cleanup)
+	in(t, w.node, Cleanup) // again, with nothing there
+}
