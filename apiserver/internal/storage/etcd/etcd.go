@@ -14,6 +14,7 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -61,7 +62,11 @@ type Store struct {
 	timeout time.Duration
 	log     *zap.Logger
 	leases  leases
-	close   func() error
+	// lines are nil where etcd is in this process.
+	lines *lines
+	// odd makes the next feed go the client library's way.
+	odd   atomic.Bool
+	close func() error
 }
 
 // New connects lazily: it does not wait for etcd to be there.
@@ -100,6 +105,7 @@ func New(c Config) (*Store, error) {
 		Watch: pb.NewWatchClient(conn),
 		Lease: pb.NewLeaseClient(conn),
 	}, c)
+	s.lines = short
 	s.close = func() error {
 		short.close()
 		return client.Close()
@@ -190,17 +196,26 @@ func (s *Store) Range(ctx context.Context, q kv.Range) (*kv.Page, error) {
 	if from == "" {
 		from = q.Prefix
 	}
-	r, err := s.s.KV.Range(ctx, &pb.RangeRequest{
+	request := &pb.RangeRequest{
 		Key:       []byte(s.prefix + from),
 		RangeEnd:  []byte(clientv3.GetPrefixRangeEnd(s.prefix + q.Prefix)),
 		Limit:     q.Limit,
 		Revision:  q.Revision,
 		CountOnly: q.CountOnly,
-	})
+	}
+	page := new(kv.Page)
+	done, err := s.lines.read(ctx, "/etcdserverpb.KV/Range", request, func(b []byte) error { return s.openPage(b, page) })
+	switch {
+	case err != nil:
+		return nil, readError(err)
+	case done:
+		return page, nil
+	}
+	r, err := s.s.KV.Range(ctx, request)
 	if err != nil {
 		return nil, readError(err)
 	}
-	page := &kv.Page{Revision: r.Header.Revision, More: r.More, Count: r.Count}
+	page = &kv.Page{Revision: r.Header.Revision, More: r.More, Count: r.Count}
 	if len(r.Kvs) > 0 {
 		page.Entries = make([]kv.Entry, len(r.Kvs))
 		for i, e := range r.Kvs {
@@ -229,7 +244,16 @@ func (s *Store) Revision(ctx context.Context) (int64, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	r, err := s.s.KV.Range(ctx, &pb.RangeRequest{Key: []byte(s.prefix), CountOnly: true})
+	request := &pb.RangeRequest{Key: []byte(s.prefix), CountOnly: true}
+	var page kv.Page
+	done, err := s.lines.read(ctx, "/etcdserverpb.KV/Range", request, func(b []byte) error { return s.openPage(b, &page) })
+	switch {
+	case err != nil:
+		return 0, readError(err)
+	case done:
+		return page.Revision, nil
+	}
+	r, err := s.s.KV.Range(ctx, request)
 	if err != nil {
 		return 0, readError(err)
 	}

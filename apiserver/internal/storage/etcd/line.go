@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,22 +29,32 @@ import (
 //
 // It speaks as much HTTP/2 as that takes. Between calls nobody reads; what
 // the server sends then (a ping, its farewell) waits for the next call.
+//
+// A feed has a line for itself: one goroutine reads, and others may write.
 type line struct {
 	conn net.Conn
 	raw  syscall.RawConn
 	host string
+	// patience bounds each write where the call has no deadline.
+	patience time.Duration
+	// heard is set when something comes from the server.
+	heard atomic.Bool
 
 	next   uint32 // stream
 	block  bytes.Buffer
 	encode *hpack.Encoder
 	decode *hpack.Decoder
-	out    []byte
 	// in holds bytes from the server that no frame has used yet.
 	in         []byte
 	start, end int
+	// spare is a buffer for the next answer.
+	spare []byte
 
-	// What the server lets us send: on the connection, on a new stream, in a
+	// writing guards what others than the reader use: what is to be sent, and
+	// what the server lets us send on the connection, on a new stream, in a
 	// frame.
+	writing          sync.Mutex
+	out              []byte
 	room, streamRoom int64
 	maxFrame         int
 	// taken is what the server has sent since we last widened the
@@ -58,6 +70,10 @@ const (
 	window = 1 << 30
 	// lastStream leaves the connection before its numbers run out.
 	lastStream = 1 << 30
+	// spareBytes is how large a buffer an idle line keeps.
+	spareBytes = 64 << 10
+	// firstBytes bounds what is made room for on a server's word.
+	firstBytes = 8 << 20
 	// longestAnswer bounds a message: etcd answers with pages of some MB.
 	longestAnswer = 1 << 30
 )
@@ -110,9 +126,15 @@ func appendSetting(b []byte, id http2.SettingID, value uint32) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(b, uint16(id)), value)
 }
 
+// flush sends what is to be sent. It needs writing, as all that adds to it.
 func (l *line) flush() error {
 	if len(l.out) == 0 {
 		return nil
+	}
+	if l.patience > 0 {
+		if err := l.conn.SetWriteDeadline(time.Now().Add(l.patience)); err != nil {
+			return err
+		}
 	}
 	_, err := l.conn.Write(l.out)
 	l.out = l.out[:0]
@@ -152,8 +174,8 @@ func (l *line) pending() bool {
 	return pending || err != nil
 }
 
-// call is one unary call. body is the request behind five free bytes, the
-// answer is appended to a new slice. The error is an *errLine or a gRPC status.
+// call is one unary call. body is the request behind five free bytes. The
+// answer is good until the next call. The error is an *errLine or a gRPC status.
 func (l *line) call(method string, body []byte, deadline time.Time) ([]byte, error) {
 	timeout := time.Until(deadline)
 	if timeout <= 0 {
@@ -162,15 +184,18 @@ func (l *line) call(method string, body []byte, deadline time.Time) ([]byte, err
 	if err := l.conn.SetDeadline(deadline); err != nil {
 		return nil, &errLine{err: err}
 	}
-	body[0] = 0 // not compressed
-	binary.BigEndian.PutUint32(body[1:], uint32(len(body)-5))
-	id := l.next
-	l.next += 2
-	l.headers(id, method, timeout)
-	a := answer{stream: id, room: l.streamRoom}
+	putPrefix(body)
+	l.writing.Lock()
+	a := answer{stream: l.next, room: l.streamRoom, message: l.spare[:0]}
+	// In whole seconds, so that the value is mostly the same.
+	l.headers(method, hpack.HeaderField{Name: "grpc-timeout", Value: strconv.Itoa(int(math.Ceil(timeout.Seconds()))) + "S"})
+	l.writing.Unlock()
 	for {
-		body = l.data(&a, body)
-		if err := l.flush(); err != nil {
+		l.writing.Lock()
+		body = l.data(&a, body, true)
+		err := l.flush()
+		l.writing.Unlock()
+		if err != nil {
 			return nil, &errLine{err, true}
 		}
 		// An answer before the end of the request is a refusal.
@@ -189,7 +214,43 @@ func (l *line) call(method string, body []byte, deadline time.Time) ([]byte, err
 	}
 }
 
-func (l *line) headers(id uint32, method string, timeout time.Duration) {
+// putPrefix fills in what precedes a gRPC message.
+func putPrefix(body []byte) {
+	body[0] = 0 // not compressed
+	binary.BigEndian.PutUint32(body[1:], uint32(len(body)-5))
+}
+
+// large are buffers for pages of answers, given back when nobody uses them.
+var large = sync.Pool{New: func() any { return new([]byte) }}
+
+// keep takes an answer's buffer back.
+func (l *line) keep(b []byte) {
+	switch {
+	case cap(b) <= spareBytes:
+		l.spare = b
+	case cap(b) <= firstBytes:
+		large.Put(&b)
+	}
+}
+
+// buffer is an empty one for n bytes, or for the first of very many.
+func (a *answer) buffer(n int) []byte {
+	if cap(a.message) >= n {
+		return a.message[:0]
+	}
+	n = min(n, firstBytes)
+	if n > spareBytes {
+		if b := *large.Get().(*[]byte); cap(b) >= n {
+			return b[:0]
+		}
+	}
+	return make([]byte, 0, n)
+}
+
+// headers begins a call on the next stream.
+func (l *line) headers(method string, more hpack.HeaderField) {
+	id := l.next
+	l.next += 2
 	l.block.Reset()
 	for _, f := range [...]hpack.HeaderField{
 		{Name: ":method", Value: "POST"},
@@ -198,8 +259,7 @@ func (l *line) headers(id uint32, method string, timeout time.Duration) {
 		{Name: ":authority", Value: l.host},
 		{Name: "content-type", Value: "application/grpc"},
 		{Name: "te", Value: "trailers"},
-		// In whole seconds, so that the value is mostly the same.
-		{Name: "grpc-timeout", Value: strconv.Itoa(int(math.Ceil(timeout.Seconds()))) + "S"},
+		more,
 	} {
 		_ = l.encode.WriteField(f) // into a buffer
 	}
@@ -209,14 +269,14 @@ func (l *line) headers(id uint32, method string, timeout time.Duration) {
 
 // data puts as much of a body into frames as the server takes now and returns
 // the rest.
-func (l *line) data(a *answer, body []byte) []byte {
+func (l *line) data(a *answer, body []byte, end bool) []byte {
 	for len(body) > 0 {
 		n := int(min(int64(len(body)), int64(l.maxFrame), a.room, l.room))
 		if n <= 0 {
 			break
 		}
 		var flags http2.Flags
-		if n == len(body) {
+		if end && n == len(body) {
 			flags = http2.FlagDataEndStream
 		}
 		l.out = appendFrame(l.out, http2.FrameData, flags, a.stream, n)
@@ -243,6 +303,7 @@ func (l *line) fill(n int) error {
 	for l.end < n {
 		k, err := l.conn.Read(l.in[l.end:])
 		l.end += k
+		l.heard.Store(true)
 		if err != nil && l.end < n {
 			return err
 		}
@@ -284,8 +345,7 @@ func (l *line) frame(a *answer) (over bool, t http2.FrameType, err error) {
 		err = l.settings(a, flags, payload)
 	case http2.FramePing:
 		if flags&http2.FlagPingAck == 0 && n == 8 {
-			l.out = append(appendFrame(l.out, http2.FramePing, http2.FlagPingAck, 0, 8), payload...)
-			err = l.flush()
+			err = l.send(http2.FramePing, http2.FlagPingAck, 0, payload)
 		}
 	case http2.FrameGoAway:
 		// A call that it has taken is still answered.
@@ -301,7 +361,17 @@ func (l *line) frame(a *answer) (over bool, t http2.FrameType, err error) {
 	return over, t, err
 }
 
+// send sends a short frame at once.
+func (l *line) send(t http2.FrameType, flags http2.Flags, stream uint32, payload []byte) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.out = append(appendFrame(l.out, t, flags, stream, len(payload)), payload...)
+	return l.flush()
+}
+
 func (l *line) widen(a *answer, stream uint32, by int64) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	switch {
 	case stream == 0:
 		l.room += by
@@ -314,6 +384,8 @@ func (l *line) settings(a *answer, flags http2.Flags, payload []byte) error {
 	if flags&http2.FlagSettingsAck != 0 {
 		return nil
 	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	for ; len(payload) >= 6; payload = payload[6:] {
 		value := binary.BigEndian.Uint32(payload[2:])
 		switch http2.SettingID(binary.BigEndian.Uint16(payload)) {
@@ -341,6 +413,10 @@ type answer struct {
 	prefix  []byte
 	message []byte
 	missing int
+	// many is set for a stream of messages: message takes all bytes, prefixes too. taken is
+	// what has come since we last widened the stream's window.
+	many  bool
+	taken int64
 	// From the headers and trailers.
 	http, code, text string
 	broken           error
@@ -348,28 +424,29 @@ type answer struct {
 
 // answerData reads a frame's payload to where it belongs.
 func (l *line) answerData(a *answer, stream uint32, flags http2.Flags, n int) (bool, error) {
-	l.taken += int64(n)
-	if l.taken > window/2 {
-		l.out = binary.BigEndian.AppendUint32(appendFrame(l.out, http2.FrameWindowUpdate, 0, 0, 4), uint32(l.taken))
-		l.taken = 0
-		if err := l.flush(); err != nil {
+	mine := a != nil && stream == a.stream
+	if err := l.reopen(&l.taken, 0, n); err != nil {
+		return false, err
+	}
+	if mine && a.many {
+		if err := l.reopen(&a.taken, stream, n); err != nil {
 			return false, err
 		}
 	}
 	if flags&http2.FlagDataPadded != 0 {
 		return false, errors.New("a padded frame")
 	}
-	mine := a != nil && stream == a.stream
 	for n > 0 {
-		if mine && len(a.prefix) == 5 && a.missing > 0 && l.end == l.start {
-			// The bulk of a long message needs no buffer between.
-			k := min(n, a.missing)
+		// The bulk of a long message needs no buffer between.
+		if k := a.bulk(n, len(l.in)); mine && k > 0 && l.end == l.start {
 			at := len(a.message)
 			a.message = slices.Grow(a.message, k)[:at+k]
 			if _, err := io.ReadFull(l.conn, a.message[at:]); err != nil {
 				return false, err
 			}
-			a.missing -= k
+			if !a.many {
+				a.missing -= k
+			}
 			n -= k
 			continue
 		}
@@ -388,8 +465,38 @@ func (l *line) answerData(a *answer, stream uint32, flags http2.Flags, n int) (b
 	return mine && flags&http2.FlagDataEndStream != 0, nil
 }
 
+// reopen counts n bytes that came and widens the window when half is used.
+func (l *line) reopen(taken *int64, stream uint32, n int) error {
+	if *taken += int64(n); *taken <= window/2 {
+		return nil
+	}
+	by := binary.BigEndian.AppendUint32(nil, uint32(*taken))
+	*taken = 0
+	return l.send(http2.FrameWindowUpdate, 0, stream, by)
+}
+
+// bulk is how many of a frame's n bytes to read straight to where they belong.
+func (a *answer) bulk(n, buffer int) int {
+	switch {
+	case a == nil:
+		return 0
+	case a.many && n >= buffer:
+		return n
+	case !a.many && len(a.prefix) == 5:
+		return min(n, a.missing)
+	}
+	return 0
+}
+
 // take adds bytes of a body.
 func (a *answer) take(b []byte) error {
+	if a.many {
+		if len(a.message) > longestAnswer {
+			return errors.New("a message without an end")
+		}
+		a.message = append(a.message, b...)
+		return nil
+	}
 	if k := min(5-len(a.prefix), len(b)); k > 0 {
 		a.prefix = append(a.prefix, b[:k]...)
 		b = b[k:]
@@ -399,7 +506,7 @@ func (a *answer) take(b []byte) error {
 				return fmt.Errorf("a message of kind %d with %d bytes", a.prefix[0], length)
 			}
 			a.missing = int(length)
-			a.message = make([]byte, 0, min(length, 8<<20))
+			a.message = a.buffer(int(length))
 		}
 	}
 	if len(b) > a.missing {

@@ -29,6 +29,7 @@ type lines struct {
 	tls       *tls.Config
 	timeout   time.Duration // for one attempt to connect
 	dead      time.Duration // without acknowledgement, after which the kernel gives up
+	alive     time.Duration // how often a feed must hear something
 	log       *zap.Logger
 
 	mu sync.Mutex
@@ -72,7 +73,7 @@ func parseEndpoint(s string, withTLS bool) (endpoint, error) {
 }
 
 func newLines(c Config, t *tls.Config, log *zap.Logger) *lines {
-	p := &lines{tls: t, timeout: or(c.KeepaliveTimeout, 3*time.Second), dead: or(c.KeepaliveTimeout, 3*time.Second), log: log}
+	p := &lines{tls: t, timeout: or(c.KeepaliveTimeout, 3*time.Second), dead: or(c.KeepaliveTimeout, 3*time.Second), alive: or(c.KeepaliveTime, 10*time.Second), log: log}
 	for _, s := range c.Endpoints {
 		e, err := parseEndpoint(s, t != nil)
 		if err != nil {
@@ -87,6 +88,9 @@ func newLines(c Config, t *tls.Config, log *zap.Logger) *lines {
 
 // take is a line that is free, or nil.
 func (p *lines) take() *line {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.idle); n > 0 {
@@ -122,6 +126,19 @@ func (p *lines) drop(l *line) {
 	p.at++
 }
 
+// next is the member to connect to; another one is tried after it failed.
+func (p *lines) next() endpoint {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.endpoints[p.at%len(p.endpoints)]
+}
+
+func (p *lines) another() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.at++
+}
+
 func (p *lines) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -133,7 +150,7 @@ func (p *lines) close() {
 }
 
 func (p *lines) dial(e endpoint) {
-	l, err := p.connect(e)
+	l, err := p.connect(context.Background(), e)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialing = false
@@ -150,10 +167,10 @@ func (p *lines) dial(e endpoint) {
 	}
 }
 
-func (p *lines) connect(e endpoint) (*line, error) {
+func (p *lines) connect(ctx context.Context, e endpoint) (*line, error) {
 	deadline := time.Now().Add(p.timeout)
 	d := net.Dialer{Deadline: deadline, Control: p.giveUp}
-	socket, err := d.Dial(e.network, e.address)
+	socket, err := d.DialContext(ctx, e.network, e.address)
 	if err != nil {
 		return nil, err
 	}
@@ -202,55 +219,75 @@ type shortCalls struct {
 	lines *lines
 }
 
-// Range reads. Where a line fails, the client library tries again.
+// Range reads.
 func (s shortCalls) Range(ctx context.Context, r *pb.RangeRequest, opts ...grpc.CallOption) (*pb.RangeResponse, error) {
-	l := s.lines.take()
-	if l == nil {
-		return s.KVClient.Range(ctx, r, opts...)
-	}
 	response := new(pb.RangeResponse)
-	err := s.lines.invoke(ctx, l, "/etcdserverpb.KV/Range", r, response)
-	if broken := (*errLine)(nil); errors.As(err, &broken) || status.Code(err) == codes.Unavailable {
-		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, status.Error(codes.DeadlineExceeded, err.Error())
-		}
+	done, err := s.lines.read(ctx, "/etcdserverpb.KV/Range", r, func(b []byte) error { return proto.Unmarshal(b, response) })
+	if !done {
 		return s.KVClient.Range(ctx, r, opts...)
 	}
 	return response, err
 }
 
-// Txn writes. It is tried again only if it was certainly not sent.
+// Txn writes.
 func (s shortCalls) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
-	l := s.lines.take()
-	for l != nil {
-		if err := l.settle(time.Now().Add(s.lines.timeout)); err == nil {
-			break
-		}
-		s.lines.drop(l)
-		l = s.lines.take()
-	}
-	if l == nil {
+	response := new(pb.TxnResponse)
+	done, err := s.lines.write(ctx, "/etcdserverpb.KV/Txn", r, func(b []byte) error { return proto.Unmarshal(b, response) })
+	if !done {
 		return s.KVClient.Txn(ctx, r, opts...)
 	}
-	response := new(pb.TxnResponse)
-	err := s.lines.invoke(ctx, l, "/etcdserverpb.KV/Txn", r, response)
-	if broken := (*errLine)(nil); errors.As(err, &broken) {
-		if !broken.sent {
-			return s.KVClient.Txn(ctx, r, opts...)
-		}
-		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			return nil, status.Error(codes.DeadlineExceeded, err.Error())
-		}
-		return nil, status.Error(codes.Unavailable, err.Error())
-	}
 	return response, err
+}
+
+// read makes a call that may be made twice. It is not done where there is no
+// line, or where one failed: the client library tries again. open reads the
+// answer and keeps nothing of it.
+func (p *lines) read(ctx context.Context, method string, request proto.Message, open func([]byte) error) (done bool, err error) {
+	l := p.take()
+	if l == nil {
+		return false, nil
+	}
+	err = p.invoke(ctx, l, method, request, open)
+	if broken := (*errLine)(nil); errors.As(err, &broken) || status.Code(err) == codes.Unavailable {
+		if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			return true, status.Error(codes.DeadlineExceeded, err.Error())
+		}
+		return false, nil
+	}
+	return true, err
+}
+
+// write makes a call that is not done only if it was certainly not sent.
+func (p *lines) write(ctx context.Context, method string, request proto.Message, open func([]byte) error) (done bool, err error) {
+	l := p.take()
+	for l != nil {
+		if err := l.settle(time.Now().Add(p.timeout)); err == nil {
+			break
+		}
+		p.drop(l)
+		l = p.take()
+	}
+	if l == nil {
+		return false, nil
+	}
+	err = p.invoke(ctx, l, method, request, open)
+	if broken := (*errLine)(nil); errors.As(err, &broken) {
+		switch {
+		case !broken.sent:
+			return false, nil
+		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
+			return true, status.Error(codes.DeadlineExceeded, err.Error())
+		}
+		return true, status.Error(codes.Unavailable, err.Error())
+	}
+	return true, err
 }
 
 // callTimeout is for calls whose context has no deadline.
 const callTimeout = 10 * time.Second
 
 // invoke makes a call and gives the line back, or up.
-func (p *lines) invoke(ctx context.Context, l *line, method string, request, response proto.Message) error {
+func (p *lines) invoke(ctx context.Context, l *line, method string, request proto.Message, open func([]byte) error) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(callTimeout)
@@ -262,6 +299,11 @@ func (p *lines) invoke(ctx context.Context, l *line, method string, request, res
 	}
 	stop := context.AfterFunc(ctx, func() { l.conn.SetDeadline(time.Unix(1, 0)) })
 	answer, err := l.call(method, body, deadline)
+	var opened error
+	if err == nil {
+		opened = open(answer)
+		l.keep(answer)
+	}
 	var broken *errLine
 	switch code := status.Code(err); {
 	case !stop(): // the deadline is void, or will be
@@ -275,5 +317,5 @@ func (p *lines) invoke(ctx context.Context, l *line, method string, request, res
 	if err != nil {
 		return err
 	}
-	return proto.Unmarshal(answer, response)
+	return opened
 }

@@ -2,8 +2,8 @@ package etcd
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -15,18 +15,19 @@ import (
 
 // Watch starts a feed of the whole prefix.
 func (s *Store) Watch(ctx context.Context, after int64) (kv.Feed, error) {
-	return s.watch(ctx, "", after, false)
+	r := s.watchRequest("", after, false)
+	if l := s.watchOverLine(ctx, r); l != nil {
+		return &feed{stream: l, after: after}, nil
+	}
+	w, err := s.watch(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &feed{stream: w, after: after}, nil
 }
 
-func (s *Store) watch(ctx context.Context, prefix string, after int64, before bool) (*feed, error) {
-	// A member that lost its leader must say so, not fall silent.
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
-	stream, err := s.s.Watch.Watch(ctx)
-	if err != nil {
-		cancel()
-		return nil, fmt.Errorf("watch etcd: %w", err)
-	}
-	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
+func (s *Store) watchRequest(prefix string, after int64, before bool) *pb.WatchRequest {
+	return &pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
 		Key:            []byte(s.prefix + prefix),
 		RangeEnd:       []byte(clientv3.GetPrefixRangeEnd(s.prefix + prefix)),
 		StartRevision:  after + 1,
@@ -35,12 +36,24 @@ func (s *Store) watch(ctx context.Context, prefix string, after int64, before bo
 		// A feed that catches up would get all it missed in one message.
 		// Within the process there are no messages.
 		Fragment: s.s.LocalRevision == nil,
-	}}})
+	}}}
+}
+
+var progressRequest = &pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}}
+
+// watch starts a watch by the client library.
+func (s *Store) watch(ctx context.Context, r *pb.WatchRequest) (*libraryFeed, error) {
+	// A member that lost its leader must say so, not fall silent.
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	stream, err := s.s.Watch.Watch(ctx)
+	if err == nil {
+		err = stream.Send(r)
+	}
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("watch etcd: %w", err)
 	}
-	return &feed{s: s, stream: stream, cancel: cancel, after: after}, nil
+	return &libraryFeed{s: s, stream: stream, cancel: cancel}, nil
 }
 
 // History reads a part of the past by a watch that ends. Such a watch comes
@@ -49,13 +62,13 @@ func (s *Store) watch(ctx context.Context, prefix string, after int64, before bo
 func (s *Store) History(ctx context.Context, prefix string, after, upTo int64, bytes int) ([]kv.Past, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	f, err := s.watch(ctx, prefix, after, true)
+	f, err := s.watch(ctx, s.watchRequest(prefix, after, true))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.stop()
 	go func() {
-		for ctx.Err() == nil && f.RequestProgress() == nil {
+		for ctx.Err() == nil && f.progress() == nil {
 			select {
 			case <-ctx.Done():
 			case <-time.After(20 * time.Millisecond):
@@ -64,9 +77,15 @@ func (s *Store) History(ctx context.Context, prefix string, after, upTo int64, b
 	}()
 	var past []kv.Past
 	for {
-		r, err := f.recv()
+		r, err := f.response()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("watch etcd: %w", err)
+		}
+		if r.Created || r.Canceled {
+			if err := refusal(r.Canceled, r.CompactRevision, r.CancelReason); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if len(r.Events) == 0 {
 			if r.Header.Revision >= upTo {
@@ -93,30 +112,63 @@ func (s *Store) History(ctx context.Context, prefix string, after, upTo int64, b
 	}
 }
 
-type feed struct {
+// refusal is why etcd ended a watch, nil if it did not.
+func refusal(canceled bool, compacted int64, reason string) error {
+	switch {
+	case !canceled:
+		return nil
+	case compacted != 0:
+		return &kv.Compacted{Revision: compacted}
+	}
+	return fmt.Errorf("watch etcd: %s", reason)
+}
+
+// stream is what a feed reads.
+type stream interface {
+	recv() (told, error)
+	progress() error
+	stop()
+}
+
+// libraryFeed is a watch by the client library.
+type libraryFeed struct {
 	s      *Store
 	stream pb.Watch_WatchClient
 	cancel context.CancelFunc
+	// sending: the library takes one request at a time.
+	sending sync.Mutex
+}
+
+func (f *libraryFeed) response() (*pb.WatchResponse, error) { return f.stream.Recv() }
+
+func (f *libraryFeed) recv() (told, error) {
+	r, err := f.response()
+	if err != nil {
+		return told{}, err
+	}
+	t := told{revision: r.Header.Revision, created: r.Created, canceled: r.Canceled, fragment: r.Fragment, compacted: r.CompactRevision, reason: r.CancelReason}
+	if len(r.Events) > 0 {
+		t.events = make([]kv.Event, len(r.Events))
+	}
+	for i, e := range r.Events {
+		t.events[i] = f.s.event(e)
+	}
+	return t, nil
+}
+
+func (f *libraryFeed) progress() error {
+	f.sending.Lock()
+	defer f.sending.Unlock()
+	return f.stream.Send(progressRequest)
+}
+
+func (f *libraryFeed) stop() { f.cancel() }
+
+type feed struct {
+	stream stream
 	after  int64
 	// held are the events of a revision that goes on in the next fragment.
 	held []kv.Event
-}
-
-// recv is the next response that is not about the watch itself.
-func (f *feed) recv() (*pb.WatchResponse, error) {
-	for {
-		r, err := f.stream.Recv()
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("watch etcd: %w", err)
-		case r.Canceled && r.CompactRevision != 0:
-			return nil, &kv.Compacted{Revision: r.CompactRevision}
-		case r.Canceled:
-			return nil, fmt.Errorf("watch etcd: %w", errors.New(r.CancelReason))
-		case !r.Created:
-			return r, nil
-		}
-	}
 }
 
 // Recv passes etcd's responses on, whole revisions at a time: only fragments
@@ -125,18 +177,29 @@ func (f *feed) recv() (*pb.WatchResponse, error) {
 // its events.
 func (f *feed) Recv() (kv.Batch, error) {
 	for {
-		r, err := f.recv()
+		t, err := f.stream.recv()
 		if err != nil {
+			return kv.Batch{}, fmt.Errorf("watch etcd: %w", err)
+		}
+		if err := refusal(t.canceled, t.compacted, t.reason); err != nil {
+			f.Close() // nothing more will come
 			return kv.Batch{}, err
 		}
-		if len(r.Events) == 0 && len(f.held) == 0 {
-			if r.Header.Revision >= f.after {
-				return kv.Batch{Revision: r.Header.Revision}, nil
+		if t.created {
+			continue
+		}
+		if len(t.events) == 0 && len(f.held) == 0 {
+			if t.revision >= f.after {
+				return kv.Batch{Revision: t.revision}, nil
 			}
 			continue
 		}
-		events := f.events(r.Events)
-		if r.Fragment {
+		events := t.events
+		if len(f.held) > 0 {
+			events = append(f.held, events...)
+			f.held = nil
+		}
+		if t.fragment {
 			whole := len(events)
 			for whole > 0 && events[whole-1].Revision == events[len(events)-1].Revision {
 				whole--
@@ -151,17 +214,6 @@ func (f *feed) Recv() (kv.Batch, error) {
 	}
 }
 
-// events are those held back and a response's.
-func (f *feed) events(more []*mvccpb.Event) []kv.Event {
-	events := make([]kv.Event, len(f.held), len(f.held)+len(more))
-	copy(events, f.held)
-	f.held = nil
-	for _, e := range more {
-		events = append(events, f.s.event(e))
-	}
-	return events
-}
-
 func (s *Store) event(e *mvccpb.Event) kv.Event {
 	return kv.Event{
 		Key:      string(e.Kv.Key[len(s.prefix):]),
@@ -171,8 +223,6 @@ func (s *Store) event(e *mvccpb.Event) kv.Event {
 	}
 }
 
-func (f *feed) RequestProgress() error {
-	return f.stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_ProgressRequest{ProgressRequest: &pb.WatchProgressRequest{}}})
-}
+func (f *feed) RequestProgress() error { return f.stream.progress() }
 
-func (f *feed) Close() { f.cancel() }
+func (f *feed) Close() { f.stream.stop() }
