@@ -190,13 +190,13 @@ func (c *Collector) room(ctx context.Context) (capacity, available int64, err er
 	if err != nil {
 		return 0, 0, fmt.Errorf("ask for the images' file system: %w", err)
 	}
-	for _, fs := range res.ImageFilesystems {
-		var st unix.Statfs_t
-		path := fs.GetFsId().GetMountpoint()
-		if err := unix.Statfs(path, &st); err != nil {
-			return 0, 0, fmt.Errorf("statfs %s: %w", path, err)
-		}
-		return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
+	if len(res.ImageFilesystems) == 0 {
+		return 0, 0, nil
 	}
-	return 0, 0, nil
+	var st unix.Statfs_t
+	path := res.ImageFilesystems[0].GetFsId().GetMountpoint()
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, 0, fmt.Errorf("statfs %s: %w", path, err)
+	}
+	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -132,6 +133,13 @@ func (k *Kubelet) makeHost(ctx context.Context) error {
 	var err error
 	if k.host, err = node.ReadHost(); err != nil {
 		return fmt.Errorf("read the machine: %w", err)
+	}
+	if k.host.Swap > 0 && *k.cfg.FailSwapOn {
+		return errors.New("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+	}
+	const self = "/proc/self/oom_score_adj"
+	if err := os.WriteFile(self, []byte(strconv.Itoa(int(*k.cfg.OOMScoreAdj))), 0o644); err != nil {
+		k.log.Debug("the kubelet is not protected from want of memory", zap.Error(err))
 	}
 	var given []string
 	if k.f.NodeIP != "" {

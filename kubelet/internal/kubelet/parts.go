@@ -38,11 +38,12 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	k.workers = worker.New(worker.Options{
 		Runtime: k.runtime, Images: k.images, Volumes: k.volumes, Cgroups: groups{k}, Node: k, Statuses: k.statuses,
 		Events: k.podEvent, Hooks: lifecycle.Runner{Exec: k.runtime}, Environment: k.environment, Secrets: k.secrets, Handler: k.handler,
-		Watched: k.objects.Track, Admit: k.admit, Started: func(_ *corev1.Pod, took time.Duration) {
+		Watched: func(p *corev1.Pod) { k.objects.Track(p); k.volumes.Seen(p) }, Admit: k.admit, Started: func(_ *corev1.Pod, took time.Duration) {
 			k.metrics.startedPods.Inc()
 			k.metrics.podStart.Observe(took.Seconds())
 		},
 		Forgotten: k.forgotten, RuntimeName: k.runner, RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, LegacyLogs: legacyLogs,
+		Users:   users,
 		DNS:     runtime.DNSOptions{ClusterDNS: k.cfg.ClusterDNS, ClusterDomain: k.cfg.ClusterDomain, ResolvConf: k.cfg.Resolv()},
 		Seccomp: runtime.SeccompOptions{Default: *k.cfg.SeccompDefault, Root: filepath.Join(k.f.RootDir, "seccomp")},
 		Sysctls: k.cfg.DefaultPodSysctls, Limits: plan.Limits{First: min(10*time.Second, k.cfg.CrashLoop.Max.Duration), Max: k.cfg.CrashLoop.Max.Duration},
@@ -51,7 +52,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Count: k.probed, Log: k.log.Named("probe")})
 	k.workers.SetProbes(k.probes)
 	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Known: k.workers.Knows, Found: k.found, Listed: func(took time.Duration, _ error) { k.metrics.relist.Observe(took.Seconds()) }, Log: k.log.Named("pleg")})
-	k.runs = append(k.runs, k.workers.Run, k.probes.Run, k.statuses.Run, k.pleg.Run)
+	k.runs = append(k.runs, k.workers.Run, k.probes.Run, k.statuses.Run, k.pleg.Run, k.sweep)
 	return nil
 }
 
@@ -99,6 +100,7 @@ func (k *Kubelet) deliverPods(ctx context.Context) error {
 
 func (k *Kubelet) forgotten(uid types.UID) {
 	k.metrics.probes.DeletePartialMatch(prometheus.Labels{"pod_uid": string(uid)})
+	k.shareOut(k.workers.Active())
 	if k.mirrors != nil {
 		k.mirrors.Look()
 	}
@@ -366,6 +368,15 @@ func (k *Kubelet) volumeImage(ctx context.Context, pod *corev1.Pod, v *corev1.Vo
 		return nil, err
 	}
 	return &runtimeapi.ImageSpec{Image: img.Id, UserSpecifiedImage: v.Image.Reference, RuntimeHandler: handler}, nil
+}
+
+// users refuses pods that want users of their own: they would share the
+// host's without knowing it.
+func users(pod *corev1.Pod) (*runtimeapi.UserNamespace, error) {
+	if pod.Spec.HostUsers != nil && !*pod.Spec.HostUsers {
+		return nil, fmt.Errorf("spec.hostUsers: false: this node gives pods no users of their own; leave the field out, or run the pod elsewhere")
+	}
+	return nil, nil
 }
 
 // groups are the pods' cgroups as workers want them.

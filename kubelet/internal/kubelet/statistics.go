@@ -62,7 +62,11 @@ func (k *Kubelet) statistics(o *server.Options) { o.Stats = k.stats }
 func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
 	n := *k.node.Object() // shallow: only what can be had is replaced
 	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
-	return admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls})
+	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls})
+	if refusal == nil {
+		k.shareOut(append(others, pod))
+	}
+	return refusal
 }
 
 // allocatable is the node's own, with what others have added to its object.

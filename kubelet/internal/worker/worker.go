@@ -59,7 +59,6 @@ type Worker struct {
 	retry    time.Time // not before this, after a failure
 	failures int
 	kill     *killing
-	users    bool
 	reported bool // that the pod runs
 	resize   *status.Resize
 	mounted  time.Time
