@@ -243,11 +243,17 @@ func (p *Progress) until(ctx context.Context, what string, do func(context.Conte
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	begun := time.Now()
+	var last error
 	for {
 		err := do(ctx)
 		if err == nil {
 			return nil
 		}
+		// That the time is up says nothing of why.
+		if last != nil && ctx.Err() != nil {
+			err = last
+		}
+		last = err
 		if time.Since(begun) > time.Second {
 			p.Wait("%s: %v", what, err)
 		}

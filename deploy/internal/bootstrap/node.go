@@ -177,11 +177,17 @@ func retry(ctx context.Context, limit time.Duration, what string, f func(context
 	defer cancel()
 	late, _ := ctx.Value(lateKey{}).(func(what string, err error))
 	begun, told := time.Now(), ""
+	var last error
 	for {
 		err := f(ctx)
 		if err == nil {
 			return nil
 		}
+		// That the time is up says nothing of why.
+		if last != nil && ctx.Err() != nil {
+			err = last
+		}
+		last = err
 		if late != nil && time.Since(begun) > 2*time.Second && err.Error() != told {
 			told = err.Error()
 			late(what, err)
