@@ -68,7 +68,9 @@ func (s *Store) watchOverLine(ctx context.Context, r *pb.WatchRequest) *lineFeed
 		s.lines.another()
 		return nil
 	}
+	f.mu.Lock()
 	f.timer = time.AfterFunc(s.lines.alive/2, f.check)
+	f.mu.Unlock()
 	stop := context.AfterFunc(ctx, f.end)
 	f.close = func() { stop(); f.end() }
 	return f
