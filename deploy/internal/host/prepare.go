@@ -252,6 +252,16 @@ func MakeCgroup(path string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("cgroup %s: %w", dir, err)
 		}
+		// All pods of the node together would weigh as much as one other process
+		// of the machine: etcd starves beside a compiler.
+		for f, weight := range map[string]string{"cpu.shares": "16384", "cpu.weight": "1600"} {
+			if _, err := os.Stat(filepath.Join(dir, f)); err != nil {
+				continue
+			}
+			if err := os.WriteFile(filepath.Join(dir, f), []byte(weight), 0o644); err != nil {
+				return err
+			}
+		}
 		for _, f := range []string{"cpuset.cpus", "cpuset.mems"} {
 			raw, err := os.ReadFile(filepath.Join(h, f))
 			if err != nil || filepath.Base(h) != "cpuset" {
