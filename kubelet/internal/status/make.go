@@ -85,6 +85,10 @@ func Make(in Input) *corev1.PodStatus {
 			m.out.Phase = corev1.PodPending
 		}
 	}
+	if in.Verdict == nil && (m.old.Phase == corev1.PodSucceeded || m.old.Phase == corev1.PodFailed) {
+		// Why it is over was said by a kubelet before this one.
+		m.out.Reason, m.out.Message = m.old.Reason, m.old.Message
+	}
 	if v := in.Verdict; v != nil {
 		m.out.Reason, m.out.Message = v.Reason, v.Message
 		if in.Ended {

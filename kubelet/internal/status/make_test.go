@@ -128,6 +128,8 @@ func parse(t *testing.T, text string) Input {
 			in.Pod.Status.Conditions = append(in.Pod.Status.Conditions, corev1.PodCondition{Type: corev1.PodConditionType(f[1]), Status: corev1.ConditionStatus(f[2])})
 		case "phase":
 			in.Pod.Status.Phase = corev1.PodPhase(f[1])
+		case "reason":
+			in.Pod.Status.Reason, in.Pod.Status.Message = f[1], strings.Join(f[2:], " ")
 		case "sandbox":
 			in.Observed.Sandboxes = []*runtime.Sandbox{{ID: "s", Ready: f[1] == "ready", IPs: []string{"10.0.0.1"}}}
 		case "run":
