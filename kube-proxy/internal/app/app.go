@@ -22,6 +22,7 @@ import (
 	"xebec.dev/client/daemon"
 	"xebec.dev/client/stream"
 	"xebec.dev/kube-proxy/internal/config"
+	"xebec.dev/kube-proxy/internal/conntrack"
 	"xebec.dev/kube-proxy/internal/health"
 	"xebec.dev/kube-proxy/internal/podnet"
 	"xebec.dev/kube-proxy/internal/state"
@@ -146,9 +147,11 @@ func (f *flags) serve(ctx context.Context, p *daemon.Process, cfg *config.Config
 	proxy := health.NewProxy(2 * cfg.SyncPeriod())
 	checks := health.NewServices(proxy, p.Log.Named("health"))
 	defer checks.Close()
+	cleaner := conntrack.New(p.Log.Named("conntrack"))
 	metrics := state.NewMetrics()
 	p.Registry.MustRegister(replicas, metrics)
 	p.Registry.MustRegister(proxy.Collectors()...)
+	p.Registry.MustRegister(cleaner.Collectors()...)
 	run := []func(context.Context) error{watch.Run, feed.Run}
 	if f.PodNetwork == config.Native {
 		network, feeds, err := f.podNetwork(c, watch, cfg, node, replicas, p.Log.Named("podnet"))
@@ -157,7 +160,7 @@ func (f *flags) serve(ctx context.Context, p *daemon.Process, cfg *config.Config
 		}
 		run = append(append(run, feeds...), network.Run)
 	}
-	run = append(run, services(p, cfg, feed, node, proxy, checks, metrics).Run)
+	run = append(run, cleaner.Run, services(p, cfg, feed, node, proxy, []state.Follower{checks, cleaner}, metrics).Run)
 	mux := http.NewServeMux()
 	proxy.Register(mux)
 	run = append(run, listen(cfg, cfg.HealthzBindAddress, mux, p.Log.Named("healthz")), listen(cfg, cfg.MetricsBindAddress, metricsMux(p, cfg), p.Log.Named("metrics")))

@@ -16,7 +16,7 @@ import (
 )
 
 // services keeps services in the kernel.
-func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas, node string, proxy *health.Proxy, checks *health.Services, m *state.Metrics) *state.State {
+func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas, node string, proxy *health.Proxy, followers []state.Follower, m *state.Metrics) *state.State {
 	networks, primary := cfg.NodePortNetworks()
 	if len(networks) == 0 && !primary {
 		networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
@@ -24,7 +24,7 @@ func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas
 	return state.New(state.Options{
 		Node: node, NodePorts: networks, Primary: primary, MasqueradeAll: cfg.MasqueradeAll(),
 		Verify: cfg.SyncPeriod(), MinPause: cfg.MinSyncPeriod(),
-		Followers: []state.Follower{checks}, Health: proxy, Metrics: m, Log: p.Log.Named("state"),
+		Followers: followers, Health: proxy, Metrics: m, Log: p.Log.Named("state"),
 	}, feed, func(ctx context.Context) (state.Backend, error) {
 		pods, err := podsOf(ctx, cfg, feed, p.Log)
 		if err != nil {

@@ -131,11 +131,11 @@ func (c *Configuration) validate() error {
 		errs = append(errs, fmt.Errorf("KubeProxyConfiguration.%s: Invalid value: %q: %s", field, value, want))
 	}
 	switch c.Mode {
-	case ModeNFTables, ModeIPVS:
-	case "iptables":
-		bad("mode", c.Mode, "this kube-proxy has no iptables mode: use nftables, which does the same and more quickly, or ipvs; rules that an iptables kube-proxy left go with its own --cleanup")
+	case ModeNFTables:
+	case "iptables", ModeIPVS:
+		bad("mode", c.Mode, "this kube-proxy has the mode nftables alone, which does the same; what another kube-proxy left in the kernel goes with that one's own --cleanup")
 	default:
-		bad("mode", c.Mode, "must be nftables or ipvs")
+		bad("mode", c.Mode, "must be nftables")
 	}
 	if _, err := netip.ParseAddr(c.BindAddress); err != nil {
 		bad("bindAddress", c.BindAddress, "not a valid textual representation of an IP address")

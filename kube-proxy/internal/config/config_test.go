@@ -1,0 +1,106 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+const head = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
+
+// kubeadm is a configuration as kubeadm writes it.
+const kubeadm = head + `bindAddress: 0.0.0.0
+bindAddressHardFail: false
+clientConnection: {acceptContentTypes: "", burst: 0, contentType: "", kubeconfig: /var/lib/kube-proxy/kubeconfig.conf, qps: 0}
+clusterCIDR: 10.244.0.0/16,fd44::/56
+configSyncPeriod: 0s
+conntrack: {maxPerCore: null, min: null, tcpBeLiberal: false, tcpCloseWaitTimeout: null, tcpEstablishedTimeout: null, udpStreamTimeout: 0s, udpTimeout: 0s}
+detectLocal: {bridgeInterface: "", interfaceNamePrefix: ""}
+detectLocalMode: ""
+enableProfiling: false
+healthzBindAddress: ""
+hostnameOverride: ""
+iptables: {localhostNodePorts: null, masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+ipvs: {excludeCIDRs: null, minSyncPeriod: 0s, scheduler: "", strictARP: false, syncPeriod: 0s, tcpFinTimeout: 0s, tcpTimeout: 0s, udpTimeout: 0s}
+logging: {flushFrequency: 0, options: {json: {infoBufferSize: "0"}, text: {infoBufferSize: "0"}}, verbosity: 0}
+metricsBindAddress: ""
+mode: ""
+nftables: {masqueradeAll: false, masqueradeBit: null, minSyncPeriod: 0s, syncPeriod: 0s}
+nodePortAddresses: null
+oomScoreAdj: null
+portRange: ""
+showHiddenMetricsForVersion: ""
+winkernel: {enableDSR: false, forwardHealthCheckVip: false, networkName: "", rootHnsEndpointName: "", sourceVip: ""}
+`
+
+func TestDefaults(t *testing.T) {
+	c, err := Decode([]byte(kubeadm))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Mode != ModeNFTables || c.HealthzBindAddress != "0.0.0.0:10256" || c.MetricsBindAddress != "127.0.0.1:10249" || c.SyncPeriod() != 30*time.Second || *c.Conntrack.MaxPerCore != 32768 {
+		t.Errorf("defaults %+v", c)
+	}
+	if _, primary := c.NodePortNetworks(); !primary {
+		t.Error("node ports are not at the primary addresses")
+	}
+	if got := c.ClusterNetworks(); len(got) != 2 || got[1].String() != "fd44::/56" {
+		t.Errorf("networks of pods %v", got)
+	}
+	// What is written is read again as the same.
+	file := filepath.Join(t.TempDir(), "config.conf")
+	if err := Write(file, c); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(file); err != nil {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"mode: iptables", "has the mode nftables alone"},
+		{"mode: ipvs", "has the mode nftables alone"},
+		{"mode: other", "must be nftables"},
+		{"clusterCidr: 10.0.0.0/8", "unknown field"},
+		{"clusterCIDR: 10.0.0.0", "must be a valid CIDR block"},
+		{"nodePortAddresses: [primary, 10.0.0.0/8]", "primary alone"},
+		{"healthzBindAddress: host:1", "must be IP:port"},
+		{"oomScoreAdj: 2000", "range [-1000, 1000]"},
+		{"nftables: {masqueradeBit: 40}", "range [0, 31]"},
+		{"detectLocalMode: BridgeInterface", "detectLocal.bridgeInterface"},
+		{"detectLocalMode: Guess", "must be ClusterCIDR"},
+		{"conntrack: {min: -1}", "greater than or equal to 0"},
+	} {
+		if _, err := Decode([]byte(head + c.text + "\n")); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+func TestFlags(t *testing.T) {
+	f := &Flags{}
+	fs := pflag.NewFlagSet("x", pflag.ContinueOnError)
+	f.Add(fs)
+	if err := fs.Parse([]string{"--cluster-cidr=10.42.0.0/16", "--conntrack-max-per-core=0", "--healthz-bind-address=127.0.0.1", "--metrics-bind-address=", "--masquerade-all", "--nodeport-addresses=10.0.0.0/8"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := f.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *c.Conntrack.MaxPerCore != 0 || c.HealthzBindAddress != "127.0.0.1:10256" || !Off(c.MetricsBindAddress) || !c.MasqueradeAll() || len(c.ClusterNetworks()) != 1 {
+		t.Errorf("%+v", c)
+	}
+	if n, primary := c.NodePortNetworks(); primary || len(n) != 1 {
+		t.Errorf("node ports at %v", n)
+	}
+}
