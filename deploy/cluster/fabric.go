@@ -94,10 +94,18 @@ func (c *Cluster) detach(n *Node) error {
 	if _, err := os.Stat("/run/netns/" + n.NetNS); err == nil {
 		errs = append(errs, ip("netns", "del", n.NetNS))
 	}
-	if ip("link", "show", c.veth(n)) == nil {
-		errs = append(errs, ip("link", "del", c.veth(n)))
-	}
+	errs = append(errs, removeLink(c.veth(n)))
 	return errors.Join(errs...)
+}
+
+// removeLink removes a link if it is there; one end of a pair goes with the
+// other, a moment after its namespace.
+func removeLink(name string) error {
+	err := ip("link", "del", name)
+	if err != nil && strings.Contains(err.Error(), "Cannot find device") {
+		return nil
+	}
+	return err
 }
 
 // Cut takes a node's cable out; Mend puts it back.

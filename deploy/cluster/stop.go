@@ -28,9 +28,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		for _, n := range c.nodes {
 			errs = append(errs, c.detach(n))
 		}
-		if ip("link", "show", c.bridge()) == nil {
-			errs = append(errs, ip("link", "del", c.bridge()))
-		}
+		errs = append(errs, removeLink(c.bridge()))
 	}
 	for _, n := range c.nodes {
 		errs = append(errs, n.clean())
@@ -180,10 +178,7 @@ func (n *Node) removeLinks(r *host.Record) error {
 	var errs []error
 	for _, l := range links {
 		if !slices.Contains(r.Before.Links, l) && host.PodLink(l) {
-			// The other end of a pair may have gone with it.
-			if err := ip("link", "del", l); err != nil && !strings.Contains(err.Error(), "Cannot find device") {
-				errs = append(errs, err)
-			}
+			errs = append(errs, removeLink(l))
 		}
 	}
 	return errors.Join(errs...)
