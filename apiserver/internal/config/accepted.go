@@ -18,7 +18,6 @@ var noEffect = map[string]string{
 	"etcd-servers-overrides":                      "all resources share one etcd",
 	"lease-reuse-duration-seconds":                "leases are reused for a minute",
 	"enable-garbage-collector":                    "finalizers of garbage collection are always handled",
-	"http2-max-streams-per-connection":            "the limit is fixed",
 	"disable-http2-serving":                       "components need HTTP/2",
 	"permit-address-sharing":                      "not shared",
 	"permit-port-sharing":                         "not shared",

@@ -47,6 +47,7 @@ type Config struct {
 	MinRequestTimeout                   int
 	MaxInFlight                         int
 	MaxMutating                         int
+	MaxStreams                          uint32
 	ShutdownDelay                       time.Duration
 	WatchGrace                          time.Duration
 	EnablePlugins                       []string
@@ -128,6 +129,7 @@ func (c *Config) limitFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.MinRequestTimeout, "min-request-timeout", 1800, "Seconds that a watch lives at least.")
 	f.IntVar(&c.MaxInFlight, "max-requests-inflight", 400, "Reading requests in flight at once.")
 	f.IntVar(&c.MaxMutating, "max-mutating-requests-inflight", 200, "Writing requests in flight at once.")
+	f.Uint32Var(&c.MaxStreams, "http2-max-streams-per-connection", 0, "Requests that a client may have open on a connection; 0 is 250.")
 	f.DurationVar(&c.ShutdownDelay, "shutdown-delay-duration", 0, "How long to go on serving, not ready, after a signal to stop.")
 	f.DurationVar(&c.WatchGrace, "shutdown-watch-termination-grace-period", 0, "How long watches may take to end at shutdown; 0 is a second.")
 	f.DurationVar(&c.EventTTL, "event-ttl", time.Hour, "How long events are kept.")

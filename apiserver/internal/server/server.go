@@ -225,6 +225,7 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 	}
 	h2.New(h2.Options{
 		MaxHeaderBytes: uint32(srv.MaxHeaderBytes), IdleTimeout: srv.IdleTimeout, Inline: s.inline, Log: srv.ErrorLog,
+		MaxStreams: s.cfg.MaxStreams,
 	}).Configure(srv)
 	s.grpc = newListener()
 	srv.TLSNextProto[grpcProtocol] = s.grpc.hand
