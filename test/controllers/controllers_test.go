@@ -46,6 +46,8 @@ func TestControllers(t *testing.T) {
 		{"aggregated role", aggregatedRole},
 		{"node taints", nodeTaints},
 		{"certificates", certificates},
+		{"disruption budgets", budgets},
+		{"disruption budgets and scales", budgetScales},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

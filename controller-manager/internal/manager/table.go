@@ -20,6 +20,7 @@ import (
 	"xebec.dev/controller-manager/internal/nodelifecycle"
 	"xebec.dev/controller-manager/internal/podgc"
 	"xebec.dev/controller-manager/internal/replicaset"
+	"xebec.dev/controller-manager/internal/resourcequota"
 	"xebec.dev/controller-manager/internal/roleaggregation"
 	"xebec.dev/controller-manager/internal/rootca"
 	"xebec.dev/controller-manager/internal/satoken"
@@ -64,5 +65,6 @@ func Table() []control.Spec {
 		podgc.Spec,
 		ttlafterfinished.Spec,
 		disruption.Spec,
+		resourcequota.Spec,
 	}
 }

@@ -6,27 +6,10 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 )
 
 // amounts are quantities by resource name, as quotas count them.
 type amounts = corev1.ResourceList
-
-func one() resource.Quantity { return *resource.NewQuantity(1, resource.DecimalSI) }
-
-func count(n int64) resource.Quantity { return *resource.NewQuantity(n, resource.DecimalSI) }
-
-// add puts more onto the amount of a name.
-func add(to amounts, name corev1.ResourceName, more resource.Quantity) {
-	sum, ok := to[name]
-	if !ok {
-		to[name] = more.DeepCopy()
-		return
-	}
-	sum = sum.DeepCopy()
-	sum.Add(more)
-	to[name] = sum
-}
 
 // increase is what after uses more than before; what shrinks is left to the
 // controller, which frees it once the change has happened.

@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	counting "xebec.dev/api/quota"
 	"xebec.dev/api/scheme"
 )
 
@@ -33,7 +34,7 @@ func (q *ask) concerned(quota *corev1.ResourceQuota) []corev1.ResourceName {
 			out = append(out, name)
 		}
 	}
-	if len(out) == 0 || !inScopes(quota, q.obj) {
+	if len(out) == 0 || !counting.InScopes(quota, q.obj) {
 		return nil
 	}
 	return out
@@ -83,7 +84,7 @@ func charge(quota *corev1.ResourceQuota, q *ask) (amounts, error) {
 	used := quota.Status.Used.DeepCopy()
 	var over []corev1.ResourceName
 	for name, more := range wanted {
-		add(used, name, more)
+		counting.Add(used, name, more)
 		sum, most := used[name], quota.Status.Hard[name]
 		if sum.Cmp(most) > 0 {
 			over = append(over, name)

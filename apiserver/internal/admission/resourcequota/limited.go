@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	counting "xebec.dev/api/quota"
 	"xebec.dev/apiserver/internal/configfile"
 )
 
@@ -58,7 +59,7 @@ func (p *Plugin) covered(q *ask, quotas []*corev1.ResourceQuota) error {
 			}
 		}
 		for _, s := range l.MatchScopes {
-			if inScope(&s, q.obj) && !hasScope(quotas, &s) {
+			if counting.InScope(&s, q.obj) && !hasScope(quotas, &s) {
 				uncovered = append(uncovered, s)
 			}
 		}
@@ -92,7 +93,7 @@ func limits(quotas []*corev1.ResourceQuota, name corev1.ResourceName) bool {
 
 func hasScope(quotas []*corev1.ResourceQuota, want *corev1.ScopedResourceSelectorRequirement) bool {
 	for _, q := range quotas {
-		for _, s := range scopes(q) {
+		for _, s := range counting.Scopes(q) {
 			if s.ScopeName == want.ScopeName {
 				return true
 			}

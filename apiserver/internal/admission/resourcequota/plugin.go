@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	counting "xebec.dev/api/quota"
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
 	"xebec.dev/apiserver/internal/storage"
@@ -75,13 +76,13 @@ func (p *Plugin) Validate(ctx context.Context, a *admission.Attributes) error {
 }
 
 func newAsk(a *admission.Attributes) *ask {
-	q := &ask{resource: a.Resource, obj: a.Object, total: usage(a.Resource, a.Object)}
+	q := &ask{resource: a.Resource, obj: a.Object, total: counting.Usage(a.Resource.Group, a.Resource.Plural, a.Object)}
 	if a.Receipt != nil {
 		q.paid = a.Receipt.Paid
 	}
 	var before amounts
 	if old, ok := a.Old.(metav1.Object); ok && old.GetResourceVersion() != "" {
-		before = usage(a.Resource, a.Old)
+		before = counting.Usage(a.Resource.Group, a.Resource.Plural, a.Old)
 	}
 	q.more = increase(only(q.total, names(q.total)), before)
 	return q

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	counting "xebec.dev/api/quota"
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
 	"xebec.dev/apiserver/internal/admission/admissiontest"
@@ -136,12 +137,12 @@ func TestScopes(t *testing.T) {
 	} {
 		q := quota("q", list("pods", "1"), list("pods", "0"), x.scope)
 		for _, p := range x.in {
-			if !inScopes(q, p) {
+			if !counting.InScopes(q, p) {
 				t.Errorf("%s leaves out a pod", x.scope)
 			}
 		}
 		for _, p := range x.out {
-			if inScopes(q, p) {
+			if counting.InScopes(q, p) {
 				t.Errorf("%s takes in a pod", x.scope)
 			}
 		}
@@ -157,7 +158,7 @@ func TestScopes(t *testing.T) {
 		{corev1.ScopeSelectorOpExists, nil, true}, {corev1.ScopeSelectorOpDoesNotExist, nil, false},
 	} {
 		q.Spec.ScopeSelector = &corev1.ScopeSelector{MatchExpressions: []corev1.ScopedResourceSelectorRequirement{{ScopeName: corev1.ResourceQuotaScopePriorityClass, Operator: x.op, Values: x.values}}}
-		if got := inScopes(q, critical); got != x.want {
+		if got := counting.InScopes(q, critical); got != x.want {
 			t.Errorf("%s %v: %v", x.op, x.values, got)
 		}
 	}

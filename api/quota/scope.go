@@ -1,4 +1,4 @@
-package resourcequota
+package quota
 
 import (
 	"slices"
@@ -9,8 +9,8 @@ import (
 	"xebec.dev/api/core"
 )
 
-// scopes are a quota's scopes and scope selector as one list.
-func scopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
+// Scopes are a quota's scopes and scope selector as one list.
+func Scopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement {
 	var out []corev1.ScopedResourceSelectorRequirement
 	for _, s := range q.Spec.Scopes {
 		out = append(out, corev1.ScopedResourceSelectorRequirement{ScopeName: s, Operator: corev1.ScopeSelectorOpExists})
@@ -21,20 +21,21 @@ func scopes(q *corev1.ResourceQuota) []corev1.ScopedResourceSelectorRequirement 
 	return out
 }
 
-// inScopes reports whether an object is in all of a quota's scopes.
-func inScopes(q *corev1.ResourceQuota, obj runtime.Object) bool {
+// InScopes reports whether an object is in all of a quota's scopes.
+func InScopes(q *corev1.ResourceQuota, obj runtime.Object) bool {
 	if len(q.Spec.Scopes) == 0 && q.Spec.ScopeSelector == nil {
 		return true
 	}
-	for _, s := range scopes(q) {
-		if !inScope(&s, obj) {
+	for _, s := range Scopes(q) {
+		if !InScope(&s, obj) {
 			return false
 		}
 	}
 	return true
 }
 
-func inScope(s *corev1.ScopedResourceSelectorRequirement, obj runtime.Object) bool {
+// InScope reports whether an object is in one scope.
+func InScope(s *corev1.ScopedResourceSelectorRequirement, obj runtime.Object) bool {
 	switch o := obj.(type) {
 	case *corev1.Pod:
 		return podInScope(s, &o.Spec)
