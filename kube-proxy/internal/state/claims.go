@@ -63,6 +63,7 @@ func (c *claims) put(now map[string]*compile.Service) (out []compile.Change) {
 			delete(c.services, name)
 		}
 		if old == nil && x.gets == nil || old != nil && x.gets != nil && old.Equal(x.gets) {
+			x.gets = old // the one that the backend was told of
 			continue
 		}
 		out = append(out, compile.Change{Name: name, Old: old, New: x.gets})

@@ -1,0 +1,85 @@
+package health
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"xebec.dev/kube-proxy/internal/compile"
+)
+
+func TestProxy(t *testing.T) {
+	now := time.Unix(1000, 0)
+	p := NewProxy(time.Minute)
+	p.now = func() time.Time { return now }
+	mux := http.NewServeMux()
+	p.Register(mux)
+	expect := func(name string, healthz, livez int) {
+		t.Helper()
+		for path, want := range map[string]int{"/healthz": healthz, "/livez": livez} {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+			if w.Code != want || !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%s: %s says %d %s, want %d", name, path, w.Code, w.Body, want)
+			}
+		}
+	}
+	expect("before the first update", 503, 503)
+	p.Updated()
+	expect("all done", 200, 200)
+	now = now.Add(time.Hour)
+	expect("nothing to do for long", 200, 200)
+	p.Queued()
+	now = now.Add(30 * time.Second)
+	p.Queued() // more to do does not make what waits younger
+	expect("something waits", 200, 200)
+	now = now.Add(31 * time.Second)
+	expect("for too long", 503, 503)
+	p.Updated()
+	p.Node(false)
+	expect("the node goes", 503, 200)
+}
+
+func TestServices(t *testing.T) {
+	p := NewProxy(time.Minute)
+	p.Updated()
+	s := NewServices(p, zap.NewNop())
+	defer s.Close()
+	var at string
+	s.listen = func(network, _ string) (net.Listener, error) {
+		l, err := net.Listen(network, "127.0.0.1:0")
+		if err == nil {
+			at = "http://" + l.Addr().String()
+		}
+		return l, err
+	}
+	of := func(local int) *compile.Service {
+		return &compile.Service{Name: "x/web", Health: &compile.Health{Port: 30000, Local: local}}
+	}
+	nodes := []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	for _, local := range []int{2, 0} {
+		s.Changed(&compile.Update{Changes: []compile.Change{{Name: "x/web", New: of(local)}}, NodePorts: nodes})
+		resp, err := http.Get(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got answer
+		err = json.NewDecoder(resp.Body).Decode(&got)
+		resp.Body.Close()
+		if err != nil || got.LocalEndpoints != local || got.Service.Namespace != "x" || got.Service.Name != "web" || !got.ServiceProxyHealthy || (resp.StatusCode == 200) != (local > 0) {
+			t.Errorf("%d local: %d %+v, %v", local, resp.StatusCode, got, err)
+		}
+	}
+	// A full update without the service is its end.
+	s.Changed(&compile.Update{Full: true, NodePorts: nodes})
+	http.DefaultClient.CloseIdleConnections()
+	if _, err := http.Get(at); err == nil {
+		t.Error("the port of a service that is gone answers")
+	}
+}
