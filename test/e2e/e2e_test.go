@@ -1,0 +1,187 @@
+// Package e2e judges a cluster deployed in earnest, with real containers, by
+// kubectl: two nodes as network namespaces of this machine, the control plane
+// in static pods, kube-proxy and CoreDNS from the chart.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"xebec.dev/test/apiservertest"
+	"xebec.dev/test/cluster"
+)
+
+// running is the cluster that all tests share.
+var running *cluster.Cluster
+
+const (
+	web     = "xebec.dev/web:v1"
+	busybox = "xebec.dev/busybox:v1"
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	c, err := cluster.New(ctx, cluster.Options{Nodes: 2}, os.Stderr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the cluster did not come up:", err)
+		return 1
+	}
+	running = c
+	defer func() {
+		if err := c.Down(); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e: what the cluster left behind:", err)
+			code = 1
+		}
+	}()
+	if code = m.Run(); code != 0 {
+		report()
+	}
+	return code
+}
+
+// report prints what a person would look at first.
+func report() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, args := range [][]string{{"get", "nodes,pods", "-A", "-o", "wide"}, {"get", "events", "-A", "--field-selector=type=Warning"}} {
+		out, err := running.Kubectl(ctx, args...)
+		fmt.Fprintln(os.Stderr, out, err)
+	}
+	fmt.Fprintln(os.Stderr, running.Logs(40))
+}
+
+// user is kubectl in one namespace.
+type user struct {
+	t         *testing.T
+	namespace string
+	stdin     string
+}
+
+// newUser makes the namespace, which goes with the test.
+func newUser(t *testing.T, namespace string) user {
+	t.Helper()
+	u := user{t: t, namespace: namespace}
+	u.run("create", "namespace", namespace)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			u.run("delete", "namespace", namespace, "--wait=false")
+		}
+	})
+	// Pods need the account, which a controller makes.
+	u.until("the default service account", func() error { return u.try("get", "serviceaccount", "default") })
+	return u
+}
+
+func (u user) in(stdin string) user { u.stdin = stdin; return u }
+
+// limit is how long anything may take on a machine that does much else.
+const limit = 2 * time.Minute
+
+func (u user) command(ctx context.Context, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, apiservertest.Binary("kubectl"), append([]string{"-n", u.namespace}, args...)...)
+	c.Env = append(os.Environ(), "KUBECONFIG="+running.Kubeconfig())
+	c.Stdin = strings.NewReader(u.stdin)
+	return c
+}
+
+// output runs kubectl; the error has what it said.
+func (u user) output(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	c := u.command(ctx, args...)
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); err != nil {
+		return out.String(), fmt.Errorf("kubectl %s: %w: %s%s", strings.Join(args, " "), err, &out, &errs)
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+func (u user) try(args ...string) error { _, err := u.output(args...); return err }
+
+func (u user) run(args ...string) string {
+	u.t.Helper()
+	out, err := u.output(args...)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	return out
+}
+
+func (u user) apply(manifest string) { u.t.Helper(); u.in(manifest).run("apply", "-f", "-") }
+
+// get is a value of an object, by JSONPath.
+func (u user) get(object, path string) string {
+	u.t.Helper()
+	return u.run(getArgs(object, path)...)
+}
+
+// getArgs lets an object be "pods -l app=web" too.
+func getArgs(object, path string) []string {
+	return append(append([]string{"get"}, strings.Fields(object)...), "-o", "jsonpath="+path)
+}
+
+func (u user) until(what string, f func() error) {
+	u.t.Helper()
+	cluster.Eventually(u.t, what, f)
+}
+
+// has waits until an object's value is as wanted.
+func (u user) has(want, object, path string) {
+	u.t.Helper()
+	u.until(fmt.Sprintf("%s of %s is %q", path, object, want), func() error {
+		got, err := u.output(getArgs(object, path)...)
+		if err == nil && got != want {
+			err = fmt.Errorf("it is %q", got)
+		}
+		return err
+	})
+}
+
+// says waits until a command in a pod prints a text.
+func (u user) says(want, pod string, command ...string) string {
+	u.t.Helper()
+	var got string
+	u.until(fmt.Sprintf("%s in %s says %q", strings.Join(command, " "), pod, want), func() (err error) {
+		got, err = u.output(append([]string{"exec", pod, "--"}, command...)...)
+		if err == nil && !strings.Contains(got, want) {
+			err = fmt.Errorf("it says %q", got)
+		}
+		return err
+	})
+	return got
+}
+
+// ready waits for pods of a selector, or one by name.
+func (u user) ready(pods ...string) {
+	u.t.Helper()
+	u.run(append([]string{"wait", "--for=condition=Ready", "--timeout=" + limit.String()}, pods...)...)
+}
+
+func (u user) rolledOut(what string) {
+	u.t.Helper()
+	u.run("rollout", "status", what, "--timeout="+limit.String())
+}
+
+// client is a pod to call others from.
+func (u user) client(name string, more ...string) {
+	u.t.Helper()
+	u.run(append([]string{"run", name, "--image=" + busybox, "--restart=Never"}, append(more, "--", "sleep", "100000")...)...)
+	u.ready("pod/" + name)
+}
+
+var errNotYet = errors.New("not yet")

@@ -1,0 +1,189 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "streams")
+	u.run("create", "deployment", "web", "--image="+web)
+	u.rolledOut("deployment/web")
+	u.client("client")
+	if got := u.in("hello\n").run("exec", "-i", "client", "--", "cat"); got != "hello" {
+		t.Errorf("exec says %q", got)
+	}
+	err := u.try("exec", "client", "--", "sh", "-c", "exit 7")
+	if err == nil || !strings.Contains(err.Error(), "exit code 7") {
+		t.Errorf("exec of exit 7: %v", err)
+	}
+	// Copy there and back.
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	want := strings.Repeat("0123456789abcdef", 1<<14)
+	if err := os.WriteFile(file, []byte(want), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u.run("cp", file, "client:/tmp/file")
+	u.run("cp", "client:/tmp/file", file+".back")
+	if got, err := os.ReadFile(file + ".back"); err != nil || string(got) != want {
+		t.Errorf("%d bytes came back, %v", len(got), err)
+	}
+	followed(t, u)
+	forwarded(t, u)
+}
+
+// followed reads a log while it grows.
+func followed(t *testing.T, u user) {
+	u.run("run", "talker", "--image="+busybox, "--restart=Never", "--", "sh", "-c", "for i in 1 2 3; do echo line $i; sleep 1; done")
+	u.until("talker has started", func() error {
+		out, err := u.output("get", "pod", "talker", "-o", "jsonpath={.status.phase}")
+		if err == nil && out == "Pending" {
+			err = errNotYet
+		}
+		return err
+	})
+	if got := u.run("logs", "-f", "talker"); got != "line 1\nline 2\nline 3" {
+		t.Errorf("the log is %q", got)
+	}
+	if got := u.run("logs", "talker", "--tail=1"); got != "line 3" {
+		t.Errorf("its end is %q", got)
+	}
+	u.run("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/talker", "--timeout="+limit.String())
+}
+
+func forwarded(t *testing.T, u user) {
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	c := u.command(ctx, "port-forward", "deployment/web", ":8080")
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = c.Wait() }() // it ends by being killed
+	line, err := bufio.NewReader(out).ReadString('\n')
+	var port int
+	if _, scanErr := fmt.Sscanf(line, "Forwarding from 127.0.0.1:%d", &port); scanErr != nil {
+		t.Fatalf("port-forward says %q, %v", line, err)
+	}
+	for range 3 {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/", port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || !strings.Contains(string(text), "Hello from web-") {
+			t.Errorf("%q, %v", text, err)
+		}
+	}
+}
+
+// TestVolumesFollow: a mounted ConfigMap and Secret become what they are.
+func TestVolumesFollow(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "volumes")
+	u.run("create", "configmap", "settings", "--from-literal=color=green")
+	u.run("create", "secret", "generic", "key", "--from-literal=key=one")
+	u.apply(`
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  containers:
+  - name: c
+    image: ` + busybox + `
+    command: [sleep, '100000']
+    volumeMounts: [{name: all, mountPath: /all}]
+  volumes:
+  - name: all
+    projected:
+      sources:
+      - configMap: {name: settings}
+      - secret: {name: key}
+      - downwardAPI: {items: [{path: name, fieldRef: {fieldPath: metadata.name}}]}
+`)
+	u.ready("pod/reader")
+	u.says("green one reader", "reader", "sh", "-c", "echo $(cat /all/color) $(cat /all/key) $(cat /all/name)")
+	u.run("patch", "configmap", "settings", "-p", `{"data":{"color":"blue"}}`)
+	u.run("patch", "secret", "key", "-p", `{"stringData":{"key":"two"}}`)
+	u.says("blue two", "reader", "sh", "-c", "echo $(cat /all/color) $(cat /all/key)")
+}
+
+const lives = `
+apiVersion: v1
+kind: Pod
+metadata: {name: lives, labels: {app: lives}}
+spec:
+  terminationGracePeriodSeconds: 5
+  initContainers:
+  - {name: first, image: ` + busybox + `, command: [sh, -c, 'echo first > /shared/order'], volumeMounts: [{name: shared, mountPath: /shared}]}
+  - name: beside
+    image: ` + busybox + `
+    restartPolicy: Always
+    command: [sh, -c, 'echo beside >> /shared/order; exec sleep 100000']
+    startupProbe: {exec: {command: [grep, beside, /shared/order]}, periodSeconds: 1}
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  containers:
+  - name: main
+    image: ` + busybox + `
+    command: [sh, -c, 'echo main >> /shared/order; touch /shared/alive /shared/ready; exec sleep 100000']
+    livenessProbe: {exec: {command: [test, -e, /shared/alive]}, periodSeconds: 1, failureThreshold: 1, terminationGracePeriodSeconds: 1}
+    readinessProbe: {exec: {command: [test, -e, /shared/ready]}, periodSeconds: 1, failureThreshold: 1}
+    lifecycle: {preStop: {exec: {command: [sh, -c, 'echo stopping > /shared/stopped']}}}
+    volumeMounts: [{name: shared, mountPath: /shared}]
+  volumes: [{name: shared, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: lives}
+spec: {selector: {app: lives}, ports: [{port: 80}]}
+`
+
+// TestPodLife: containers in order, probes that restart and un-ready, and what
+// the kernel kills.
+func TestPodLife(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "life")
+	u.apply(lives)
+	u.ready("pod/lives")
+	if got := u.run("exec", "lives", "-c", "main", "--", "cat", "/shared/order"); got != "first\nbeside\nmain" {
+		t.Errorf("containers began in the order %q", got)
+	}
+	endpoint := "{.items[*].endpoints[*].conditions.ready}"
+	u.has("true", "endpointslices -l kubernetes.io/service-name=lives", endpoint)
+	u.run("exec", "lives", "-c", "main", "--", "rm", "/shared/ready")
+	u.has("false", "endpointslices -l kubernetes.io/service-name=lives", endpoint)
+	u.run("exec", "lives", "-c", "main", "--", "rm", "/shared/alive")
+	u.has("1", "pod/lives", `{.status.containerStatuses[?(@.name=="main")].restartCount}`)
+	u.has("true", "endpointslices -l kubernetes.io/service-name=lives", endpoint)
+
+	u.run("run", "hungry", "--image="+busybox, "--restart=Never", `--overrides={"spec":{"containers":[{"name":"hungry","image":"`+busybox+`","command":["tail","/dev/zero"],"resources":{"limits":{"memory":"24Mi"}}}]}}`)
+	u.has("OOMKilled", "pod/hungry", "{.status.containerStatuses[0].state.terminated.reason}")
+	u.has("Failed", "pod/hungry", "{.status.phase}")
+}
+
+// TestToken: a pod talks to the API with the token it is given.
+func TestToken(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "token")
+	u.run("create", "role", "reader", "--verb=get,list", "--resource=pods")
+	u.run("create", "rolebinding", "reader", "--role=reader", "--serviceaccount=token:default")
+	u.client("client")
+	const call = `timeout 5 wget -qO- --no-check-certificate --header "Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)" https://kubernetes.default/api/v1/namespaces/token/`
+	u.says(`"name":"client"`, "client", "sh", "-c", call+"pods")
+	if err := u.try("exec", "client", "--", "sh", "-c", call+"secrets"); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("secrets: %v", err)
+	}
+}
