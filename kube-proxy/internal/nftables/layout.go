@@ -30,6 +30,9 @@ const (
 	setNoneOutside
 	setNodeNone
 	setNodeNoneOutside
+	// The chain of each sort of route. Frontends name a sort: were they to name
+	// the chain, the kernel would look at all of them after each change.
+	setRoutes
 	setEndpoints // (pool, index) → endpoint
 	// Pools with affinity have one more step: (pool, index) → number, and
 	// number → endpoint. Numbers are never used again, so that what a client
@@ -48,7 +51,7 @@ const (
 var setNames = [...]string{
 	"services", "services-outside", "nodeports", "nodeports-outside",
 	"pools", "pools-outside", "nodeport-pools", "nodeport-pools-outside",
-	"none", "none-outside", "nodeport-none", "nodeport-none-outside",
+	"none", "none-outside", "nodeport-none", "nodeport-none-outside", "routes",
 	"endpoints", "affinity-slots", "affinity-endpoints", "cluster-ips", "hairpin", "restricted", "sources", "", "affinity",
 }
 
@@ -118,7 +121,7 @@ func (f *family) key(s setID) []field {
 		return []field{fieldProtocol, fieldPort}
 	case setEndpoints, setStaySlots:
 		return []field{fieldMark, fieldMark}
-	case setStayEndpoints:
+	case setStayEndpoints, setRoutes:
 		return []field{fieldMark}
 	case setAffinity:
 		return []field{fieldMark, f.addr}
@@ -135,7 +138,7 @@ func (f *family) key(s setID) []field {
 // data of a map; nil for sets.
 func (f *family) data(s setID) []field {
 	switch {
-	case s < setPools || s >= setNone && s < setEndpoints:
+	case s >= setNone && s < setEndpoints:
 		return []field{{typeVerdict, 0}}
 	case s < setNone || s == setStaySlots || s == setAffinity:
 		return []field{fieldMark}

@@ -222,12 +222,12 @@ func (w *writer) translate() {
 	w.rule("nat-prerouting", jump(chainServices))
 	w.rule("nat-output", jump(chainServices))
 	w.insiders(chainOutside, unix.NFT_RETURN, "")
-	w.rule(chainOutside, w.f.frontend(), lookupVerdict(setServicesOutside))
+	w.rule(chainOutside, w.f.frontend(), w.f.route(setServicesOutside))
 	w.rule(chainOutside, jump("outside-node-addresses"))
-	w.rule(chainServices, w.f.frontend(), lookupVerdict(setServices))
+	w.rule(chainServices, w.f.frontend(), w.f.route(setServices))
 	w.rule(chainServices, jump("node-addresses"))
-	w.rule(chainNodePorts, nodePort(), lookupVerdict(setNodePorts))
-	w.rule(chainOutsidePorts, nodePort(), lookupVerdict(setNodePortsOutside))
+	w.rule(chainNodePorts, nodePort(), w.f.route(setNodePorts))
+	w.rule(chainOutsidePorts, nodePort(), w.f.route(setNodePortsOutside))
 }
 
 // refuse answers what leads nowhere: at once, and before the translation, for
@@ -452,6 +452,11 @@ func lookup(s setID, key uint32) exprs {
 
 func lookupInto(s setID, key, to uint32) exprs {
 	return exprs{&expr.Lookup{SourceRegister: key, DestRegister: to, IsDestRegSet: true, SetName: setNames[s]}}
+}
+
+// route goes where a map says for the key at reg0.
+func (f *family) route(s setID) exprs {
+	return join(lookupInto(s, reg0, f.pool), sized(f.pool), lookupInto(setRoutes, f.pool, unix.NFT_REG_VERDICT))
 }
 
 // lookupVerdict does what a map says of the key at reg0.

@@ -19,7 +19,8 @@ type table struct {
 	services map[string]*rendered
 	// chains of endpoints that exist, with the number of elements that lead
 	// to them.
-	chains   map[route]int
+	chains   map[route]*chain
+	lastSort uint32
 	unused   int
 	counted  [sets]map[string]int // elements that several services want
 	lastPool uint32
@@ -29,9 +30,15 @@ type table struct {
 
 func newTable(f *family, o *Options) *table {
 	return &table{
-		f: f, o: o, services: map[string]*rendered{}, chains: map[route]int{},
+		f: f, o: o, services: map[string]*rendered{}, chains: map[route]*chain{},
 		counted: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}},
 	}
+}
+
+// chain of endpoints, by the number that frontends name it by.
+type chain struct {
+	sort  uint32
+	users int
 }
 
 // rendered is what a service has in the table.
@@ -54,8 +61,6 @@ type item struct {
 func (i *item) element() element {
 	e := element{key: i.key, end: i.end}
 	switch {
-	case i.to.count > 0:
-		e.verdict = verdict{goTo, i.to.name()}
 	case i.code == goTo:
 		e.verdict = verdict{goTo, chainReject}
 	case i.code != noVerdict:
@@ -90,6 +95,9 @@ type edit struct {
 // apply puts changes into a batch, and into memory: if the batch fails, all
 // must be replaced.
 func (t *table) apply(changes []compile.Change, b *batch) error {
+	// Only chains that were not in use before: a packet may be between the
+	// frontend and the chain.
+	t.collect(b)
 	e := &edit{touched: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}}}
 	for _, c := range changes {
 		old := t.services[c.Name]
@@ -112,7 +120,6 @@ func (t *table) apply(changes []compile.Change, b *batch) error {
 	for s := range sets {
 		b.elements(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, setNames[s], &e.adds[s])
 	}
-	t.collect(b)
 	return w.err
 }
 
@@ -123,8 +130,11 @@ func (t *table) collect(b *batch) {
 	if t.unused <= manyUnused {
 		return
 	}
-	for r, n := range t.chains {
-		if n == 0 {
+	for r, c := range t.chains {
+		if c.users == 0 {
+			var e elements
+			e.add(element{key: number(c.sort)})
+			b.elements(unix.NFT_MSG_DELSETELEM, 0, setNames[setRoutes], &e)
 			b.dropChain(r.name())
 			delete(t.chains, r)
 		}
@@ -200,26 +210,37 @@ func (t *table) move(old, now *rendered, e *edit) {
 func (t *table) drop(i *item, e *edit) {
 	e.dels[i.set].add(element{key: i.key, end: i.end})
 	if i.to.count > 0 {
-		t.chains[i.to]--
-		if t.chains[i.to] == 0 {
+		c := t.chains[i.to]
+		c.users--
+		if c.users == 0 {
 			t.unused++
 		}
 	}
 }
 
 func (t *table) add(i *item, e *edit) {
-	e.adds[i.set].add(i.element())
-	if i.to.count == 0 {
-		return
+	x := i.element()
+	if i.to.count > 0 {
+		x.data = number(t.use(i.to, e))
 	}
-	n, ok := t.chains[i.to]
+	e.adds[i.set].add(x)
+}
+
+// use gives a chain one more user, and makes it if need be.
+func (t *table) use(r route, e *edit) uint32 {
+	c := t.chains[r]
 	switch {
-	case !ok:
-		e.created = append(e.created, i.to)
-	case n == 0:
+	case c == nil:
+		t.lastSort++
+		c = &chain{sort: t.lastSort}
+		t.chains[r] = c
+		e.created = append(e.created, r)
+		e.adds[setRoutes].add(element{key: number(c.sort), verdict: verdict{goTo, r.name()}})
+	case c.users == 0:
 		t.unused--
 	}
-	t.chains[i.to]++
+	c.users++
+	return c.sort
 }
 
 // render says what a service has in the table; its pools go on from the old
