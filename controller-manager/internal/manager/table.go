@@ -19,6 +19,8 @@ import (
 	"xebec.dev/controller-manager/internal/nodeipam"
 	"xebec.dev/controller-manager/internal/nodelifecycle"
 	"xebec.dev/controller-manager/internal/podgc"
+	"xebec.dev/controller-manager/internal/pvcprotection"
+	"xebec.dev/controller-manager/internal/pvprotection"
 	"xebec.dev/controller-manager/internal/replicaset"
 	"xebec.dev/controller-manager/internal/resourcequota"
 	"xebec.dev/controller-manager/internal/roleaggregation"
@@ -66,5 +68,7 @@ func Table() []control.Spec {
 		ttlafterfinished.Spec,
 		disruption.Spec,
 		resourcequota.Spec,
+		pvcprotection.Spec,
+		pvprotection.Spec,
 	}
 }
