@@ -8,14 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernel carries out transactions.
-type kernel interface {
-	// commit carries out a batch, all of it or nothing.
-	commit(b *batch) error
-	// has tells whether our table is there.
-	has(family uint8) (bool, error)
-}
-
 // socket is a netlink socket. The kernel answers within the call that sends,
 // so that nothing has to be waited for.
 type socket struct {
