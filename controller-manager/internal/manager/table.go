@@ -3,6 +3,7 @@ package manager
 import (
 	"xebec.dev/controller-manager/internal/bootstrapsigner"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/cronjob"
 	"xebec.dev/controller-manager/internal/csrapproving"
 	"xebec.dev/controller-manager/internal/csrcleaner"
 	"xebec.dev/controller-manager/internal/csrsigning"
@@ -19,6 +20,7 @@ import (
 	"xebec.dev/controller-manager/internal/nodeipam"
 	"xebec.dev/controller-manager/internal/nodelifecycle"
 	"xebec.dev/controller-manager/internal/podgc"
+	"xebec.dev/controller-manager/internal/pvbinder"
 	"xebec.dev/controller-manager/internal/pvcprotection"
 	"xebec.dev/controller-manager/internal/pvprotection"
 	"xebec.dev/controller-manager/internal/replicaset"
@@ -49,6 +51,7 @@ func Table() []control.Spec {
 		statefulset.Spec,
 		daemonset.Spec,
 		job.Spec,
+		cronjob.Spec,
 		endpointslice.Spec,
 		endpoints.Spec,
 		endpointslicemirroring.Spec,
@@ -70,5 +73,6 @@ func Table() []control.Spec {
 		resourcequota.Spec,
 		pvcprotection.Spec,
 		pvprotection.Spec,
+		pvbinder.Spec,
 	}
 }
