@@ -10,9 +10,10 @@ VERSION ?= v1.37.2+xebec.1
 COMMIT := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/apiserver/internal/version.GitCommit=$(COMMIT) \
-	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT)
+	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT) \
+	-X xebec.dev/deploy/internal/cli.Version=$(VERSION) -X xebec.dev/deploy/internal/cli.Commit=$(COMMIT)
 
-.PHONY: all build kubectl etcd helm test check generate bench fuzz clean
+.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench fuzz clean
 
 all: build
 
@@ -33,10 +34,18 @@ helm: ## Helm 4, built from its module, into bin/
 	@mkdir -p bin
 	cd test/helm && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/helm .
 
-test: build kubectl etcd helm ## everything: unit tests, then the tests against a real server
+# Tests that run containers: a kubelet's, and whole clusters'.
+NODE_TESTS := ./kubelet/... ./e2e
+
+test: test-server test-nodes ## everything, from unit tests to clusters with real containers
+
+test-server: build kubectl etcd helm tools ## unit tests, then the tests against a real server
 	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
 	@echo "== upstream's tests of storage"; cd test/upstreamstorage && GOWORK=off go test ./...
-	@echo "== test"; cd test && go test -timeout 30m -p 1 ./...
+	@echo "== test"; cd test && go test -timeout 30m -p 1 $$(go list ./... | grep -vE '/test/(kubelet|e2e)')
+
+test-nodes: images ## tests with real containers; as root
+	@echo "== nodes"; cd test && go test -timeout 20m -p 1 $(NODE_TESTS)
 
 include deploy/deploy.mk
 

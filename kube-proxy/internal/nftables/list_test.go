@@ -14,7 +14,7 @@ import (
 // does not understand, and then shows nothing of others' tables either.
 func TestListed(t *testing.T) {
 	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("needs nft(8)")
+		t.Fatal("nft(8) is missing: Debian's package nftables has it")
 	}
 	h := space(t)
 	in(t, h, func() error {
