@@ -174,16 +174,39 @@ func TestPodLife(t *testing.T) {
 	u.has("Failed", "pod/hungry", "{.status.phase}")
 }
 
-// TestToken: a pod talks to the API with the token it is given.
+// TestToken: the token in a pod is the pod's, and has the rights of its
+// account.
 func TestToken(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "token")
 	u.run("create", "role", "reader", "--verb=get,list", "--resource=pods")
 	u.run("create", "rolebinding", "reader", "--role=reader", "--serviceaccount=token:default")
 	u.client("client")
-	const call = `timeout 5 wget -qO- --no-check-certificate --header "Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)" https://kubernetes.default/api/v1/namespaces/token/`
-	u.says(`"name":"client"`, "client", "sh", "-c", call+"pods")
-	if err := u.try("exec", "client", "--", "sh", "-c", call+"secrets"); err == nil || !strings.Contains(err.Error(), "403") {
+	const dir = "/var/run/secrets/kubernetes.io/serviceaccount/"
+	ca := filepath.Join(t.TempDir(), "ca.crt")
+	if err := os.WriteFile(ca, []byte(u.run("exec", "client", "--", "cat", dir+"ca.crt")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	as := func(args ...string) (string, error) {
+		return u.output(append([]string{"--kubeconfig=/dev/null", "--server=https://" + running.Members()[0].Address + ":6443", "--certificate-authority=" + ca,
+			"--token=" + u.run("exec", "client", "--", "cat", dir+"token")}, args...)...)
+	}
+	if got, err := as("get", "pods", "-o", "name"); err != nil || got != "pod/client" {
+		t.Errorf("pods: %q, %v", got, err)
+	}
+	if _, err := as("get", "secrets"); err == nil || !strings.Contains(err.Error(), "system:serviceaccount:token:default") {
 		t.Errorf("secrets: %v", err)
 	}
+	if got := u.run("exec", "client", "--", "cat", dir+"namespace"); got != "token" {
+		t.Errorf("the namespace is %q", got)
+	}
+	// A pod that is gone takes its token with it.
+	token := u.run("exec", "client", "--", "cat", dir+"token")
+	u.run("delete", "pod", "client", "--now")
+	u.until("the token of a pod that is gone is refused", func() error {
+		if err := u.try("--kubeconfig=/dev/null", "--server=https://"+running.Members()[0].Address+":6443", "--certificate-authority="+ca, "--token="+token, "get", "pods"); err == nil {
+			return errNotYet
+		}
+		return nil
+	})
 }

@@ -270,7 +270,9 @@ func TestProbes(t *testing.T) {
 		create(t, p)
 		p = wait(t, "live", "ready", ready)
 		fetch(t, p, "/break")
-		p = wait(t, "live", "restarted", func(p *corev1.Pod) bool { return status(p, "main").RestartCount == 1 && status(p, "main").State.Running != nil })
+		p = wait(t, "live", "restarted", func(p *corev1.Pod) bool {
+			return status(p, "main").RestartCount == 1 && status(p, "main").State.Running != nil
+		})
 		told(t, "live", "Warning Unhealthy spec.containers{main} Liveness probe failed: HTTP probe failed with statuscode: 500")
 		told(t, "live", "Normal Killing spec.containers{main} Container main failed liveness probe, will be restarted")
 	})
@@ -474,7 +476,10 @@ func TestSecurity(t *testing.T) {
 	p = pod("root", "wait")
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsNonRoot: &yes}
 	create(t, p)
-	p = wait(t, "root", "refused", func(p *corev1.Pod) bool { w := status(p, "main").State.Waiting; return w != nil && w.Reason == "CreateContainerConfigError" })
+	p = wait(t, "root", "refused", func(p *corev1.Pod) bool {
+		w := status(p, "main").State.Waiting
+		return w != nil && w.Reason == "CreateContainerConfigError"
+	})
 	want := fmt.Sprintf("container has runAsNonRoot and image will run as root (pod: %q, container: main)", "root_default("+string(p.UID)+")")
 	if got := status(p, "main").State.Waiting.Message; got != want {
 		t.Errorf("message %q, want %q", got, want)
