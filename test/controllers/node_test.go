@@ -140,7 +140,9 @@ func TestNodeLoss(t *testing.T) {
 	c.heart(t, "n3")
 	stop := c.heart(t, "n2")
 	c.event(t, "default", "n2", "node-controller", "RegisteredNode", "Node n2 event: Registered Node n2 in Controller")
-	c.node(t, "n2", "labels", func(n *corev1.Node) bool { return !tainted(n, corev1.TaintNodeUnreachable, corev1.TaintEffectNoSchedule) })
+	c.node(t, "n2", "labels", func(n *corev1.Node) bool {
+		return !tainted(n, corev1.TaintNodeUnreachable, corev1.TaintEffectNoSchedule)
+	})
 	c.podOn(t, ns, "short", "n2", 1)
 	c.podOn(t, ns, "long", "n2", 3600)
 	c.podOn(t, ns, "elsewhere", "n1", 0)
@@ -196,7 +198,9 @@ func nodeTaints(t *testing.T, c *cluster) {
 	d.addNode(t, name, map[string]string{"kubernetes.io/os": "linux"})
 	c.node(t, name, "the old label", func(n *corev1.Node) bool { return n.Labels["beta.kubernetes.io/os"] == "linux" })
 	c.kubectl(t, "", "", "cordon", name)
-	c.node(t, name, "a cordon", func(n *corev1.Node) bool { return tainted(n, corev1.TaintNodeUnschedulable, corev1.TaintEffectNoSchedule) })
+	c.node(t, name, "a cordon", func(n *corev1.Node) bool {
+		return tainted(n, corev1.TaintNodeUnschedulable, corev1.TaintEffectNoSchedule)
+	})
 	c.kubectl(t, "", "", "uncordon", name)
 	c.node(t, name, "no cordon", func(n *corev1.Node) bool { return len(n.Spec.Taints) == 0 })
 	c.kubectl(t, "", `{"status":{"conditions":[{"type":"DiskPressure","status":"True"},{"type":"NetworkUnavailable","status":"True"}]}}`,
