@@ -48,6 +48,10 @@ func TestControllers(t *testing.T) {
 		{"certificates", certificates},
 		{"disruption budgets", budgets},
 		{"disruption budgets and scales", budgetScales},
+		{"volumes", volumes},
+		{"volumes that wait", waitingVolumes},
+		{"quota counts", quotaCounts},
+		{"finished job", finishedJob},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -3,9 +3,7 @@ package controllers
 import (
 	"fmt"
 	"testing"
-	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -78,48 +76,33 @@ func budgets(t *testing.T, c *cluster) {
 	c.budget(t, ns, "one allowed once it is replaced", func(s *policyv1.PodDisruptionBudgetStatus) bool { return allowed(s) && len(s.DisruptedPods) == 0 })
 }
 
-const scaled = `{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{"name":"herds.pdb.example"},"spec":{
-	"group":"pdb.example","scope":"Namespaced","names":{"plural":"herds","singular":"herd","kind":"Herd"},
-	"versions":[{"name":"v1","served":true,"storage":true,"subresources":{"scale":{"specReplicasPath":".spec.size","statusReplicasPath":".status.size"}},
-	"schema":{"openAPIV3Schema":{"type":"object","x-kubernetes-preserve-unknown-fields":true}}}]}}`
-
-// budgetScales: who wants how many pods is asked of any controller.
+// budgetScales: how many pods there should be is asked of whatever controls
+// them, by its scale.
 func budgetScales(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
-	c.kubectl(t, "", scaled, "apply", "-f", "-")
-	eventually(t, "a herd", func() error {
-		out, err := c.tryKubectl(t.Context(), ns, `{"apiVersion":"pdb.example/v1","kind":"Herd","metadata":{"name":"herd"},"spec":{"size":7}}`, "apply", "-f", "-")
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		return err
-	})
-	owned := func(name, apiVersion, kind, owner, uid string) {
+	own := func(name, apiVersion, kind, owner, uid string) {
 		t.Helper()
 		c.kubectl(t, ns, fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"labels":{"a":"b"},"ownerReferences":[{"apiVersion":%q,"kind":%q,"name":%q,"uid":%q,"controller":true}]},
 			"spec":{"containers":[{"name":"c","image":"x"}]}}`, name, apiVersion, kind, owner, uid), "apply", "-f", "-")
 	}
-	owned("one", "pdb.example/v1", "Herd", "herd", c.kubectl(t, ns, "", "get", "herd/herd", "-o=jsonpath={.metadata.uid}"))
-	c.kubectl(t, ns, pdb(`"maxUnavailable":"50%"`), "apply", "-f", "-")
-	c.budget(t, ns, "seven wanted", func(s *policyv1.PodDisruptionBudgetStatus) bool {
-		return s.ExpectedPods == 7 && s.DesiredHealthy == 3 && s.CurrentHealthy == 1 && s.DisruptionsAllowed == 0
+	uid := func(what string) string { return c.kubectl(t, ns, "", "get", what, "-o=jsonpath={.metadata.uid}") }
+	// The pod of a deployment without a replica set between.
+	c.kubectl(t, ns, web, "apply", "-f", "-")
+	own("one", "apps/v1", "Deployment", "web", uid("deployment/web"))
+	c.kubectl(t, ns, `{"apiVersion":"policy/v1","kind":"PodDisruptionBudget","metadata":{"name":"pdb"},"spec":{"selector":{"matchLabels":{"a":"b"}},"maxUnavailable":"30%"}}`, "apply", "-f", "-")
+	c.budget(t, ns, "four wanted", func(s *policyv1.PodDisruptionBudgetStatus) bool {
+		return s.ExpectedPods == 4 && s.DesiredHealthy == 2 && s.CurrentHealthy == 1 && s.DisruptionsAllowed == 0
 	})
-	// A job's pods have no number to keep.
-	c.kubectl(t, ns, job("", `"parallelism":1,`), "apply", "-f", "-")
-	c.job(t, ns, "active", func(j *batchv1.Job) bool { return j.Status.Active == 1 })
+	// What has no number to keep can't be asked.
+	c.kubectl(t, ns, "", "create", "cronjob", "cron", "--image=x", "--schedule=0 0 1 1 *")
+	own("two", "batch/v1", "CronJob", "cron", uid("cronjob/cron"))
 	b := c.budget(t, ns, "failure", func(s *policyv1.PodDisruptionBudgetStatus) bool {
 		x := meta.FindStatusCondition(s.Conditions, policyv1.DisruptionAllowedCondition)
 		return x != nil && x.Reason == policyv1.SyncFailedReason
 	})
-	if x := meta.FindStatusCondition(b.Status.Conditions, policyv1.DisruptionAllowedCondition); x.Message != "jobs.batch does not implement the scale subresource" {
-		t.Errorf("message %q", x.Message)
+	const want = "cronjobs.batch does not implement the scale subresource"
+	if x := meta.FindStatusCondition(b.Status.Conditions, policyv1.DisruptionAllowedCondition); x.Message != want || b.Status.DisruptionsAllowed != 0 {
+		t.Errorf("status %+v", b.Status)
 	}
-	c.event(t, ns, "pdb", "controllermanager", "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: jobs.batch does not implement the scale subresource")
-	always(t, "no eviction is allowed", 100*time.Millisecond, func() error {
-		b, err := c.PolicyV1().PodDisruptionBudgets(ns).Get(t.Context(), "pdb", metav1.GetOptions{})
-		if err == nil && b.Status.DisruptionsAllowed != 0 {
-			err = fmt.Errorf("%d are", b.Status.DisruptionsAllowed)
-		}
-		return err
-	})
+	c.event(t, ns, "pdb", "controllermanager", "CalculateExpectedPodCountFailed", "Failed to calculate the number of expected pods: "+want)
 }
