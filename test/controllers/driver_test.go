@@ -58,13 +58,20 @@ func (d *driver) addNode(t testing.TB, name string, labels map[string]string) {
 		t.Fatal(err)
 	}
 	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
-	if n, err = d.c.CoreV1().Nodes().UpdateStatus(t.Context(), n, metav1.UpdateOptions{}); err != nil {
+	if _, err = d.c.CoreV1().Nodes().UpdateStatus(t.Context(), n, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	n.Spec.Taints = nil // as when its node is ready
-	if _, err := d.c.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	// As when it is ready. Where nodes are watched over, their controller may
+	// be faster.
+	eventually(t, "no taints", func() error {
+		n, err := d.c.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil || len(n.Spec.Taints) == 0 {
+			return err
+		}
+		n.Spec.Taints = nil
+		_, err = d.c.CoreV1().Nodes().Update(t.Context(), n, metav1.UpdateOptions{})
+		return err
+	})
 }
 
 func (d *driver) run(ctx context.Context) {
