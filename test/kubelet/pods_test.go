@@ -270,7 +270,7 @@ func TestProbes(t *testing.T) {
 		create(t, p)
 		p = wait(t, "live", "ready", ready)
 		fetch(t, p, "/break")
-		p = wait(t, "live", "restarted", func(p *corev1.Pod) bool {
+		wait(t, "live", "restarted", func(p *corev1.Pod) bool {
 			return status(p, "main").RestartCount == 1 && status(p, "main").State.Running != nil
 		})
 		told(t, "live", "Warning Unhealthy spec.containers{main} Liveness probe failed: HTTP probe failed with statuscode: 500")
@@ -308,7 +308,7 @@ func TestProbes(t *testing.T) {
 		p := always(pod("never-starts", "wait"))
 		p.Spec.Containers[0].StartupProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 2, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(1)}}}
 		create(t, p)
-		p = wait(t, "never-starts", "restarted", func(p *corev1.Pod) bool { return status(p, "main").RestartCount > 0 })
+		wait(t, "never-starts", "restarted", func(p *corev1.Pod) bool { return status(p, "main").RestartCount > 0 })
 		told(t, "never-starts", "Container main failed startup probe, will be restarted")
 	})
 }
