@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT) \
 	-X xebec.dev/deploy/internal/cli.Version=$(VERSION) -X xebec.dev/deploy/internal/cli.Commit=$(COMMIT)
 
-.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench fuzz clean
+.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench bench-cluster fuzz clean
 
 all: build
 
@@ -60,8 +60,14 @@ generate: $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc $(TOOLS)/buf ## gen
 	cd proto && PATH=$(TOOLS):$$PATH buf generate
 	cd api && go generate ./...
 
-bench: build ## benchmarks against the peer, as a table of ratios
+bench: build ## the API server beside the peer, as a table of ratios
 	cd test && go run ./bench
+
+bench-cluster: images ## the other daemons: scheduling, controllers, proxy, pod starts; as root
+	cd test && go run ./scheduling/bench
+	cd test && go test ./controllers -run '^$$' -bench Controllers -benchtime 5x
+	cd kube-proxy && go test -run '^$$' -bench TenThousand -benchtime 1x ./internal/nftables
+	cd test && go run ./kubelet/bench
 
 fuzz: ## every fuzz target, briefly
 	@./tools/fuzz.sh $(or $(SECONDS_EACH),10)
