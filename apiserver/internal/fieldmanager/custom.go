@@ -41,9 +41,9 @@ type Custom struct {
 	CustomOptions
 	types managedfields.TypeConverter
 
-	// mu guards library, by subresource.
-	mu      sync.Mutex
-	library map[string]*managedfields.FieldManager
+	// mu guards fallback, by subresource.
+	mu       sync.Mutex
+	fallback map[string]*managedfields.FieldManager
 }
 
 // NewCustom makes the manager of a custom resource. Its error is a schema that
@@ -53,7 +53,7 @@ func NewCustom(o CustomOptions) (*Custom, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Custom{CustomOptions: o, types: types, library: map[string]*managedfields.FieldManager{}}, nil
+	return &Custom{CustomOptions: o, types: types, fallback: map[string]*managedfields.FieldManager{}}, nil
 }
 
 const objectMeta = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -107,7 +107,7 @@ func complete(s *spec.Schema, object bool) {
 func (c *Custom) lib(subresource string) (*managedfields.FieldManager, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f, ok := c.library[subresource]; ok {
+	if f, ok := c.fallback[subresource]; ok {
 		return f, nil
 	}
 	conv := customConverter{c}
@@ -115,7 +115,7 @@ func (c *Custom) lib(subresource string) (*managedfields.FieldManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.library[subresource] = f
+	c.fallback[subresource] = f
 	return f, nil
 }
 

@@ -32,7 +32,7 @@ type Manager struct {
 
 	// mu guards the maps, which are filled as subresources are used.
 	mu        sync.Mutex
-	library   map[string]*managedfields.FieldManager
+	fallback  map[string]*managedfields.FieldManager
 	endpoints map[string]*endpoint
 }
 
@@ -40,7 +40,7 @@ type Manager struct {
 func New(served scheme.Served, types *Types) *Manager {
 	return &Manager{
 		served: served, types: types, conv: converter{served.Resource},
-		library: map[string]*managedfields.FieldManager{}, endpoints: map[string]*endpoint{},
+		fallback: map[string]*managedfields.FieldManager{}, endpoints: map[string]*endpoint{},
 	}
 }
 
@@ -50,7 +50,7 @@ func (m *Manager) kind() schema.GroupVersionKind { return m.conv.kind(m.served.A
 func (m *Manager) lib(subresource string) (*managedfields.FieldManager, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f, ok := m.library[subresource]; ok {
+	if f, ok := m.fallback[subresource]; ok {
 		return f, nil
 	}
 	hubVersion := schema.GroupVersion{Group: m.served.Group, Version: hub}
@@ -58,7 +58,7 @@ func (m *Manager) lib(subresource string) (*managedfields.FieldManager, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.library[subresource] = f
+	m.fallback[subresource] = f
 	return f, nil
 }
 
