@@ -53,14 +53,19 @@ func (d *driver) addNode(t testing.TB, name string, labels map[string]string) {
 	for k, v := range labels {
 		n.Labels[k] = v
 	}
-	n, err := d.c.CoreV1().Nodes().Create(t.Context(), n, metav1.CreateOptions{})
-	if err != nil {
+	if _, err := d.c.CoreV1().Nodes().Create(t.Context(), n, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
-	if _, err = d.c.CoreV1().Nodes().UpdateStatus(t.Context(), n, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	// Controllers write to a new node too: the status goes onto what there is.
+	eventually(t, "a ready status", func() error {
+		n, err := d.c.CoreV1().Nodes().Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
+		_, err = d.c.CoreV1().Nodes().UpdateStatus(t.Context(), n, metav1.UpdateOptions{})
+		return err
+	})
 	// As when it is ready. Where nodes are watched over, their controller may
 	// be faster.
 	eventually(t, "no taints", func() error {

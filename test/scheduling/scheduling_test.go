@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -122,6 +123,24 @@ func must[T scheme.Object](e *env, obj T) T {
 		e.Fatalf("create %T %s/%s: %v", obj, obj.GetNamespace(), obj.GetName(), err)
 	}
 	return out
+}
+
+// change edits an object; whoever else writes to it meanwhile loses nothing.
+func change[T scheme.Object](e *env, namespace, name string, edit func(T)) {
+	e.Helper()
+	for {
+		obj, err := client.Get[T](e.ctx, e.c, namespace, name)
+		if err == nil {
+			edit(obj)
+			_, err = client.Update(e.ctx, e.c, obj)
+		}
+		if err == nil {
+			return
+		}
+		if !apierrors.IsConflict(err) {
+			e.Fatalf("change %s/%s: %v", namespace, name, err)
+		}
+	}
 }
 
 func (e *env) node(name string, labels map[string]string, change ...func(*corev1.Node)) {
@@ -242,14 +261,7 @@ func TestPendingReasons(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.bound("large")
-	n, err := client.Get[*corev1.Node](e.ctx, e.c, "", "n1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Labels["disk"] = "ssd"
-	if _, err := client.Update(e.ctx, e.c, n); err != nil {
-		t.Fatal(err)
-	}
+	change(e, "", "n1", func(n *corev1.Node) { n.Labels["disk"] = "ssd" })
 	if p := e.bound("elsewhere"); p.Spec.NodeName != "n1" {
 		t.Errorf("elsewhere is on %q", p.Spec.NodeName)
 	}
@@ -291,10 +303,7 @@ func TestGates(t *testing.T) {
 	if p.Spec.NodeName != "" {
 		t.Fatal("a gated pod was bound")
 	}
-	p.Spec.SchedulingGates = nil
-	if _, err := client.Update(e.ctx, e.c, p); err != nil {
-		t.Fatal(err)
-	}
+	change(e, "t", p.Name, func(p *corev1.Pod) { p.Spec.SchedulingGates = nil })
 	e.bound("gated")
 }
 

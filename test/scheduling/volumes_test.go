@@ -81,15 +81,10 @@ func (e *env) storageClass(name, provisioner string, mode storagev1.VolumeBindin
 // bind does what the volume controller does once a volume names its claim.
 func (e *env) bind(claim, volume string) {
 	e.Helper()
-	c, err := client.Get[*corev1.PersistentVolumeClaim](e.ctx, e.c, "t", claim)
-	if err != nil {
-		e.Fatal(err)
-	}
-	c.Spec.VolumeName = volume
-	metav1.SetMetaDataAnnotation(&c.ObjectMeta, "pv.kubernetes.io/bind-completed", "yes")
-	if _, err := client.Update(e.ctx, e.c, c); err != nil {
-		e.Fatal(err)
-	}
+	change(e, "t", claim, func(c *corev1.PersistentVolumeClaim) {
+		c.Spec.VolumeName = volume
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, "pv.kubernetes.io/bind-completed", "yes")
+	})
 }
 
 // A claim that waits for its first pod: the scheduler chooses volume and node
