@@ -39,13 +39,14 @@ NODE_TESTS := ./kubelet/... ./e2e
 
 test: test-server test-nodes ## everything, from unit tests to clusters with real containers
 
+# The programs in bin/ are what is tested: go's cache of results does not see them.
 test-server: build kubectl etcd helm tools ## unit tests, then the tests against a real server
 	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
 	@echo "== upstream's tests of storage"; cd test/upstreamstorage && GOWORK=off go test ./...
-	@echo "== test"; cd test && go test -timeout 30m -p 1 $$(go list ./... | grep -vE '/test/(kubelet|e2e)')
+	@echo "== test"; cd test && go test -count=1 -timeout 30m -p 1 $$(go list ./... | grep -vE '/test/(kubelet|e2e)')
 
 test-nodes: images ## tests with real containers; as root
-	@echo "== nodes"; cd test && go test -timeout 20m -p 1 $(NODE_TESTS)
+	@echo "== nodes"; cd test && go test -count=1 -timeout 20m -p 1 $(NODE_TESTS)
 
 include deploy/deploy.mk
 

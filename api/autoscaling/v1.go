@@ -78,6 +78,12 @@ func fromV1(in *autoscalingv1.HorizontalPodAutoscaler) *autoscaler {
 	if n := in.Spec.TargetCPUUtilizationPercentage; n != nil {
 		out.Spec.Metrics = append(out.Spec.Metrics, utilization(*n))
 	}
+	// v1's default is part of the conversion, which alone sees the annotations.
+	// Seen from v2, leaving the number out of v1 sets a metric: an apply that
+	// moves from v1 to v2 so keeps the number that it no longer names.
+	if len(out.Spec.Metrics) == 0 {
+		out.Spec.Metrics = []autoscalingv2.MetricSpec{utilization(defaultUtilization)}
+	}
 	var behavior *behaviorForm
 	if parse(in.Annotations, behaviorAnnotation, &behavior) && behavior != nil {
 		out.Spec.Behavior = &autoscalingv2.HorizontalPodAutoscalerBehavior{

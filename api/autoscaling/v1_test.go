@@ -122,3 +122,16 @@ func FuzzFromV1(f *testing.F) {
 		}
 	})
 }
+
+// What v1 leaves out is set, seen from the stored form: see fromV1.
+func TestV1DefaultIsPartOfTheConversion(t *testing.T) {
+	out := fromV1(&autoscalingv1.HorizontalPodAutoscaler{})
+	if len(out.Spec.Metrics) != 1 || *out.Spec.Metrics[0].Resource.Target.AverageUtilization != 80 {
+		t.Errorf("metrics %+v", out.Spec.Metrics)
+	}
+	out = fromV1(&autoscalingv1.HorizontalPodAutoscaler{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{
+		metricsAnnotation: `[{"type":"Pods","pods":{"metricName":"m","targetAverageValue":"1"}}]`}}})
+	if len(out.Spec.Metrics) != 1 || out.Spec.Metrics[0].Type != "Pods" {
+		t.Errorf("with another metric: %+v", out.Spec.Metrics)
+	}
+}
