@@ -3,7 +3,6 @@ package daemonset
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -12,14 +11,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
-	"xebec.dev/client"
 	"xebec.dev/client/cache"
 	"xebec.dev/client/workqueue"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/dependents"
 	"xebec.dev/controller-manager/internal/owner"
 	"xebec.dev/controller-manager/internal/replica"
 	"xebec.dev/controller-manager/internal/revision"
@@ -59,40 +56,15 @@ func newController(e *control.Env) (control.Runner, error) {
 	}
 	r.own, r.written, r.history = write.NewLedger(r.sets), write.NewLedger(r.pods), write.NewLedger(r.revisions)
 	r.sets.OnChange(func(c cache.Change[*appsv1.DaemonSet]) { r.queue.Add(c.Key) })
-	r.pods.OnChange(r.podChanged)
+	pods := dependents.Follow[*appsv1.DaemonSet, *corev1.Pod]{
+		Kind: gvk, Queue: r.queue, Owners: r.sets,
+		Selector: func(ds *appsv1.DaemonSet) *metav1.LabelSelector { return ds.Spec.Selector },
+	}
+	r.pods.OnChange(pods.Changed)
 	r.nodes.OnChange(r.nodeChanged)
-	r.revisions.OnChange(func(c cache.Change[*appsv1.ControllerRevision]) {
-		for _, v := range []*appsv1.ControllerRevision{c.Old, c.New} {
-			if v != nil {
-				r.queueOwner(v)
-			}
-		}
-	})
+	revisions := dependents.Follow[*appsv1.DaemonSet, *appsv1.ControllerRevision]{Kind: gvk, Queue: r.queue, Owners: r.sets}
+	r.revisions.OnChange(revisions.Changed)
 	return e.Loop(name, r.queue, e.Config.WorkersOf("daemonset"), r.reconcile, r.sets, r.pods, r.nodes, r.revisions), nil
-}
-
-func (r *reconciler) queueOwner(obj metav1.Object) {
-	if ref := metav1.GetControllerOfNoCopy(obj); ref != nil && ref.Kind == gvk.Kind {
-		r.queue.Add(cache.Key{Namespace: obj.GetNamespace(), Name: ref.Name})
-	}
-}
-
-func (r *reconciler) podChanged(c cache.Change[*corev1.Pod]) {
-	if c.HasOld {
-		r.queueOwner(c.Old)
-	}
-	if !c.HasNew {
-		return
-	}
-	if metav1.GetControllerOfNoCopy(c.New) != nil {
-		r.queueOwner(c.New)
-		return
-	}
-	for ds := range r.sets.Snapshot().In(c.New.Namespace) {
-		if owner.Selector(ds.Spec.Selector).Matches(labels.Set(c.New.Labels)) {
-			r.queue.Add(cache.KeyOf(ds))
-		}
-	}
 }
 
 // nodeChanged queues the sets for which the node has become another: heartbeats
@@ -113,24 +85,13 @@ func (r *reconciler) nodeChanged(c cache.Change[*corev1.Node]) {
 	}
 }
 
-func (r *reconciler) settled(ctx context.Context, key cache.Key) (bool, error) {
-	for _, f := range []func(context.Context, *write.Writer, cache.Key) (bool, error){r.own.Settled, r.written.Settled, r.history.Settled} {
-		if ok, err := f(ctx, r.env.Write, key); err != nil || !ok {
-			return ok, err
-		}
-	}
-	return true, nil
-}
-
 func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	ds, ok := r.sets.Snapshot().Lookup(key)
 	if !ok {
-		r.own.Forget(key)
-		r.written.Forget(key)
-		r.history.Forget(key)
+		write.Forget(key, r.own, r.written, r.history)
 		return nil
 	}
-	if ok, err := r.settled(ctx, key); err != nil {
+	if ok, err := write.Settled(ctx, r.env.Write, key, r.own, r.written, r.history); err != nil {
 		return err
 	} else if !ok {
 		return control.Unsettled()
@@ -139,10 +100,7 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 		r.env.Events.Event(ds, control.Warning, "SelectingAll", "This daemon set is selecting all pods. A non-empty selector is required.")
 		return nil
 	}
-	snapshot := r.pods.Snapshot()
-	candidates := slices.Collect(snapshot.By(replica.PodsByOwner, string(ds.UID)))
-	candidates = slices.AppendSeq(candidates, snapshot.By(replica.PodsByOwner, replica.Orphans(ds.Namespace)))
-	claim := owner.Sort(ds, owner.Selector(ds.Spec.Selector), candidates)
+	claim := owner.Sort(ds, owner.Selector(ds.Spec.Selector), owner.Candidates(r.pods.Snapshot(), replica.PodsByOwner, ds))
 	if claim.Changes() {
 		if err := owner.Apply(ctx, r.env.Write, r.written, ds, owner.Kind{GroupVersionKind: gvk}, claim); err != nil {
 			return err
@@ -191,20 +149,12 @@ func (r *reconciler) writeStatus(ctx context.Context, ds *appsv1.DaemonSet, stat
 	}
 	now := ds.DeepCopy()
 	now.Status = status
-	q, err := client.UpdateWrite(r.env.Client, now, client.WriteOptions{Subresource: "status", OmitObject: true})
-	if err != nil {
-		return err
-	}
-	res := r.env.Write.Do(ctx, q)
-	r.own.Wrote(cache.KeyOf(ds), res)
-	if apierrors.IsNotFound(res.Err) {
-		return nil
-	}
-	return control.Retry(res.Err)
+	return dependents.WriteStatus(ctx, r.env, r.own, now)
 }
 
 func (r *reconciler) apply(ctx context.Context, ds *appsv1.DaemonSet, p Plan, hash string, all []*appsv1.ControllerRevision, pods []*corev1.Pod) error {
-	failed := errors.Join(r.delete(ctx, ds, p.Delete), r.create(ctx, ds, p.Create, hash))
+	own := dependents.Pods{Env: r.env, Ledger: r.written}
+	failed := errors.Join(own.Delete(ctx, ds, r.removed(ds, p.Delete)), own.Create(ctx, ds, wanted(ds, p.Create, hash)))
 	if err := r.writeStatus(ctx, ds, p.Status); err != nil {
 		return errors.Join(failed, err)
 	}
@@ -224,71 +174,30 @@ func (r *reconciler) apply(ctx context.Context, ds *appsv1.DaemonSet, p Plan, ha
 	return control.Later(p.Again)
 }
 
-func (r *reconciler) create(ctx context.Context, ds *appsv1.DaemonSet, nodes []string, hash string) error {
-	writes := make([]*client.Write, len(nodes))
-	for i, n := range nodes {
-		q, err := client.CreateWrite(r.env.Client, newPod(ds, n, hash), client.WriteOptions{OmitObject: true})
-		if err != nil {
-			return fmt.Errorf("pod of %s for node %s: %w", ds.Name, n, err)
+// removed notes why pods go, and gives them.
+func (r *reconciler) removed(ds *appsv1.DaemonSet, removals []Removal) []*corev1.Pod {
+	out := make([]*corev1.Pod, len(removals))
+	for i, d := range removals {
+		out[i] = d.Pod
+		if d.Reason == "" {
+			continue
 		}
-		writes[i] = q
-	}
-	results := r.env.Write.Slow(ctx, writes)
-	r.written.Wrote(cache.KeyOf(ds), results...)
-	var first error
-	for i := range results {
-		switch err := results[i].Err; {
-		case err == nil:
-			r.env.Events.Eventf(ds, control.Normal, "SuccessfulCreate", "Created pod: %v", results[i].Response.GetName())
-		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-			return nil
-		default:
-			r.env.Events.Eventf(ds, control.Warning, "FailedCreate", "Error creating: %v", err)
-			if first == nil {
-				first = err
-			}
+		kind := control.Warning
+		if d.Reason == "SucceededDaemonPod" {
+			kind = control.Normal
 		}
+		r.env.Events.Event(ds, kind, d.Reason, d.Message)
+		r.failures.note(cache.KeyOf(ds).String()+" "+nodeOf(d.Pod), r.now())
 	}
-	return first
+	return out
 }
 
-func (r *reconciler) delete(ctx context.Context, ds *appsv1.DaemonSet, pods []Removal) error {
-	writes := make([]*client.Write, len(pods))
-	for i, d := range pods {
-		if d.Reason != "" {
-			kind := control.Warning
-			if d.Reason == "SucceededDaemonPod" {
-				kind = control.Normal
-			}
-			r.env.Events.Event(ds, kind, d.Reason, d.Message)
-			r.failures.note(cache.KeyOf(ds).String()+" "+nodeOf(d.Pod), r.now())
-		}
-		q, err := client.DeleteWrite[*corev1.Pod](r.env.Client, d.Pod.Namespace, d.Pod.Name, client.DeleteOptions{UID: d.Pod.UID})
-		if err != nil {
-			return err
-		}
-		writes[i] = q
+func wanted(ds *appsv1.DaemonSet, nodes []string, hash string) []*corev1.Pod {
+	out := make([]*corev1.Pod, len(nodes))
+	for i, n := range nodes {
+		out[i] = newPod(ds, n, hash)
 	}
-	key := cache.KeyOf(ds)
-	var first error
-	for i, res := range r.env.Write.All(ctx, writes) {
-		switch err := res.Err; {
-		case err == nil:
-			r.written.Deleted(key, pods[i].Pod)
-			r.env.Events.Eventf(ds, control.Normal, "SuccessfulDelete", "Deleted pod: %v", pods[i].Pod.Name)
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
-			r.written.Deleted(key, pods[i].Pod)
-		default:
-			if errors.Is(err, client.ErrOutcomeUnknown) {
-				r.written.Wrote(key, res)
-			}
-			r.env.Events.Eventf(ds, control.Warning, "FailedDelete", "Error deleting: %v", err)
-			if first == nil {
-				first = err
-			}
-		}
-	}
-	return first
+	return out
 }
 
 // failures remembers pods that failed, by set and node: each time the next one

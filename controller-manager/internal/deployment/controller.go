@@ -4,19 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
 	"xebec.dev/client/workqueue"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/dependents"
 	"xebec.dev/controller-manager/internal/owner"
 	"xebec.dev/controller-manager/internal/pod"
 	"xebec.dev/controller-manager/internal/replica"
@@ -54,33 +53,13 @@ func newController(e *control.Env) (control.Runner, error) {
 	}
 	r.own, r.written = write.NewLedger(r.deployments), write.NewLedger(r.sets)
 	r.deployments.OnChange(func(c cache.Change[*appsv1.Deployment]) { r.queue.Add(c.Key) })
-	r.sets.OnChange(r.setChanged)
+	own := dependents.Follow[*appsv1.Deployment, *appsv1.ReplicaSet]{
+		Kind: gvk, Queue: r.queue, Owners: r.deployments,
+		Selector: func(d *appsv1.Deployment) *metav1.LabelSelector { return d.Spec.Selector },
+	}
+	r.sets.OnChange(own.Changed)
 	r.pods.OnChange(r.podChanged)
 	return e.Loop(name, r.queue, e.Config.WorkersOf("deployment"), r.reconcile, r.deployments, r.sets, r.pods), nil
-}
-
-func (r *reconciler) setChanged(c cache.Change[*appsv1.ReplicaSet]) {
-	if c.HasOld {
-		r.queueOwner(c.Old)
-	}
-	if !c.HasNew {
-		return
-	}
-	if metav1.GetControllerOfNoCopy(c.New) != nil {
-		r.queueOwner(c.New)
-		return
-	}
-	for d := range r.deployments.Snapshot().In(c.New.Namespace) {
-		if owner.Selector(d.Spec.Selector).Matches(labels.Set(c.New.Labels)) {
-			r.queue.Add(cache.KeyOf(d))
-		}
-	}
-}
-
-func (r *reconciler) queueOwner(s *appsv1.ReplicaSet) {
-	if ref := metav1.GetControllerOfNoCopy(s); ref != nil && ref.Kind == gvk.Kind {
-		r.queue.Add(cache.Key{Namespace: s.Namespace, Name: ref.Name})
-	}
 }
 
 // podChanged matters to deployments that wait for the pods of the past to end.
@@ -109,25 +88,19 @@ func (r *reconciler) podChanged(c cache.Change[*corev1.Pod]) {
 func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	d, ok := r.deployments.Snapshot().Lookup(key)
 	if !ok {
-		r.own.Forget(key)
-		r.written.Forget(key)
+		write.Forget(key, r.own, r.written)
 		return nil
 	}
-	for _, settled := range []func(context.Context, *write.Writer, cache.Key) (bool, error){r.own.Settled, r.written.Settled} {
-		if ok, err := settled(ctx, r.env.Write, key); err != nil {
-			return err
-		} else if !ok {
-			return control.Unsettled()
-		}
+	if ok, err := write.Settled(ctx, r.env.Write, key, r.own, r.written); err != nil {
+		return err
+	} else if !ok {
+		return control.Unsettled()
 	}
 	if everything(d) {
 		r.env.Events.Event(d, control.Warning, "SelectingAll", "This deployment is selecting all pods. A non-empty selector is required.")
 		return nil
 	}
-	s := r.sets.Snapshot()
-	candidates := slices.Collect(s.By(replica.ReplicaSetsByOwner, string(d.UID)))
-	candidates = slices.AppendSeq(candidates, s.By(replica.ReplicaSetsByOwner, replica.Orphans(d.Namespace)))
-	claim := owner.Sort(d, owner.Selector(d.Spec.Selector), candidates)
+	claim := owner.Sort(d, owner.Selector(d.Spec.Selector), owner.Candidates(r.sets.Snapshot(), replica.ReplicaSetsByOwner, d))
 	if claim.Changes() {
 		if err := owner.Apply(ctx, r.env.Write, r.written, d, owner.Kind{GroupVersionKind: gvk}, claim); err != nil {
 			return err
@@ -155,7 +128,7 @@ func (r *reconciler) apply(ctx context.Context, d *appsv1.Deployment, p Plan) er
 	if p.Create != nil {
 		again, err := r.create(ctx, d, &p)
 		if err != nil && p.Deployment != nil {
-			return errors.Join(err, r.writeStatus(ctx, d, p.Deployment))
+			return errors.Join(err, dependents.WriteStatus(ctx, r.env, r.own, p.Deployment))
 		}
 		if err != nil || again {
 			return err
@@ -174,24 +147,11 @@ func (r *reconciler) apply(ctx context.Context, d *appsv1.Deployment, p Plan) er
 		r.written.Deleted(cache.KeyOf(d), s)
 	}
 	if p.Deployment != nil {
-		if err := r.writeStatus(ctx, d, p.Deployment); err != nil {
+		if err := dependents.WriteStatus(ctx, r.env, r.own, p.Deployment); err != nil {
 			return err
 		}
 	}
 	return control.Later(p.Again)
-}
-
-func (r *reconciler) writeStatus(ctx context.Context, was, d *appsv1.Deployment) error {
-	q, err := client.UpdateWrite(r.env.Client, d, client.WriteOptions{Subresource: "status", OmitObject: true})
-	if err != nil {
-		return err
-	}
-	res := r.env.Write.Do(ctx, q)
-	r.own.Wrote(cache.KeyOf(was), res)
-	if apierrors.IsNotFound(res.Err) {
-		return nil
-	}
-	return control.Retry(res.Err)
 }
 
 func (r *reconciler) update(ctx context.Context, d *appsv1.Deployment, c Change) error {
@@ -264,5 +224,5 @@ func (r *reconciler) taken(ctx context.Context, d *appsv1.Deployment, p *Plan) e
 		count += *c
 	}
 	next.Status.CollisionCount = &count
-	return r.writeStatus(ctx, d, next)
+	return dependents.WriteStatus(ctx, r.env, r.own, next)
 }

@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
@@ -19,6 +17,7 @@ import (
 	"xebec.dev/client/daemon"
 	"xebec.dev/client/workqueue"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/dependents"
 	"xebec.dev/controller-manager/internal/owner"
 	"xebec.dev/controller-manager/internal/replica"
 	"xebec.dev/controller-manager/internal/write"
@@ -61,7 +60,12 @@ func newController(e *control.Env) (control.Runner, error) {
 			}
 		}
 	})
-	r.pods.OnChange(r.podChanged)
+	own := dependents.Follow[*batchv1.Job, *corev1.Pod]{
+		Kind: gvk, Queue: r.queue, Owners: r.jobs,
+		Selector: func(j *batchv1.Job) *metav1.LabelSelector { return j.Spec.Selector },
+	}
+	r.pods.OnChange(own.Changed)
+	r.pods.OnChange(r.strayed)
 	loop := e.Loop(name, r.queue, e.Config.WorkersOf("job"), r.reconcile)
 	orphans := e.Loop(name, r.orphans, 1, r.releaseOrphan)
 	return control.RunFunc(func(ctx context.Context) error {
@@ -85,37 +89,20 @@ func (r *reconciler) catchUp(ctx context.Context) error {
 	return r.pods.WaitFor(ctx, r.jobs.Snapshot().Revision())
 }
 
-func (r *reconciler) queueOwner(p *corev1.Pod) {
-	ref := metav1.GetControllerOfNoCopy(p)
-	if ref == nil || ref.Kind != gvk.Kind {
+// strayed queues pods that hold the tracking finalizer for a job that is gone.
+func (r *reconciler) strayed(c cache.Change[*corev1.Pod]) {
+	if !c.HasNew || !tracked(c.New) {
 		return
 	}
-	key := cache.Key{Namespace: p.Namespace, Name: ref.Name}
-	r.queue.Add(key)
-	if j, ok := r.jobs.Snapshot().Lookup(key); tracked(p) && (!ok || j.UID != ref.UID) {
-		r.orphans.Add(cache.KeyOf(p))
-	}
-}
-
-func (r *reconciler) podChanged(c cache.Change[*corev1.Pod]) {
-	if c.HasOld {
-		r.queueOwner(c.Old)
-	}
-	if !c.HasNew {
-		return
-	}
-	if metav1.GetControllerOfNoCopy(c.New) != nil {
-		r.queueOwner(c.New)
-		return
-	}
-	if tracked(c.New) {
-		r.orphans.Add(c.Key)
-	}
-	for j := range r.jobs.Snapshot().In(c.New.Namespace) {
-		if owner.Selector(j.Spec.Selector).Matches(labels.Set(c.New.Labels)) {
-			r.queue.Add(cache.KeyOf(j))
+	if ref := metav1.GetControllerOfNoCopy(c.New); ref != nil {
+		if ref.Kind != gvk.Kind {
+			return
+		}
+		if j, ok := r.jobs.Get(c.New.Namespace, ref.Name); ok && j.UID == ref.UID {
+			return
 		}
 	}
+	r.orphans.Add(c.Key)
 }
 
 // orphanPause lets a job that is new be seen before its pod is taken for an
@@ -172,24 +159,18 @@ func (r *reconciler) release(ctx context.Context, key cache.Key, pods []*corev1.
 func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	j, ok := r.jobs.Snapshot().Lookup(key)
 	if !ok {
-		r.own.Forget(key)
-		r.written.Forget(key)
+		write.Forget(key, r.own, r.written)
 		return nil
 	}
 	if by := j.Spec.ManagedBy; by != nil && *by != batchv1.JobControllerName {
 		return nil
 	}
-	for _, settled := range []func(context.Context, *write.Writer, cache.Key) (bool, error){r.own.Settled, r.written.Settled} {
-		if ok, err := settled(ctx, r.env.Write, key); err != nil {
-			return err
-		} else if !ok {
-			return control.Unsettled()
-		}
+	if ok, err := write.Settled(ctx, r.env.Write, key, r.own, r.written); err != nil {
+		return err
+	} else if !ok {
+		return control.Unsettled()
 	}
-	snapshot := r.pods.Snapshot()
-	candidates := slices.Collect(snapshot.By(replica.PodsByOwner, string(j.UID)))
-	candidates = slices.AppendSeq(candidates, snapshot.By(replica.PodsByOwner, replica.Orphans(j.Namespace)))
-	claim := owner.Sort(j, owner.Selector(j.Spec.Selector), candidates)
+	claim := owner.Sort(j, owner.Selector(j.Spec.Selector), owner.Candidates(r.pods.Snapshot(), replica.PodsByOwner, j))
 	if claim.Changes() && !finished(&j.Status) {
 		if err := owner.Apply(ctx, r.env.Write, r.written, j, owner.Kind{GroupVersionKind: gvk, Finalizers: []string{batchv1.JobTrackingFinalizer}}, claim); err != nil {
 			return err
@@ -212,21 +193,13 @@ func (r *reconciler) apply(ctx context.Context, j *batchv1.Job, p Plan, pods []*
 			return err
 		}
 	}
-	failed := errors.Join(r.delete(ctx, j, p.Delete), r.create(ctx, j, p.Create, pods))
+	own := dependents.Pods{Env: r.env, Ledger: r.written}
+	failed := errors.Join(own.Delete(ctx, j, p.Delete), own.Create(ctx, j, wanted(j, p.Create, pods)))
 	if !sameStatus(&j.Status, &p.Status) {
 		now := j.DeepCopy()
 		now.Status = p.Status
-		q, err := client.UpdateWrite(r.env.Client, now, client.WriteOptions{Subresource: "status", OmitObject: true})
-		if err != nil {
-			return err
-		}
-		res := r.env.Write.Do(ctx, q)
-		r.own.Wrote(key, res)
-		if res.Err != nil {
-			if apierrors.IsNotFound(res.Err) {
-				return nil
-			}
-			return errors.Join(failed, control.Retry(res.Err))
+		if err := dependents.WriteStatus(ctx, r.env, r.own, now); err != nil {
+			return errors.Join(failed, err)
 		}
 	}
 	for _, n := range p.Notes {
@@ -239,63 +212,4 @@ func (r *reconciler) apply(ctx context.Context, j *batchv1.Job, p Plan, pods []*
 		return failed
 	}
 	return control.Later(p.Again)
-}
-
-func (r *reconciler) create(ctx context.Context, j *batchv1.Job, indexes []int, pods []*corev1.Pod) error {
-	writes := make([]*client.Write, len(indexes))
-	for i, n := range indexes {
-		q, err := client.CreateWrite(r.env.Client, newPod(j, n, pods), client.WriteOptions{OmitObject: true})
-		if err != nil {
-			return fmt.Errorf("pod of job %s: %w", j.Name, err)
-		}
-		writes[i] = q
-	}
-	results := r.env.Write.Slow(ctx, writes)
-	r.written.Wrote(cache.KeyOf(j), results...)
-	var first error
-	for i := range results {
-		switch err := results[i].Err; {
-		case err == nil:
-			r.env.Events.Eventf(j, control.Normal, "SuccessfulCreate", "Created pod: %v", results[i].Response.GetName())
-		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-			return nil
-		default:
-			r.env.Events.Eventf(j, control.Warning, "FailedCreate", "Error creating: %v", err)
-			if first == nil {
-				first = err
-			}
-		}
-	}
-	return first
-}
-
-func (r *reconciler) delete(ctx context.Context, j *batchv1.Job, pods []*corev1.Pod) error {
-	writes := make([]*client.Write, len(pods))
-	for i, p := range pods {
-		q, err := client.DeleteWrite[*corev1.Pod](r.env.Client, p.Namespace, p.Name, client.DeleteOptions{UID: p.UID})
-		if err != nil {
-			return err
-		}
-		writes[i] = q
-	}
-	key := cache.KeyOf(j)
-	var first error
-	for i, res := range r.env.Write.All(ctx, writes) {
-		switch err := res.Err; {
-		case err == nil:
-			r.written.Deleted(key, pods[i])
-			r.env.Events.Eventf(j, control.Normal, "SuccessfulDelete", "Deleted pod: %v", pods[i].Name)
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
-			r.written.Deleted(key, pods[i])
-		default:
-			if errors.Is(err, client.ErrOutcomeUnknown) {
-				r.written.Wrote(key, res)
-			}
-			r.env.Events.Eventf(j, control.Warning, "FailedDelete", "Error deleting: %v", err)
-			if first == nil {
-				first = err
-			}
-		}
-	}
-	return first
 }

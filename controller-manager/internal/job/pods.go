@@ -52,6 +52,15 @@ func newPod(j *batchv1.Job, index int, pods []*corev1.Pod) *corev1.Pod {
 	return p
 }
 
+// wanted are pods for indexes.
+func wanted(j *batchv1.Job, indexes []int, pods []*corev1.Pod) []*corev1.Pod {
+	out := make([]*corev1.Pod, len(indexes))
+	for i, n := range indexes {
+		out[i] = newPod(j, n, pods)
+	}
+	return out
+}
+
 func indexPrefix(job, index string) string {
 	suffix := "-" + index + "-"
 	if most := maxPrefix - len(suffix); len(job) > most {

@@ -6,6 +6,7 @@ package owner
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -14,6 +15,8 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/client"
+	"xebec.dev/client/cache"
+	"xebec.dev/controller-manager/internal/replica"
 )
 
 // Claim is what belongs to an owner and what is to change about that.
@@ -23,6 +26,13 @@ type Claim[T scheme.Object] struct {
 	// Adopt are orphans that its selector selects, Release its objects that
 	// the selector does not select any more.
 	Adopt, Release []T
+}
+
+// Candidates are the objects that owner controls, and the orphans of its
+// namespace.
+func Candidates[T scheme.Object](s *cache.Snapshot[T], byOwner *cache.Index[T], owner metav1.Object) []T {
+	out := slices.Collect(s.By(byOwner, string(owner.GetUID())))
+	return slices.AppendSeq(out, s.By(byOwner, replica.Orphans(owner.GetNamespace())))
 }
 
 // Sort claims candidates: objects controlled by owner, and orphans of its

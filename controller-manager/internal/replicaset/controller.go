@@ -3,7 +3,6 @@ package replicaset
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,7 +10,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/api/scheme"
@@ -19,6 +17,7 @@ import (
 	"xebec.dev/client/cache"
 	"xebec.dev/client/workqueue"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/dependents"
 	"xebec.dev/controller-manager/internal/owner"
 	"xebec.dev/controller-manager/internal/pod"
 	"xebec.dev/controller-manager/internal/replica"
@@ -81,39 +80,12 @@ func newController[T scheme.Object](e *control.Env, k *kind[T]) (control.Runner,
 	pods := replica.Of[*corev1.Pod](e.Replicas)
 	r := &reconciler[T]{kind: k, env: e, pods: pods, ledger: write.NewLedger(pods), queue: e.Queue(k.queue), now: time.Now}
 	k.objects.OnChange(func(c cache.Change[T]) { r.queue.Add(c.Key) })
-	pods.OnChange(r.podChanged)
+	own := dependents.Follow[T, *corev1.Pod]{
+		Kind: k.gvk, Queue: r.queue, Owners: k.objects,
+		Selector: func(obj T) *metav1.LabelSelector { return k.set(obj).Spec.Selector },
+	}
+	pods.OnChange(own.Changed)
 	return e.Loop(k.spec, r.queue, k.workers, r.reconcile, k.objects, pods), nil
-}
-
-// podChanged queues the sets that a pod belongs or belonged to, and those that
-// may adopt an orphan.
-func (r *reconciler[T]) podChanged(c cache.Change[*corev1.Pod]) {
-	if c.HasOld {
-		r.queueOwner(c.Old)
-	}
-	if !c.HasNew {
-		return
-	}
-	if metav1.GetControllerOfNoCopy(c.New) != nil {
-		r.queueOwner(c.New)
-		return
-	}
-	if c.New.DeletionTimestamp != nil {
-		return
-	}
-	for obj := range r.objects.Snapshot().In(c.New.Namespace) {
-		if owner.Selector(r.set(obj).Spec.Selector).Matches(labels.Set(c.New.Labels)) {
-			r.queue.Add(cache.KeyOf(obj))
-		}
-	}
-}
-
-func (r *reconciler[T]) queueOwner(p *corev1.Pod) {
-	if ref := metav1.GetControllerOfNoCopy(p); ref != nil && ref.Kind == r.gvk.Kind {
-		if gv, err := schema.ParseGroupVersion(ref.APIVersion); err == nil && gv.Group == r.gvk.Group {
-			r.queue.Add(cache.Key{Namespace: p.Namespace, Name: ref.Name})
-		}
-	}
 }
 
 func (r *reconciler[T]) reconcile(ctx context.Context, key cache.Key) error {
@@ -128,7 +100,7 @@ func (r *reconciler[T]) reconcile(ctx context.Context, key cache.Key) error {
 		return control.Unsettled()
 	}
 	set := r.set(obj)
-	claim := r.claim(set)
+	claim := owner.Sort(set, owner.Selector(set.Spec.Selector), owner.Candidates(r.pods.Snapshot(), replica.PodsByOwner, set))
 	if claim.Changes() {
 		if err := owner.Apply(ctx, r.env.Write, r.ledger, obj, owner.Kind{GroupVersionKind: r.gvk}, claim); err != nil {
 			return err
@@ -144,13 +116,6 @@ func (r *reconciler[T]) reconcile(ctx context.Context, key cache.Key) error {
 		p.Status.TerminatingReplicas = nil
 	}
 	return r.apply(ctx, obj, set, p)
-}
-
-func (r *reconciler[T]) claim(set *appsv1.ReplicaSet) owner.Claim[*corev1.Pod] {
-	s := r.pods.Snapshot()
-	candidates := slices.Collect(s.By(replica.PodsByOwner, string(set.UID)))
-	candidates = slices.AppendSeq(candidates, s.By(replica.PodsByOwner, replica.Orphans(set.Namespace)))
-	return owner.Sort(set, owner.Selector(set.Spec.Selector), candidates)
 }
 
 // related counts the active pods by node of the set and its siblings.
@@ -174,12 +139,12 @@ func (r *reconciler[T]) related(obj T, set *appsv1.ReplicaSet) map[string]int {
 // they failed: then it says so.
 func (r *reconciler[T]) apply(ctx context.Context, obj T, set *appsv1.ReplicaSet, p Plan) error {
 	var failed error
-	reason := ""
+	reason, write := "", dependents.Pods{Env: r.env, Ledger: r.ledger}
 	switch {
 	case p.Create > 0:
-		reason, failed = "FailedCreate", r.create(ctx, obj, set, p.Create)
+		reason, failed = "FailedCreate", write.Create(ctx, obj, r.wanted(set, p.Create))
 	case len(p.Delete) > 0:
-		reason, failed = "FailedDelete", r.delete(ctx, obj, p.Delete)
+		reason, failed = "FailedDelete", write.Delete(ctx, obj, p.Delete)
 	}
 	if reason != "" && failed == nil {
 		return control.Unsettled()
@@ -199,63 +164,11 @@ func (r *reconciler[T]) apply(ctx context.Context, obj T, set *appsv1.ReplicaSet
 	return control.Later(p.Again)
 }
 
-func (r *reconciler[T]) create(ctx context.Context, obj T, set *appsv1.ReplicaSet, n int) error {
-	ref := owner.Ref(set, r.gvk)
-	writes := make([]*client.Write, n)
-	for i := range writes {
-		p := pod.FromTemplate(&set.Spec.Template, set.Namespace, set.Name, ref)
-		q, err := client.CreateWrite(r.env.Client, p, client.WriteOptions{OmitObject: true})
-		if err != nil {
-			return fmt.Errorf("pod of %s: %w", set.Name, err)
-		}
-		writes[i] = q
+// wanted are n pods of the set's template.
+func (r *reconciler[T]) wanted(set *appsv1.ReplicaSet, n int) []*corev1.Pod {
+	ref, out := owner.Ref(set, r.gvk), make([]*corev1.Pod, n)
+	for i := range out {
+		out[i] = pod.FromTemplate(&set.Spec.Template, set.Namespace, set.Name, ref)
 	}
-	results := r.env.Write.Slow(ctx, writes)
-	r.ledger.Wrote(cache.KeyOf(set), results...)
-	var first error
-	for i := range results {
-		switch err := results[i].Err; {
-		case err == nil:
-			r.env.Events.Eventf(obj, control.Normal, "SuccessfulCreate", "Created pod: %v", results[i].Response.GetName())
-		case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
-			return nil // nothing can be created there any more
-		default:
-			r.env.Events.Eventf(obj, control.Warning, "FailedCreate", "Error creating: %v", err)
-			if first == nil {
-				first = err
-			}
-		}
-	}
-	return first
-}
-
-func (r *reconciler[T]) delete(ctx context.Context, obj T, pods []*corev1.Pod) error {
-	writes := make([]*client.Write, len(pods))
-	for i, p := range pods {
-		q, err := client.DeleteWrite[*corev1.Pod](r.env.Client, p.Namespace, p.Name, client.DeleteOptions{UID: p.UID})
-		if err != nil {
-			return err
-		}
-		writes[i] = q
-	}
-	key := cache.KeyOf(obj)
-	var first error
-	for i, res := range r.env.Write.All(ctx, writes) {
-		switch err := res.Err; {
-		case err == nil:
-			r.ledger.Deleted(key, pods[i])
-			r.env.Events.Eventf(obj, control.Normal, "SuccessfulDelete", "Deleted pod: %v", pods[i].Name)
-		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
-			r.ledger.Deleted(key, pods[i]) // gone, another has its name
-		default:
-			if errors.Is(err, client.ErrOutcomeUnknown) {
-				r.ledger.Wrote(key, res)
-			}
-			r.env.Events.Eventf(obj, control.Warning, "FailedDelete", "Error deleting: %v", err)
-			if first == nil {
-				first = err
-			}
-		}
-	}
-	return first
+	return out
 }

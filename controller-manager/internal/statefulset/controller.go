@@ -12,13 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
 	"xebec.dev/client/workqueue"
 	"xebec.dev/controller-manager/internal/control"
+	"xebec.dev/controller-manager/internal/dependents"
 	"xebec.dev/controller-manager/internal/owner"
 	"xebec.dev/controller-manager/internal/replica"
 	"xebec.dev/controller-manager/internal/revision"
@@ -62,14 +62,17 @@ func newController(e *control.Env) (control.Runner, error) {
 	r.own, r.written = write.NewLedger(r.sets), write.NewLedger(r.pods)
 	r.claimed, r.history = write.NewLedger(r.claims), write.NewLedger(r.revisions)
 	r.sets.OnChange(func(c cache.Change[*appsv1.StatefulSet]) { r.queue.Add(c.Key) })
-	r.pods.OnChange(r.podChanged)
-	r.revisions.OnChange(func(c cache.Change[*appsv1.ControllerRevision]) {
-		for _, v := range []*appsv1.ControllerRevision{c.Old, c.New} {
-			if v != nil {
-				r.queueOwner(v)
-			}
-		}
-	})
+	pods := dependents.Follow[*appsv1.StatefulSet, *corev1.Pod]{
+		Kind: gvk, Queue: r.queue, Owners: r.sets,
+		Selector: func(s *appsv1.StatefulSet) *metav1.LabelSelector { return s.Spec.Selector },
+		May: func(s *appsv1.StatefulSet, p *corev1.Pod) bool {
+			_, named := ordinalOf(s, p.Name)
+			return named
+		},
+	}
+	r.pods.OnChange(pods.Changed)
+	revisions := dependents.Follow[*appsv1.StatefulSet, *appsv1.ControllerRevision]{Kind: gvk, Queue: r.queue, Owners: r.sets}
+	r.revisions.OnChange(revisions.Changed)
 	// A claim that goes away lets its pod be made anew.
 	r.claims.OnChange(func(c cache.Change[*corev1.PersistentVolumeClaim]) {
 		if c.HasNew && c.HasOld {
@@ -84,49 +87,13 @@ func newController(e *control.Env) (control.Runner, error) {
 	return e.Loop(name, r.queue, e.Config.WorkersOf("statefulset"), r.reconcile, r.sets, r.pods, r.claims, r.revisions), nil
 }
 
-func (r *reconciler) queueOwner(obj metav1.Object) {
-	if ref := metav1.GetControllerOfNoCopy(obj); ref != nil && ref.Kind == gvk.Kind {
-		r.queue.Add(cache.Key{Namespace: obj.GetNamespace(), Name: ref.Name})
-	}
-}
-
-func (r *reconciler) podChanged(c cache.Change[*corev1.Pod]) {
-	if c.HasOld {
-		r.queueOwner(c.Old)
-	}
-	if !c.HasNew {
-		return
-	}
-	if metav1.GetControllerOfNoCopy(c.New) != nil {
-		r.queueOwner(c.New)
-		return
-	}
-	for s := range r.sets.Snapshot().In(c.New.Namespace) {
-		if _, ok := ordinalOf(s, c.New.Name); ok && owner.Selector(s.Spec.Selector).Matches(labels.Set(c.New.Labels)) {
-			r.queue.Add(cache.KeyOf(s))
-		}
-	}
-}
-
-func (r *reconciler) settled(ctx context.Context, key cache.Key) (bool, error) {
-	for _, f := range []func(context.Context, *write.Writer, cache.Key) (bool, error){r.own.Settled, r.written.Settled, r.claimed.Settled, r.history.Settled} {
-		if ok, err := f(ctx, r.env.Write, key); err != nil || !ok {
-			return ok, err
-		}
-	}
-	return true, nil
-}
-
 func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	s, ok := r.sets.Snapshot().Lookup(key)
 	if !ok {
-		r.own.Forget(key)
-		r.written.Forget(key)
-		r.claimed.Forget(key)
-		r.history.Forget(key)
+		write.Forget(key, r.own, r.written, r.claimed, r.history)
 		return nil
 	}
-	if ok, err := r.settled(ctx, key); err != nil {
+	if ok, err := write.Settled(ctx, r.env.Write, key, r.own, r.written, r.claimed, r.history); err != nil {
 		return err
 	} else if !ok {
 		return control.Unsettled()
@@ -160,10 +127,7 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 }
 
 func (r *reconciler) claimPods(ctx context.Context, s *appsv1.StatefulSet) ([]*corev1.Pod, bool, error) {
-	snapshot := r.pods.Snapshot()
-	candidates := slices.Collect(snapshot.By(replica.PodsByOwner, string(s.UID)))
-	candidates = slices.AppendSeq(candidates, snapshot.By(replica.PodsByOwner, replica.Orphans(s.Namespace)))
-	candidates = slices.DeleteFunc(candidates, func(v *corev1.Pod) bool {
+	candidates := slices.DeleteFunc(owner.Candidates(r.pods.Snapshot(), replica.PodsByOwner, s), func(v *corev1.Pod) bool {
 		_, ok := ordinalOf(s, v.Name)
 		return !ok
 	})
@@ -215,16 +179,7 @@ func (r *reconciler) writeStatus(ctx context.Context, s *appsv1.StatefulSet, sta
 	}
 	now := s.DeepCopy()
 	now.Status = status
-	q, err := client.UpdateWrite(r.env.Client, now, client.WriteOptions{Subresource: "status", OmitObject: true})
-	if err != nil {
-		return err
-	}
-	res := r.env.Write.Do(ctx, q)
-	r.own.Wrote(cache.KeyOf(s), res)
-	if apierrors.IsNotFound(res.Err) {
-		return nil
-	}
-	return control.Retry(res.Err)
+	return dependents.WriteStatus(ctx, r.env, r.own, now)
 }
 
 // apply does one after the other: a claim is there before its pod.

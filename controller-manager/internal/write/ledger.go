@@ -131,3 +131,27 @@ func (l *Ledger[T]) resolve(ctx context.Context, w *Writer, key cache.Key) error
 	u.gone = nil
 	return nil
 }
+
+// Book is a ledger of any type.
+type Book interface {
+	Settled(ctx context.Context, w *Writer, key cache.Key) (bool, error)
+	Forget(key cache.Key)
+}
+
+// Settled reports whether all that was written for a key shows, in each of the
+// books.
+func Settled(ctx context.Context, w *Writer, key cache.Key, books ...Book) (bool, error) {
+	for _, b := range books {
+		if ok, err := b.Settled(ctx, w, key); err != nil || !ok {
+			return ok, err
+		}
+	}
+	return true, nil
+}
+
+// Forget drops a key whose object is gone from the books.
+func Forget(key cache.Key, books ...Book) {
+	for _, b := range books {
+		b.Forget(key)
+	}
+}
