@@ -101,10 +101,15 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request) {
 		fail(w, err)
 		return
 	}
-	_, c, err := s.container(r)
+	pod, c, err := s.container(r)
 	if err != nil {
 		fail(w, err)
 		return
+	}
+	// What the container was started with, whatever the caller has: a runtime
+	// that is asked for a terminal's error output waits for its end for ever.
+	if streams.tty = terminal(pod, r.PathValue("container")); streams.tty {
+		streams.stderr = false
 	}
 	res, err := s.pods.Runtime().Attach(r.Context(), &runtimeapi.AttachRequest{
 		ContainerId: c.ID, Tty: streams.tty, Stdin: streams.stdin, Stdout: streams.stdout, Stderr: streams.stderr,
@@ -114,6 +119,23 @@ func (s *Server) attach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.remoteCommand(w, r, res.Url, streams)
+}
+
+// terminal says whether a container has one.
+func terminal(pod *corev1.Pod, name string) bool {
+	for _, list := range [][]corev1.Container{pod.Spec.Containers, pod.Spec.InitContainers} {
+		for i := range list {
+			if list[i].Name == name {
+				return list[i].TTY
+			}
+		}
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		if c := &pod.Spec.EphemeralContainers[i]; c.Name == name {
+			return c.TTY
+		}
+	}
+	return false
 }
 
 func (s *Server) remoteCommand(w http.ResponseWriter, r *http.Request, target string, streams wants) {

@@ -30,14 +30,17 @@ func TestStreams(t *testing.T) {
 	sandbox, config := r.Sandbox("p")
 	id := r.Container(sandbox, config, "c", nil, "pause")
 	reader := r.Container(sandbox, config, "reader", func(c *runtimeapi.ContainerConfig) { c.Stdin, c.StdinOnce = true, true }, "cat")
+	terminal := r.Container(sandbox, config, "terminal", func(c *runtimeapi.ContainerConfig) { c.Stdin, c.StdinOnce, c.Tty = true, true, true }, "cat")
 	port := r.Container(sandbox, config, "server", nil, "serve", "127.0.0.1:0")
 	res, err := r.ContainerStatus(t.Context(), &runtimeapi.ContainerStatusRequest{ContainerId: port})
 	if err != nil {
 		t.Fatal(err)
 	}
+	pod := onePod("c", "reader", "server", "terminal")
+	pod.Spec.Containers[3].TTY = true
 	e := serveFor(t, &held{
-		pods: []*corev1.Pod{onePod("c", "reader", "server")}, sandbox: sandbox, runtime: r,
-		containers: map[string]Container{"c": {ID: id, Running: true}, "reader": {ID: reader, Running: true}, "server": {ID: port, LogPath: res.Status.LogPath, Running: true}},
+		pods: []*corev1.Pod{pod}, sandbox: sandbox, runtime: r,
+		containers: map[string]Container{"c": {ID: id, Running: true}, "reader": {ID: reader, Running: true}, "terminal": {ID: terminal, Running: true}, "server": {ID: port, LogPath: res.Status.LogPath, Running: true}},
 	}, Options{})
 
 	t.Run("WebSocket", func(t *testing.T) { commandsOverSockets(t, e) })
@@ -50,6 +53,15 @@ func TestStreams(t *testing.T) {
 		}
 		c.raw([]byte{closeChannel, stdinChannel})
 		if have := c.rest(); !strings.Contains(have, `"Success"`) {
+			t.Error(have)
+		}
+	})
+	// kubectl without a terminal of its own asks for both outputs: the end of
+	// the container is the end of the stream nevertheless.
+	t.Run("attach to a terminal", func(t *testing.T) {
+		c := e.socket(t, "/attach/default/p/terminal?input=1&output=1&error=1", "v5.channel.k8s.io")
+		c.write(stdinChannel, "hello\n\x04")
+		if have := c.rest(); !strings.Contains(have, "hello") || !strings.Contains(have, `"Success"`) {
 			t.Error(have)
 		}
 	})
