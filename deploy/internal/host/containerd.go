@@ -65,6 +65,9 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
     config_path = "{{.Registries}}"
 
 [plugins."io.containerd.cri.v1.runtime"]
+  # A pod that is half made when the runtime ends leaves its namespace: there it
+  # is found, and goes with the rest.
+  netns_mounts_under_state_dir = true
   restrict_oom_score_adj = {{.RestrictOOM}}
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
@@ -105,6 +108,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{{.Pause}}"
+  netns_mounts_under_state_dir = true
   restrict_oom_score_adj = {{.RestrictOOM}}
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true

@@ -51,7 +51,7 @@ func TestContainerdTakesItsConfiguration(t *testing.T) {
 	}
 	for _, want := range []string{
 		"sandbox = 'xebec.dev/pause:test'", "restrict_oom_score_adj = true", "bin_dirs = ['/some/cni']", "BinaryName = '/some/bin/runc'",
-		"address = '" + c.Root.Path(Socket) + "'", "socket_dir = '" + c.Root.Path(State) + "/s'", "no_sync = true", "use_internal_loopback = true",
+		"address = '" + c.Root.Path(Socket) + "'", "socket_dir = '" + c.Root.Path(State) + "/s'", "no_sync = true", "use_internal_loopback = true", "netns_mounts_under_state_dir = true",
 		"conf_template = '" + c.Root.Path(NetworkTemplate) + "'", "config_path = '" + c.Root.Path(Registries) + "'",
 	} {
 		if !strings.Contains(string(out), want) {
