@@ -5,10 +5,13 @@ package containerdtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,6 +147,24 @@ func (r *Runtime) clean(cmd *exec.Cmd) {
 	}
 	if groups, err := cgroup.New(cgroup.Options{}); err == nil {
 		if err := groups.RemovePath(ctx, r.Cgroup); err != nil {
+			r.t.Error(err)
+		}
+	}
+	r.removeUnified()
+}
+
+// removeUnified removes what runc makes in the second hierarchy of a machine
+// that has both versions of cgroups, deepest first.
+func (r *Runtime) removeUnified() {
+	var dirs []string
+	_ = filepath.WalkDir("/sys/fs/cgroup/unified"+r.Cgroup, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			dirs = append(dirs, path)
+		}
+		return nil // there may be none
+	})
+	for _, d := range slices.Backward(dirs) {
+		if err := os.Remove(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			r.t.Error(err)
 		}
 	}
