@@ -77,11 +77,11 @@ func generatedConflict(err error, generated bool, t Target, obj scheme.Object) e
 func (r *Registry) insertOnce(ctx context.Context, t Target, obj scheme.Object, attr *admission.Attributes, dryRun bool) (_ *Result, err error) {
 	fillSystemMetadata(&t, obj)
 	if begin := r.hook(t.Resource).BeforeCreate; begin != nil {
-		finish, err := begin(ctx, obj, dryRun)
-		if err != nil {
-			return nil, err
+		finish, hookErr := begin(ctx, obj, dryRun)
+		if hookErr != nil {
+			return nil, hookErr
 		}
-		defer func() { finish(err == nil && !dryRun) }()
+		defer func() { settle(finish, err, dryRun) }()
 	}
 	if err := r.prepareCreate(ctx, t, obj, dryRun); err != nil {
 		return nil, err

@@ -28,9 +28,23 @@ func (e *corruptError) Unwrap() error { return e.err }
 
 var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
 
+// unknownOutcome is the status of a write that etcd did not answer.
+type unknownOutcome struct{ *apierrors.StatusError }
+
+func (unknownOutcome) Unwrap() error { return storage.ErrUnknown }
+
 // Status turns a storage error into the API status it means for the object.
-// API statuses and nil pass through.
+// API statuses and nil pass through. What is storage.ErrUnknown stays it.
 func Status(err error, gr schema.GroupResource, name string) error {
+	s := statusOf(err, gr, name)
+	var plain *apierrors.StatusError
+	if errors.Is(err, storage.ErrUnknown) && errors.As(s, &plain) {
+		return unknownOutcome{plain}
+	}
+	return s
+}
+
+func statusOf(err error, gr schema.GroupResource, name string) error {
 	var status apierrors.APIStatus
 	var conflict *storage.Conflict
 	var large *storage.TooLargeRevision

@@ -8,6 +8,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -65,7 +66,8 @@ type Patcher func(t types.PatchType, served scheme.Served, live scheme.Object, b
 // Hook adds behaviour that needs the cluster to one resource.
 type Hook struct {
 	// BeforeCreate runs before validation and may allocate; finish is called
-	// once with the outcome.
+	// once with the outcome, and not at all when etcd did not tell it: then
+	// both the old and the new object may be the stored one.
 	BeforeCreate func(ctx context.Context, obj scheme.Object, dryRun bool) (finish func(ok bool), err error)
 	BeforeUpdate func(ctx context.Context, obj, old scheme.Object, dryRun bool) (finish func(ok bool), err error)
 	// AfterDelete runs once the object is gone.
@@ -194,6 +196,13 @@ func auditResult(ctx context.Context, t *Target, res *Result) {
 func warn(ctx context.Context, texts []string) {
 	for _, t := range texts {
 		request.Warn(ctx, t)
+	}
+}
+
+// settle tells a hook how the write that it prepared has ended.
+func settle(finish func(ok bool), err error, dryRun bool) {
+	if !errors.Is(err, storage.ErrUnknown) {
+		finish(err == nil && !dryRun)
 	}
 }
 

@@ -207,11 +207,11 @@ func (r *Registry) updateOnce(ctx context.Context, c storage.Collection, u *upda
 	}
 	keepSystemMetadata(obj, old)
 	if begin := r.hook(u.Resource).BeforeUpdate; begin != nil && u.Subresource == "" {
-		finish, err := begin(ctx, obj, old, u.dryRun)
-		if err != nil {
-			return nil, err
+		finish, hookErr := begin(ctx, obj, old, u.dryRun)
+		if hookErr != nil {
+			return nil, hookErr
 		}
-		defer func() { finish(err == nil && !u.dryRun) }()
+		defer func() { settle(finish, err, u.dryRun) }()
 	}
 	if err := r.prepareUpdate(ctx, u, obj, old); err != nil {
 		return nil, err

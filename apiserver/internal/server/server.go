@@ -64,7 +64,7 @@ type Server struct {
 	rpc       *rpc.Server
 	records   audit.Backend // nil without an audit policy
 	services  *serviceip.Hook
-	orphans   map[string]bool // addresses unowned at the last repair
+	orphans   serviceip.Orphans
 	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once

@@ -13,14 +13,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/storage"
 )
+
+// Orphans are what no service had at the repair before. Only what is an orphan
+// twice is given back, since a service is stored after its address and its
+// ports are taken.
+type Orphans struct {
+	addresses map[string]bool
+	ports     *big.Int
+}
 
 // Repair makes the records agree with the services: each address has its
 // IPAddress, each node port its bit, and nothing is held for a service that
-// is gone. orphans are the addresses that were unowned at the repair before;
-// an address is given back only when it was unowned twice, since a service is
-// stored after its address is taken.
-func (h *Hook) Repair(ctx context.Context, services *scheme.Resource, orphans map[string]bool) (map[string]bool, error) {
+// is gone.
+func (h *Hook) Repair(ctx context.Context, services *scheme.Resource, before Orphans) (next Orphans, err error) {
+	// An old copy of the services would make orphans of what newer ones have.
+	if _, err := h.Ports.Store.Collection(services).List(ctx, storage.ListOptions{Match: storage.Fresh, Limit: 1}); err != nil {
+		return before, fmt.Errorf("read the services: %w", err)
+	}
 	owned := map[string]types.NamespacedName{}
 	ports := new(big.Int)
 	for _, obj := range h.Addresses.Reader.List(services, "") {
@@ -36,16 +47,28 @@ func (h *Hook) Repair(ctx context.Context, services *scheme.Resource, orphans ma
 			}
 		}
 	}
-	if err := h.repairPorts(ctx, ports); err != nil {
-		return orphans, err
+	if next.ports, err = h.repairPorts(ctx, ports, before.ports); err != nil {
+		return before, err
 	}
-	return h.repairAddresses(ctx, owned, orphans)
+	if next.addresses, err = h.repairAddresses(ctx, owned, before.addresses); err != nil {
+		return before, err
+	}
+	return next, nil
 }
 
-// repairPorts only adds: a set bit may belong to a write on its way.
-func (h *Hook) repairPorts(ctx context.Context, used *big.Int) error {
+// repairPorts sets the bits of all ports in use, clears those that were
+// nobody's before and still are, and gives those that are nobody's now.
+func (h *Hook) repairPorts(ctx context.Context, used, orphans *big.Int) (*big.Int, error) {
+	next := new(big.Int)
 	err := h.Ports.change(ctx, false, func(have *big.Int) error {
 		before := new(big.Int).Set(have)
+		nobodys := new(big.Int).AndNot(have, used)
+		if orphans != nil {
+			again := new(big.Int).And(nobodys, orphans)
+			nobodys.AndNot(nobodys, again)
+			have.AndNot(have, again)
+		}
+		next.Set(nobodys)
 		have.Or(have, used)
 		if have.Cmp(before) == 0 && have.Sign() != 0 {
 			return errNothing
@@ -53,9 +76,9 @@ func (h *Hook) repairPorts(ctx context.Context, used *big.Int) error {
 		return nil
 	})
 	if err == errNothing {
-		return nil
+		err = nil
 	}
-	return err
+	return next, err
 }
 
 var errNothing = fmt.Errorf("nothing to repair")
