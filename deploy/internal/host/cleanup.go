@@ -197,9 +197,10 @@ func NodeFiles() []string {
 		layout.PodLogs, layout.ContainerLogs}
 }
 
-// Snapshot is what of a machine's network was there at one moment.
+// Snapshot is what of a machine's network was there at one moment. Pods'
+// namespaces are not in it: they are mounts below the runtime's state.
 type Snapshot struct {
-	Links, Namespaces, Tables []string
+	Links, Tables []string
 }
 
 // Links of the network namespace we are in.
@@ -215,14 +216,18 @@ func Links() ([]string, error) {
 	return out, nil
 }
 
-// PodLink says whether a link has one of the names that pod networks give.
+// PodLink says whether a link is one that pod networks make. A veth is only
+// when it is plugged into their bridge: others' containers have veths too.
 func PodLink(name string) bool {
-	for _, p := range []string{"veth", "cni", "xebec", "kube-", "flannel", "xb"} {
-		if strings.HasPrefix(name, p) {
-			return true
-		}
+	if strings.HasPrefix(name, "veth") {
+		bridge, err := os.Readlink(filepath.Join("/sys/class/net", name, "master"))
+		return err == nil && PodLink(filepath.Base(bridge))
 	}
-	return false
+	return hasPrefix(name, "cni", "xebec", "xb", "kube-", "flannel")
+}
+
+func hasPrefix(name string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 // Take looks at the machine now.
@@ -231,11 +236,6 @@ func Take() (*Snapshot, error) {
 	var err error
 	if s.Links, err = Links(); err != nil {
 		return nil, err
-	}
-	if entries, err := os.ReadDir("/run/netns"); err == nil {
-		for _, e := range entries {
-			s.Namespaces = append(s.Namespaces, e.Name())
-		}
 	}
 	tables, err := (&nftables.Conn{}).ListTables()
 	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EPROTONOSUPPORT) {
@@ -247,22 +247,27 @@ func Take() (*Snapshot, error) {
 	return s, nil
 }
 
-// Left is what is there now and was not then.
+// Left is what is there now of a node's and was not then. What others have
+// made since is theirs.
 func (s *Snapshot) Left() ([]string, error) {
 	now, err := Take()
 	if err != nil || s == nil {
 		return nil, err
 	}
+	return s.left(now), nil
+}
+
+func (s *Snapshot) left(now *Snapshot) []string {
 	var out []string
-	diff := func(kind string, was, is []string) {
-		for _, n := range is {
-			if !slices.Contains(was, n) {
-				out = append(out, kind+" "+n)
-			}
+	for _, l := range now.Links {
+		if !slices.Contains(s.Links, l) && PodLink(l) {
+			out = append(out, "link "+l)
 		}
 	}
-	diff("link", s.Links, now.Links)
-	diff("network namespace", s.Namespaces, now.Namespaces)
-	diff("table of nftables", s.Tables, now.Tables)
-	return out, nil
+	for _, t := range now.Tables {
+		if !slices.Contains(s.Tables, t) && hasPrefix(t, "kube-proxy", "xebec") {
+			out = append(out, "table of nftables "+t)
+		}
+	}
+	return out
 }

@@ -199,3 +199,12 @@ func fill(dir string) error {
 	}
 	return nil
 }
+
+// TestOnlyTheNodesOwnIsLeft: what others made meanwhile is no residue.
+func TestOnlyTheNodesOwnIsLeft(t *testing.T) {
+	before := &Snapshot{Links: []string{"eth0", "flannel.1"}, Tables: []string{"filter"}}
+	now := &Snapshot{Links: []string{"eth0", "flannel.1", "cni0", "docker0", "veth1234"}, Tables: []string{"filter", "docker", "kube-proxy"}}
+	if got := strings.Join(before.left(now), "; "); got != "link cni0; table of nftables kube-proxy" {
+		t.Errorf("left: %s", got)
+	}
+}
