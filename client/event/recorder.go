@@ -40,6 +40,37 @@ type Sink interface {
 	Patch(ctx context.Context, namespace, name string, patch []byte) (*corev1.Event, error)
 }
 
+// Submitter is a Sink that also takes events without an answer at once: like
+// writes then share a way. done is called once, and must not block. patch is
+// nil for an event that is new.
+type Submitter interface {
+	Sink
+	Submit(ctx context.Context, e *corev1.Event, patch []byte, done func(error)) error
+}
+
+// Through sends events through a batch.
+func Through(c *client.Client, b *client.Batch) Submitter { return batched{remote{c}, b} }
+
+type batched struct {
+	remote
+	b *client.Batch
+}
+
+func (s batched) Submit(ctx context.Context, e *corev1.Event, patch []byte, done func(error)) error {
+	o := client.WriteOptions{OmitObject: true}
+	var w *client.Write
+	var err error
+	if patch == nil {
+		w, err = client.CreateWrite(s.c, e, o)
+	} else {
+		w, err = client.PatchWrite[*corev1.Event](s.c, e.Namespace, e.Name, types.StrategicMergePatchType, patch, o)
+	}
+	if err != nil {
+		return err
+	}
+	return s.b.Submit(ctx, w, func(r client.Result) { done(r.Err) })
+}
+
 // Over sends events to an API server.
 func Over(c *client.Client) Sink { return remote{c} }
 
@@ -71,6 +102,14 @@ type Recorder struct {
 
 	// Owned by Run.
 	correlator *correlator
+	failures   chan failure
+}
+
+// failure of an event that was submitted.
+type failure struct {
+	e       *corev1.Event
+	repeats bool
+	err     error
 }
 
 // Metrics counts events; a nil one counts nothing.
@@ -105,7 +144,7 @@ func NewRecorder(sink Sink, s *scheme.Scheme, component string, o Options) *Reco
 	}
 	return &Recorder{
 		sink: sink, scheme: s, source: corev1.EventSource{Component: component, Host: o.Host}, o: o,
-		queue: make(chan *corev1.Event, queued), correlator: newCorrelator(),
+		queue: make(chan *corev1.Event, queued), correlator: newCorrelator(), failures: make(chan failure, queued),
 	}
 }
 
@@ -197,6 +236,8 @@ func (r *Recorder) Run(ctx context.Context) error {
 		select {
 		case e := <-r.queue:
 			r.one(ctx, e)
+		case f := <-r.failures:
+			r.failed(ctx, f)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -209,6 +250,56 @@ func (r *Recorder) one(ctx context.Context, e *corev1.Event) {
 		r.o.Metrics.count("suppressed")
 		return
 	}
+	if s, ok := r.sink.(Submitter); ok {
+		r.submit(ctx, s, e, series)
+		return
+	}
+	r.insist(ctx, e, series)
+}
+
+// submit sends an event and does not wait; what fails comes back.
+func (r *Recorder) submit(ctx context.Context, s Submitter, e *corev1.Event, repeats bool) {
+	var patch []byte
+	if repeats {
+		var err error
+		if patch, err = repetition(e); err != nil {
+			return // can't be: strings, numbers and times
+		}
+	}
+	done := func(err error) {
+		if err == nil {
+			r.o.Metrics.count("sent")
+			return
+		}
+		select {
+		case r.failures <- failure{e, repeats, err}:
+		default:
+			r.o.Metrics.count("dropped")
+		}
+	}
+	if err := s.Submit(ctx, e, patch, done); err != nil {
+		done(err)
+	}
+}
+
+// failed decides about an event that was submitted in vain.
+func (r *Recorder) failed(ctx context.Context, f failure) {
+	switch {
+	case ctx.Err() != nil:
+	case final(f.err) && (!f.repeats || !apierrors.IsNotFound(f.err)):
+		r.lose(f.e, f.err)
+	default:
+		r.insist(ctx, f.e, f.repeats)
+	}
+}
+
+func (r *Recorder) lose(e *corev1.Event, err error) {
+	r.o.Log.Debug("an event could not be recorded", zap.String("namespace", e.Namespace), zap.String("name", e.Name), zap.String("reason", e.Reason), zap.Error(err))
+	r.o.Metrics.count("failed")
+}
+
+// insist sends an event, again and again while the server can't be reached.
+func (r *Recorder) insist(ctx context.Context, e *corev1.Event, series bool) {
 	for attempt := 1; ; attempt++ {
 		stored, err := r.send(ctx, e, series)
 		switch {
@@ -219,8 +310,7 @@ func (r *Recorder) one(ctx context.Context, e *corev1.Event) {
 		case ctx.Err() != nil:
 			return
 		case final(err) || attempt == attempts:
-			r.o.Log.Debug("an event could not be recorded", zap.String("namespace", e.Namespace), zap.String("name", e.Name), zap.String("reason", e.Reason), zap.Error(err))
-			r.o.Metrics.count("failed")
+			r.lose(e, err)
 			return
 		}
 		if rest(ctx, retryPause) != nil {
@@ -247,10 +337,15 @@ func final(err error) bool {
 	return status != metav1.StatusReasonUnknown && !client.IsUnavailable(err) && !apierrors.IsTooManyRequests(err) && !apierrors.IsTimeout(err) && !apierrors.IsInternalError(err)
 }
 
+// repetition is the patch of an event that repeats one.
+func repetition(e *corev1.Event) ([]byte, error) {
+	return json.Marshal(map[string]any{"count": e.Count, "lastTimestamp": e.LastTimestamp, "message": e.Message})
+}
+
 // send creates an event, or updates the one that this one repeats.
 func (r *Recorder) send(ctx context.Context, e *corev1.Event, repeated bool) (*corev1.Event, error) {
 	if repeated {
-		patch, err := json.Marshal(map[string]any{"count": e.Count, "lastTimestamp": e.LastTimestamp, "message": e.Message})
+		patch, err := repetition(e)
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -116,4 +117,44 @@ func TestRecordingNeverBlocks(t *testing.T) {
 	for i := range 5000 { // nobody sends
 		r.Event(about("p"), corev1.EventTypeNormal, fmt.Sprint("Reason", i), "text")
 	}
+}
+
+// Events that go through a batch are what those are that wait for an answer.
+func TestBatchedEvents(t *testing.T) {
+	c := clienttest.New(t, builtin.Scheme()).Client(t)
+	b := client.NewBatch(c, 0)
+	r := event.NewRecorder(event.Through(c, b), builtin.Scheme(), "test-controller", event.Options{Host: "host"})
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { _ = b.Run(ctx) }) // ends with the test
+	group.Go(func() { _ = r.Run(ctx) })
+	t.Cleanup(func() { cancel(); group.Wait() })
+	find := func(reason string, count int32) *corev1.Event {
+		for t.Context().Err() == nil {
+			items, _, err := client.List[*corev1.Event](t.Context(), c, client.Selection{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range items {
+				if e.Reason == reason && e.Count == count {
+					return e
+				}
+			}
+		}
+		return nil
+	}
+	for range 5 {
+		r.Event(about("p"), corev1.EventTypeWarning, "Failed", "it failed")
+	}
+	first := find("Failed", 5)
+	// One that is gone, its time being up, is begun anew.
+	if err := client.Delete[*corev1.Event](t.Context(), c, first.Namespace, first.Name); err != nil {
+		t.Fatal(err)
+	}
+	r.Event(about("p"), corev1.EventTypeWarning, "Failed", "it failed")
+	if again := find("Failed", 6); again.Name == first.Name {
+		t.Errorf("the event %s came back", again.Name)
+	}
+	r.Event(about("p"), corev1.EventTypeWarning, "Failed", "it failed")
+	find("Failed", 7)
 }
