@@ -92,7 +92,14 @@ func (m *Manager) UpdateQOS(pods []*corev1.Pod) error {
 	}
 	limits := m.o.ClassLimits(pods)
 	for _, class := range []string{"", burstableClass, bestEffortClass} {
-		if err := m.ensure(m.o.Path(class, ""), limits[class]); err != nil {
+		path := m.o.Path(class, "")
+		m.mu.Lock()
+		same := m.applied[path] == limits[class].String()
+		m.mu.Unlock()
+		if same {
+			continue // it is there as long as the node lives
+		}
+		if err := m.ensure(path, limits[class]); err != nil {
 			return err
 		}
 	}
@@ -157,15 +164,19 @@ func (m *Manager) Pods() ([]types.UID, error) {
 	return out, nil
 }
 
+// classes may each have a group of a pod.
+func (m *Manager) classes() []string {
+	if m.o.NoQOS {
+		return []string{""}
+	}
+	return []string{"", burstableClass, bestEffortClass}
+}
+
 // podDirs are the paths of pods' groups by UID; there may be several, of a
 // pod whose class has been computed differently once.
 func (m *Manager) podDirs() map[types.UID][]string {
 	out := map[types.UID][]string{}
-	classes := []string{"", burstableClass, bestEffortClass}
-	if m.o.NoQOS {
-		classes = classes[:1]
-	}
-	for _, class := range classes {
+	for _, class := range m.classes() {
 		at := m.o.Path(class, "")
 		for _, dir := range m.t.dirs(at) {
 			entries, err := os.ReadDir(dir)
@@ -190,7 +201,14 @@ const (
 
 // Remove removes a pod's group and kills what is left in it.
 func (m *Manager) Remove(ctx context.Context, uid types.UID) error {
-	for _, path := range m.podDirs()[uid] {
+	if uid == "" || strings.ContainsAny(string(uid), "/\x00") {
+		return fmt.Errorf("the UID %q can't name a control group", uid)
+	}
+	for _, class := range m.classes() {
+		path := m.o.Path(class, uid)
+		if !m.t.any(path) {
+			continue
+		}
 		if err := m.removeGroup(ctx, path); err != nil {
 			return err
 		}

@@ -146,28 +146,33 @@ func (t *tree) turnOn(dir string) error {
 // inherit gives new groups of cpuset, which have nothing, what the groups
 // above have.
 func (t *tree) inherit(path string) error {
-	at := filepath.Join(t.mount, "cpuset")
-	for _, e := range strings.Split(strings.Trim(path, "/"), "/") {
-		above := at
-		at = filepath.Join(at, e)
-		for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
-			have, err := os.ReadFile(filepath.Join(at, name))
-			if err != nil {
-				return err
-			}
-			if strings.TrimSpace(string(have)) != "" {
-				continue
-			}
-			from, err := os.ReadFile(filepath.Join(above, name))
-			if err != nil {
-				return err
-			}
-			if err := write(filepath.Join(at, name), strings.TrimSpace(string(from))); err != nil {
-				return err
-			}
+	for _, name := range []string{"cpuset.cpus", "cpuset.mems"} {
+		if _, err := t.inheritOne(strings.Trim(path, "/"), name); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// inheritOne gives a setting's value, from as far up as it must look.
+func (t *tree) inheritOne(path, name string) (string, error) {
+	file := filepath.Join(t.mount, "cpuset", path, name)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	value := strings.TrimSpace(string(raw))
+	if value != "" || path == "" {
+		return value, nil
+	}
+	above := filepath.Dir(path)
+	if above == "." {
+		above = ""
+	}
+	if value, err = t.inheritOne(above, name); err != nil {
+		return "", err
+	}
+	return value, write(file, value)
 }
 
 // exists reports whether a group is complete.
@@ -178,6 +183,16 @@ func (t *tree) exists(path string) bool {
 		}
 	}
 	return true
+}
+
+// any reports whether anything of a group is there.
+func (t *tree) any(path string) bool {
+	for _, dir := range t.dirs(path) {
+		if _, err := os.Lstat(dir); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // setting is one file's new content.

@@ -236,7 +236,7 @@ func (k *Kubelet) makeAPI(ctx context.Context) error {
 	k.api = c
 	k.batch = client.NewBatch(c, 0)
 	k.stream = stream.New(c, stream.Options{Log: k.log.Named("stream")})
-	k.recorder = event.NewRecorder(event.Over(c), s, "kubelet", event.Options{Host: k.name, Metrics: k.metrics.events, Log: k.log.Named("event")})
+	k.recorder = event.NewRecorder(event.Through(c, k.batch), s, "kubelet", event.Options{Host: k.name, Metrics: k.metrics.events, Log: k.log.Named("event")})
 	log := k.log.Named("cache")
 	mine := client.Selection{Fields: "spec.nodeName=" + k.name}
 	if k.pods, err = cache.New(c, k.stream, cache.Options[*corev1.Pod]{Selection: mine, Log: log}); err != nil {

@@ -69,6 +69,17 @@ func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
 	return refusal
 }
 
+// resize decides about new resources of a pod.
+func (k *Kubelet) resize(pod *corev1.Pod, others []*corev1.Pod) (reason, message string) {
+	n := *k.node.Object() // shallow: only what can be had is replaced
+	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
+	reason, message = admission.Resize(admission.Input{Pod: pod, Others: others, Node: &n})
+	if reason == "" {
+		k.shareOut(append(others, pod))
+	}
+	return reason, message
+}
+
 // allocatable is the node's own, with what others have added to its object.
 func (k *Kubelet) allocatable(object corev1.ResourceList) corev1.ResourceList {
 	out := k.host.Capacity(k.f.RootDir, int64(k.maxPods()))

@@ -54,7 +54,7 @@ func (m *maker) conditions() {
 	} else {
 		m.set(corev1.PodScheduled, true, "", "")
 	}
-	if r := m.in.Resize; r != nil {
+	for _, r := range m.in.Resizes {
 		m.set(r.Type, true, r.Reason, r.Message)
 	}
 	if v := m.in.Verdict; v != nil && v.Disrupted != "" {

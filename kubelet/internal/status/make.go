@@ -44,9 +44,8 @@ type Input struct {
 	// Ending: the containers are being, or have been, stopped for good.
 	Ending, Ended bool
 	Begun         time.Time
-	// SandboxReady overrides what the newest sandbox says once it was stopped.
-	Resize *Resize
-	Now    time.Time
+	Resizes       []Resize
+	Now           time.Time
 }
 
 // Resize is how far a change of resources has come.

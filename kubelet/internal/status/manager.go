@@ -18,9 +18,11 @@ import (
 
 // Times of writes.
 const (
-	// settle is how long a pending pod's status waits for the next one: a pod
-	// that starts at once needs only one write.
-	settle = 100 * time.Millisecond
+	// settle is how long the status of a pod that is only being started waits
+	// for the next one: a pod that starts at once needs only one write.
+	settle = time.Second
+	// settleTrouble is for pending pods in trouble, which people wait to read.
+	settleTrouble = 100 * time.Millisecond
 	// retryFirst and retryMost bound the pauses after failures.
 	retryFirst = 200 * time.Millisecond
 	retryMost  = 10 * time.Second
@@ -89,18 +91,47 @@ func (m *Manager) Set(pod *corev1.Pod, s *corev1.PodStatus) {
 	if e.status != nil && equal(e.status, s) {
 		return
 	}
+	wait := patience(e.status, s)
 	e.status = s
 	now := time.Now()
 	if !e.dirty {
-		e.due = now
-		if s.Phase == corev1.PodPending {
-			e.due = now.Add(settle)
-		}
-	} else if s.Phase != corev1.PodPending && e.tries == 0 {
-		e.due = now
+		e.due = now.Add(wait)
+	} else if due := now.Add(wait); e.tries == 0 && due.Before(e.due) {
+		e.due = due
 	}
 	e.dirty = true
 	m.poke()
+}
+
+// patience is how long a status may wait for the next. One that says no more
+// than that a new generation was seen, as that of a pod being deleted, waits:
+// more is to come.
+func patience(old, s *corev1.PodStatus) time.Duration {
+	if old != nil && sameButGeneration(old, s) {
+		return settle
+	}
+	if s.Phase != corev1.PodPending {
+		return 0
+	}
+	for _, list := range [][]corev1.ContainerStatus{s.InitContainerStatuses, s.ContainerStatuses} {
+		for i := range list {
+			if w := list[i].State.Waiting; w == nil || w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
+				return settleTrouble
+			}
+		}
+	}
+	return settle
+}
+
+func sameButGeneration(a, b *corev1.PodStatus) bool {
+	x, y := a.DeepCopy(), b.DeepCopy()
+	for _, s := range []*corev1.PodStatus{x, y} {
+		s.ObservedGeneration = 0
+		for i := range s.Conditions {
+			s.Conditions[i].ObservedGeneration = 0
+		}
+	}
+	return equal(x, y)
 }
 
 // Delete removes a pod from the API once its status there is final.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,6 +121,7 @@ func (w *Worker) allStopped(ctx context.Context, v view) time.Time {
 	w.o.probes.Remove(w.uid)
 	w.advance(ended)
 	w.stopOnce.Do(func() { close(w.stopped) })
+	w.p.freed(w)
 	w.report(v)
 	return w.after(ctx, v)
 }
@@ -265,20 +267,44 @@ func (w *Worker) wipe(ctx context.Context) error {
 	seen := w.seen()
 	if seen != nil {
 		for _, c := range seen.Containers {
-			if err := w.o.Runtime.RemoveContainer(ctx, c.ID); err != nil {
-				return fmt.Errorf("remove container %s: %w", c.ID, err)
+			if err := w.wipeContainer(ctx, seen, c); err != nil {
+				return err
 			}
-			w.unlinkLog(c)
 		}
 		for _, s := range seen.Sandboxes {
-			if err := w.o.Runtime.StopSandbox(ctx, s.ID); err != nil {
-				return fmt.Errorf("stop sandbox %s: %w", s.ID, err)
-			}
-			if err := w.o.Runtime.RemoveSandbox(ctx, s.ID); err != nil {
-				return fmt.Errorf("remove sandbox %s: %w", s.ID, err)
+			if err := w.wipeSandbox(ctx, s); err != nil {
+				return err
 			}
 		}
 		w.see(&runtime.Pod{UID: w.uid, Key: w.key})
 	}
 	return w.removeFiles(ctx)
+}
+
+// wipeContainer removes a container, or leaves that to the removal of its
+// sandbox, which takes along what is in it.
+func (w *Worker) wipeContainer(ctx context.Context, seen *runtime.Pod, c *runtime.Container) error {
+	w.unlinkLog(c)
+	if slices.ContainsFunc(seen.Sandboxes, func(s *runtime.Sandbox) bool { return s.ID == c.SandboxID }) {
+		return nil
+	}
+	if err := w.o.Runtime.RemoveContainer(ctx, c.ID); err != nil {
+		return fmt.Errorf("remove container %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// wipeSandbox removes a sandbox. One that was stopped only in part, whose
+// network is still there, can't be removed before it is stopped again.
+func (w *Worker) wipeSandbox(ctx context.Context, s *runtime.Sandbox) error {
+	if !s.Ready && w.o.Runtime.RemoveSandbox(ctx, s.ID) == nil {
+		return nil
+	}
+	if err := w.o.Runtime.StopSandbox(ctx, s.ID); err != nil {
+		return fmt.Errorf("stop sandbox %s: %w", s.ID, err)
+	}
+	if err := w.o.Runtime.RemoveSandbox(ctx, s.ID); err != nil {
+		return fmt.Errorf("remove sandbox %s: %w", s.ID, err)
+	}
+	return nil
 }

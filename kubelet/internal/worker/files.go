@@ -31,7 +31,7 @@ func (w *Worker) podDir() string { return filepath.Join(w.o.RootDir, "pods", str
 func (w *Worker) logDir(pod *corev1.Pod) string { return runtime.LogDirectory(w.o.PodLogs, pod) }
 
 func (w *Worker) directories(pod *corev1.Pod) error {
-	for _, d := range []string{"volumes", "containers", "plugins"} {
+	for _, d := range []string{"volumes", "plugins"} {
 		if err := os.MkdirAll(filepath.Join(w.podDir(), d), dirMode); err != nil {
 			return err
 		}

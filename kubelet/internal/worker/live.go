@@ -44,6 +44,9 @@ func (w *Worker) live(ctx context.Context, v view) time.Time {
 	if until, _ := w.deadline(v.pod); !until.IsZero() {
 		next = earlier(next, until)
 	}
+	if w.pending != nil {
+		next = earlier(next, now().Add(retryResize))
+	}
 	return next
 }
 
@@ -81,7 +84,11 @@ func (w *Worker) step(ctx context.Context, v view) time.Time {
 		p = w.plan(v)
 		w.backoff = p.Backoff
 		w.setWaits(v.pod, p.Waits)
-		if len(p.Actions) == 0 || ctx.Err() != nil {
+		if len(p.Actions) == 0 {
+			w.resized(v.pod)
+			break
+		}
+		if ctx.Err() != nil {
 			break
 		}
 		w.log.Debug("plan", zap.Stringer("plan", p))
@@ -310,15 +317,28 @@ func (w *Worker) stopSandbox(ctx context.Context, v view, id string) error {
 
 func (w *Worker) resizeOne(ctx context.Context, v view, a plan.Action) error {
 	want := w.o.Cgroups.Resources(v.pod, containerOf(v.pod, a.Name))
-	w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
-	if _, err := w.o.Cgroups.EnsurePod(v.pod); err != nil {
-		return fmt.Errorf("resize the pod's cgroup: %w", err)
+	if w.resize == nil {
+		w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
 	}
+	fail := func(err error) error {
+		failed := status.Resize{Type: corev1.PodResizeInProgress, Reason: corev1.PodReasonError, Message: err.Error()}
+		if *w.resize != failed {
+			w.o.Events(v.pod, "", corev1.EventTypeWarning, "ResizeError", "Pod resize error: "+resizeText(v.pod, err.Error()))
+		}
+		w.resize = &failed
+		return err
+	}
+	// A pod that grows does so before its containers; one that shrinks can't
+	// before they have, and the kernel says so.
+	_, early := w.o.Cgroups.EnsurePod(v.pod)
 	if err := w.o.Runtime.UpdateContainer(ctx, a.ID, want); err != nil {
-		w.resize = &status.Resize{Type: corev1.PodResizeInProgress, Reason: corev1.PodReasonError, Message: err.Error()}
-		return fmt.Errorf("resize container %s: %w", a.Name, err)
+		return fail(fmt.Errorf("resize container %s: %w", a.Name, err))
 	}
-	w.resize = nil
+	if early != nil {
+		if _, err := w.o.Cgroups.EnsurePod(v.pod); err != nil {
+			return fail(fmt.Errorf("resize the pod's cgroup: %w", err))
+		}
+	}
 	return w.observe(ctx, v)
 }
 
@@ -394,12 +414,12 @@ func (w *Worker) report(v view) {
 	w.mu.Lock()
 	at, seen, verdict, pod := w.at, w.observed, w.verdict, v.pod
 	if w.last != nil {
-		pod = w.pod
+		pod = w.allocated.of(w.pod)
 	}
 	w.mu.Unlock()
 	in := status.Input{
 		Pod: pod, Observed: seen, Runtime: w.o.RuntimeName, HostIPs: w.o.Node.IPs(), Waiting: w.waiting, Verdict: verdict,
-		Ready: map[string]bool{}, Started: map[string]bool{}, Ending: at >= ending, Ended: at >= ended, Begun: w.begun, Resize: w.resize, Now: now(),
+		Ready: map[string]bool{}, Started: map[string]bool{}, Ending: at >= ending, Ended: at >= ended, Begun: w.begun, Resizes: w.resizes(), Now: now(),
 	}
 	if seen != nil {
 		for _, c := range seen.Containers {

@@ -78,6 +78,9 @@ type Options struct {
 	Handler func(ctx context.Context, pod *corev1.Pod) (string, error)
 	// Admit refuses pods that the node can't take beside those that are there.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) *Refusal
+	// Resize decides about new resources of a pod that is here: a reason that
+	// is empty grants them. It may be nil.
+	Resize func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string)
 	// Users is the range of users of a pod with its own, nil for others.
 	Users func(pod *corev1.Pod) (*runtimeapi.UserNamespace, error)
 	// Forgotten is told when nothing of a pod is left.

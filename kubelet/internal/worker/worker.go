@@ -37,17 +37,19 @@ type Worker struct {
 
 	mu sync.Mutex
 	// guarded by mu
-	pod      *corev1.Pod // as it should be
-	removed  bool
-	verdict  *status.Verdict
-	grace    *int64        // in seconds, overrides the pod's
-	stopped  chan struct{} // closed by stopOnce once the containers have ended
-	dirty    bool          // the runtime has news
-	again    bool          // waiting for a failure's pause is over
-	cancel   context.CancelFunc
-	observed *runtime.Pod
-	last     *corev1.PodStatus
-	at       stage
+	pod       *corev1.Pod // as it should be
+	removed   bool
+	verdict   *status.Verdict
+	grace     *int64        // in seconds, overrides the pod's
+	stopped   chan struct{} // closed by stopOnce once the containers have ended
+	dirty     bool          // the runtime has news
+	again     bool          // waiting for a failure's pause is over
+	cancel    context.CancelFunc
+	observed  *runtime.Pod
+	last      *corev1.PodStatus
+	at        stage
+	waits     bool       // for resources that it asks for
+	allocated allocation // also owned by run: only it writes
 
 	orphan   bool
 	stopOnce sync.Once
@@ -59,8 +61,9 @@ type Worker struct {
 	retry    time.Time // not before this, after a failure
 	failures int
 	kill     *killing
-	reported bool // that the pod runs
-	resize   *status.Resize
+	reported bool           // that the pod runs
+	resize   *status.Resize // under way
+	pending  *status.Resize // can't be done yet
 	mounted  time.Time
 }
 
@@ -143,10 +146,11 @@ func (w *Worker) withStatus() *corev1.Pod {
 	if w.orphan {
 		return nil
 	}
+	given := w.allocated.of(w.pod)
 	if w.last == nil {
-		return w.pod
+		return given
 	}
-	pod := *w.pod // shallow: both halves are shared and read-only
+	pod := *given // shallow: both halves are shared and read-only
 	pod.Status = *w.last
 	return &pod
 }
@@ -212,6 +216,9 @@ func (w *Worker) advance(s stage) {
 func (w *Worker) round(ctx context.Context) time.Time {
 	v, dirty, live, cancel := w.take(ctx)
 	defer cancel()
+	if dirty && w.mayWait() {
+		return time.Time{}
+	}
 	if dirty {
 		if err := w.observe(ctx, v); err != nil {
 			if ctx.Err() == nil {
@@ -221,8 +228,17 @@ func (w *Worker) round(ctx context.Context) time.Time {
 			return now().Add(time.Second)
 		}
 	}
-	if w.stageIs(fresh) && !w.admitted(v) {
-		w.report(v)
+	if w.stageIs(fresh) {
+		if !w.admitted(v) {
+			w.report(v)
+		}
+		given := asked(v.pod)
+		if seen := w.seen(); seen != nil && len(seen.Containers) > 0 {
+			given = remembered(v.pod)
+		}
+		w.mu.Lock()
+		w.allocated = given
+		w.mu.Unlock()
 	}
 	w.mu.Lock()
 	at := w.at
@@ -233,6 +249,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 	case at == ending || v.pod.DeletionTimestamp != nil || v.removed || v.verdict != nil:
 		return w.end(ctx, v)
 	}
+	v.pod = w.allocate(v.pod)
 	return w.live(live, v)
 }
 
@@ -250,6 +267,27 @@ func (w *Worker) take(ctx context.Context) (view, bool, context.Context, context
 	}
 	w.cancel = cancel
 	return v, dirty, live, cancel
+}
+
+// mayWait reports whether news can wait for the end of a killing under way,
+// which is itself news: with a single container nothing else can be learned.
+// Somebody who has less time than the killing is not made to wait.
+func (w *Worker) mayWait() bool {
+	if w.kill == nil {
+		return false
+	}
+	select {
+	case <-w.kill.done:
+		return false
+	default:
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.observed == nil || len(w.observed.Containers) > 1 || graceOf(w.pod, w.grace, nil, "") < w.kill.grace {
+		return false
+	}
+	w.dirty = true
+	return true
 }
 
 func (w *Worker) observe(ctx context.Context, v view) error {
@@ -305,15 +343,7 @@ func (w *Worker) admitted(v view) bool {
 		w.advance(living)
 		return true
 	}
-	var others []*corev1.Pod
-	for _, o := range w.p.all() {
-		if o != w && o.active() && !o.stageIs(fresh) {
-			if pod := o.withStatus(); pod != nil {
-				others = append(others, pod)
-			}
-		}
-	}
-	r := w.o.Admit(v.pod, others)
+	r := w.o.Admit(v.pod, w.others())
 	if r == nil {
 		w.advance(living)
 		return true

@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ var (
 	parallel   = flag.Int("parallel", 8, "pods started at once")
 	rounds     = flag.Int("rounds", 2, "rounds of the parallel part; the best counts")
 	containerd = flag.String("containerd", "", "the containerd to run, that of bin/ or the machine's by default")
+	profile    = flag.String("profile", "", "a file for a CPU profile of the kubelet while it starts pods in parallel")
 )
 
 func main() {
@@ -53,12 +55,16 @@ func run() (err error) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	raw, err := newRaw(n)
+	kubelet, err := newKubelet(ctx, n)
+	if err != nil {
+		return err
+	}
+	raw, err := newRaw(ctx, n, kubelet)
 	if err != nil {
 		return err
 	}
 	defer raw.close()
-	kubelet, err := newKubelet(ctx, n)
+	m, err := newMeter(n)
 	if err != nil {
 		return err
 	}
@@ -66,7 +72,7 @@ func run() (err error) {
 	if err := oneByOne(ctx, raw, kubelet); err != nil {
 		return err
 	}
-	if err := together(ctx, raw, kubelet); err != nil {
+	if err := together(ctx, n, m, raw, kubelet); err != nil {
 		return err
 	}
 	fmt.Printf("after: kubelet %d MiB resident, %.0f CPU ms a pod\n", resident(n.KubeletPID())>>20, cpu(n.KubeletPID())*1000/float64(*single+*rounds**total))
@@ -111,14 +117,14 @@ func verdict(ok bool) string {
 	return "missed"
 }
 
-func together(ctx context.Context, raw, kubelet starter) error {
+func together(ctx context.Context, n *nodetest.Node, m *meter, raw, kubelet starter) error {
 	best := map[string]float64{}
 	for round := range *rounds {
 		for _, s := range []struct {
 			name string
 			starter
 		}{{"raw", raw}, {"kubelet", kubelet}} {
-			rate, err := burst(ctx, s.starter, fmt.Sprintf("burst-%s-%d", s.name, round))
+			rate, err := measured(ctx, n, m, s.starter, s.name, round)
 			if err != nil {
 				return err
 			}
@@ -131,7 +137,45 @@ func together(ctx context.Context, raw, kubelet starter) error {
 	return nil
 }
 
-func burst(ctx context.Context, s starter, prefix string) (float64, error) {
+// measured is a burst with what each pod of it costs.
+func measured(ctx context.Context, n *nodetest.Node, m *meter, s starter, name string, round int) (float64, error) {
+	wait := func() error { return nil }
+	if name == "kubelet" && *profile != "" {
+		wait = profiled(ctx, n, *profile+".starts")
+	}
+	calls, err := counted(ctx, n)
+	if err != nil {
+		return 0, err
+	}
+	used := m.read()
+	account := func(what string) error {
+		now := m.read()
+		after, err := counted(ctx, n)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("  %s %s: %s\n", name, what, now.since(used).perPod(*total))
+		if name == "kubelet" {
+			fmt.Printf("  calls: %s\n", after.perPod(calls, *total))
+		}
+		if err := wait(); err != nil {
+			return err
+		}
+		calls, used = after, m.read()
+		return nil
+	}
+	rate, err := burst(ctx, s, fmt.Sprintf("burst-%s-%d", name, round), func() error {
+		err := account("starts")
+		if name == "kubelet" && *profile != "" {
+			wait = profiled(ctx, n, *profile+".removals")
+		}
+		return err
+	})
+	return rate, errors.Join(err, account("removals"))
+}
+
+// burst starts pods in parallel, says that they run, and removes them.
+func burst(ctx context.Context, s starter, prefix string, started func() error) (float64, error) {
 	var next atomic.Int64
 	began := time.Now()
 	err := workers(func() error {
@@ -147,6 +191,9 @@ func burst(ctx context.Context, s starter, prefix string) (float64, error) {
 	})
 	rate := float64(*total) / time.Since(began).Seconds()
 	if err != nil {
+		return 0, err
+	}
+	if err := started(); err != nil {
 		return 0, err
 	}
 	next.Store(0)

@@ -387,6 +387,17 @@ func (n *Node) StartKubelet() error {
 // KillKubelet ends the kubelet without warning.
 func (n *Node) KillKubelet() { kill(n.kubelet, syscall.SIGKILL) }
 
+// Processes are the node's daemons by their programs' names.
+func (n *Node) Processes() map[string]int {
+	out := map[string]int{}
+	for name, cmd := range map[string]*exec.Cmd{"containerd": n.containerd, "kube-apiserver": n.api, "kubelet": n.kubelet} {
+		if cmd != nil && cmd.Process != nil {
+			out[name] = cmd.Process.Pid
+		}
+	}
+	return out
+}
+
 // KubeletPID is the kubelet's process.
 func (n *Node) KubeletPID() int { return n.kubelet.Process.Pid }
 

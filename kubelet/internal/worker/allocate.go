@@ -1,0 +1,215 @@
+package worker
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"xebec.dev/kubelet/internal/plan"
+	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/status"
+)
+
+// allocation is what the node has given a pod, by container: what the pod asks
+// for, until that changes to what the node can't give.
+type allocation map[string]corev1.ResourceRequirements
+
+// asked is what a pod asks for.
+func asked(pod *corev1.Pod) allocation {
+	out := allocation{}
+	eachContainer(pod, func(c *corev1.Container, _ plan.Kind) { out[c.Name] = c.Resources })
+	return out
+}
+
+// remembered is what a kubelet before this one had given a pod that it has
+// left: its status says so where a change was still pending.
+func remembered(pod *corev1.Pod) allocation {
+	out := asked(pod)
+	if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodResizePending && c.Status == corev1.ConditionTrue
+	}) {
+		return out
+	}
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for i := range list {
+			s := &list[i]
+			if _, ok := out[s.Name]; !ok || s.Resources == nil {
+				continue
+			}
+			have := *s.Resources.DeepCopy()
+			if s.AllocatedResources != nil {
+				have.Requests = s.AllocatedResources.DeepCopy()
+			}
+			have.Claims = out[s.Name].Claims
+			out[s.Name] = have
+		}
+	}
+	return out
+}
+
+// of gives the pod with what it was given in the place of what it asks for.
+// Nothing of the pod is changed.
+func (a allocation) of(pod *corev1.Pod) *corev1.Pod {
+	if a == nil || a.covers(pod) {
+		return pod
+	}
+	out := *pod // shallow: only the containers are others
+	out.Spec.InitContainers = a.over(pod.Spec.InitContainers)
+	out.Spec.Containers = a.over(pod.Spec.Containers)
+	return &out
+}
+
+func (a allocation) over(list []corev1.Container) []corev1.Container {
+	out := slices.Clone(list)
+	for i := range out {
+		if r, ok := a[out[i].Name]; ok {
+			out[i].Resources = r
+		}
+	}
+	return out
+}
+
+// covers reports whether the pod was given what it asks for. Containers that
+// came later, which are ephemeral, ask for nothing.
+func (a allocation) covers(pod *corev1.Pod) bool {
+	same := true
+	eachContainer(pod, func(c *corev1.Container, kind plan.Kind) {
+		have, ok := a[c.Name]
+		same = same && (!ok || kind == plan.Ephemeral || equality.Semantic.DeepEqual(have, c.Resources))
+	})
+	return same
+}
+
+// retryResize is how often a change that does not fit is looked at again even
+// when nothing is known to have become free.
+const retryResize = 30 * time.Second
+
+// allocate decides about a pod that asks for other resources than it has, and
+// gives the pod as it is to be now.
+func (w *Worker) allocate(pod *corev1.Pod) *corev1.Pod {
+	if w.allocated.covers(pod) {
+		w.setPending(pod, nil)
+		return pod
+	}
+	reason, message := w.resizable(pod)
+	if reason != "" {
+		w.setPending(pod, &status.Resize{Type: corev1.PodResizePending, Reason: reason, Message: message})
+		return w.allocated.of(pod)
+	}
+	shrinks := w.allocated
+	w.mu.Lock()
+	w.allocated = asked(pod)
+	w.mu.Unlock()
+	w.setPending(pod, nil)
+	w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
+	w.o.Events(pod, "", corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+resizeText(pod, ""))
+	if shrinks != nil {
+		w.p.freed(w)
+	}
+	return pod
+}
+
+func (w *Worker) resizable(pod *corev1.Pod) (reason, message string) {
+	switch {
+	case runtime.IsStatic(pod):
+		return corev1.PodReasonInfeasible, "In-place resize of static-pods is not supported"
+	case w.o.Resize == nil:
+		return "", ""
+	}
+	w.p.admit.Lock()
+	defer w.p.admit.Unlock()
+	return w.o.Resize(pod, w.others())
+}
+
+// others are the pods that use the node beside this one.
+func (w *Worker) others() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, o := range w.p.all() {
+		if o != w && o.active() && !o.stageIs(fresh) {
+			if pod := o.withStatus(); pod != nil {
+				out = append(out, pod)
+			}
+		}
+	}
+	return out
+}
+
+// setPending remembers a change that waits, and tells of it once.
+func (w *Worker) setPending(pod *corev1.Pod, r *status.Resize) {
+	was := w.pending
+	w.pending = r
+	w.mu.Lock()
+	w.waits = r != nil
+	w.mu.Unlock()
+	if r == nil || was != nil && *was == *r {
+		return
+	}
+	w.o.Events(pod, "", corev1.EventTypeWarning, "Resize"+r.Reason, "Pod resize "+r.Reason+": "+resizeText(pod, r.Message))
+}
+
+// resizeText says what a pod asks for, as Kubernetes' events do.
+func resizeText(pod *corev1.Pod, problem string) string {
+	type container struct {
+		Name      string                      `json:"name,omitempty"`
+		Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+	}
+	out := struct {
+		Init       []container `json:"initContainers,omitempty"`
+		Containers []container `json:"containers,omitempty"`
+		Generation int64       `json:"generation,omitempty"`
+		Error      string      `json:"error,omitempty"`
+	}{Generation: pod.Generation, Error: problem}
+	eachContainer(pod, func(c *corev1.Container, kind plan.Kind) {
+		switch kind {
+		case plan.Sidecar:
+			out.Init = append(out.Init, container{c.Name, c.Resources})
+		case plan.Regular:
+			out.Containers = append(out.Containers, container{c.Name, c.Resources})
+		}
+	})
+	raw, err := json.Marshal(out)
+	if err != nil {
+		return problem // can't be: it is made of strings
+	}
+	return string(raw)
+}
+
+// resized notes that the containers have what the pod was given.
+func (w *Worker) resized(pod *corev1.Pod) {
+	if w.resize == nil {
+		return
+	}
+	w.resize = nil
+	w.o.Events(pod, "", corev1.EventTypeNormal, "ResizeCompleted", "Pod resize completed: "+resizeText(pod, ""))
+}
+
+// resizes are the conditions of changes.
+func (w *Worker) resizes() []status.Resize {
+	var out []status.Resize
+	for _, r := range []*status.Resize{w.pending, w.resize} {
+		if r != nil {
+			out = append(out, *r)
+		}
+	}
+	return out
+}
+
+// freed lets pods that wait for resources be looked at again: another pod has
+// ended, or has less than it had.
+func (p *Pods) freed(by *Worker) {
+	p.mu.Lock()
+	workers := maps.Clone(p.workers)
+	p.mu.Unlock()
+	for _, w := range workers {
+		w.mu.Lock()
+		waits := w.waits
+		w.mu.Unlock()
+		if waits && w != by {
+			w.retryNow()
+		}
+	}
+}
