@@ -51,11 +51,18 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// Binary is the path of a built program, bin/NAME in this tree.
-func Binary(name string) string {
+// Bin is the directory of the built programs: bin/ in this tree, or what
+// XEBEC_BIN says.
+func Bin() string {
+	if dir := os.Getenv("XEBEC_BIN"); dir != "" {
+		return dir
+	}
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "bin", name)
+	return filepath.Join(filepath.Dir(file), "..", "..", "bin")
 }
+
+// Binary is the path of a built program.
+func Binary(name string) string { return filepath.Join(Bin(), name) }
 
 // FreePort is a port that nobody listens on now.
 func FreePort(t testing.TB) int {

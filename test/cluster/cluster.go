@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"xebec.dev/deploy/cluster"
+	"xebec.dev/test/apiservertest"
 )
 
 // Cluster is a running cluster; see deploy/cluster for what it can do.
@@ -31,12 +32,6 @@ type Node = cluster.Node
 // Options of a cluster.
 type Options = cluster.Options
 
-// bin is where `make build tools images` puts programs.
-func bin() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "bin")
-}
-
 // prefix of the names of tests' clusters; the rest is the process' id, in base 36.
 const prefix = "t"
 
@@ -46,7 +41,7 @@ func fill(o Options) Options {
 		o.Nodes = 1
 	}
 	if o.Bin == "" {
-		o.Bin = bin()
+		o.Bin = apiservertest.Bin()
 	}
 	pid := os.Getpid()
 	if o.Name == "" {
@@ -136,6 +131,17 @@ func Eventually(t testing.TB, what string, do func() error) {
 	}
 }
 
+// Import gives nodes an image, of an archive.
+func (c *Cluster) Import(ctx context.Context, archive string, nodes ...*Node) error {
+	for _, n := range nodes {
+		out, err := exec.CommandContext(ctx, filepath.Join(c.Bin, "ctr"), "-a", n.Socket(), "-n", "k8s.io", "images", "import", "--local", "--snapshotter=overlayfs", archive).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("node %s: import %s: %w: %s", n.Name, archive, err, out)
+		}
+	}
+	return nil
+}
+
 // Logs are the ends of the nodes' daemons' logs.
 func (c *Cluster) Logs(lines int) string {
 	var b strings.Builder
@@ -164,7 +170,7 @@ func sweep(ctx context.Context) error {
 		if err != nil || syscall.Kill(int(pid), 0) == nil {
 			continue // another's, or still running
 		}
-		c, err := cluster.Found(Options{Bin: bin(), Name: name})
+		c, err := cluster.Found(Options{Bin: apiservertest.Bin(), Name: name})
 		if err == nil {
 			err = c.Stop(ctx)
 		}

@@ -11,30 +11,63 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
 	"xebec.dev/test/apiservertest"
 	"xebec.dev/test/cluster"
+	"xebec.dev/test/kubelet/nodetest"
 )
 
-// running is the cluster that all tests share.
-var running *cluster.Cluster
+// What all tests share: the cluster, its API by client-go, and the program
+// of client/, as a file and as an image's archive.
+var (
+	running       *cluster.Cluster
+	api           *kubernetes.Clientset
+	config        *rest.Config
+	clientProgram string
+	clientArchive string
+)
 
+// Images that every node has; agent is the program of client/.
 const (
 	web     = "xebec.dev/web:v1"
 	busybox = "xebec.dev/busybox:v1"
+	agent   = "xebec.dev/e2e-client:v1"
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		// Most tests wait most of the time.
+		_ = f.Value.Set("6") // a number
+	}
 	os.Exit(run(m))
 }
 
 func run(m *testing.M) (code int) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
+	dir, err := os.MkdirTemp("", "e2e")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	clientProgram, clientArchive = filepath.Join(dir, "client"), filepath.Join(dir, "client.tar")
+	_, here, _, _ := runtime.Caller(0)
+	if err := errors.Join(nodetest.Build(filepath.Join(filepath.Dir(here), "client"), clientProgram),
+		nodetest.Image(agent, "client", clientProgram, clientArchive)); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: the image of client/:", err)
+		return 1
+	}
 	c, err := cluster.New(ctx, cluster.Options{Nodes: 2}, os.Stderr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e: the cluster did not come up:", err)
@@ -47,10 +80,29 @@ func run(m *testing.M) (code int) {
 			code = 1
 		}
 	}()
+	if err := connect(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
 	if code = m.Run(); code != 0 {
 		report()
 	}
 	return code
+}
+
+// connect readies what tests use of the cluster.
+func connect(ctx context.Context) (err error) {
+	if err = running.Import(ctx, clientArchive, running.Members()...); err != nil {
+		return err
+	}
+	if config, err = clientcmd.BuildConfigFromFlags("", running.Kubeconfig()); err != nil {
+		return err
+	}
+	config.QPS, config.UserAgent, config.WarningHandler = -1, "e2e", rest.NoWarnings{}
+	if api, err = kubernetes.NewForConfig(config); err != nil {
+		return err
+	}
+	return startToken(ctx)
 }
 
 // report prints what a person would look at first.

@@ -6,9 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"xebec.dev/test/cluster"
 )
@@ -125,58 +123,4 @@ func processes(t *testing.T, n *cluster.Node, program string) (pids []int) {
 		}
 	}
 	return pids
-}
-
-// TestKillDaemons kills each daemon in turn while a client calls a Service:
-// containers go on, calls are answered, and what was ordered meanwhile is done
-// once.
-func TestKillDaemons(t *testing.T) {
-	u := newUser(t, "kills")
-	u.apply(evictable)
-	u.rolledOut("deployment/web")
-	u.client("client")
-	u.says("Hello", "client", "timeout", "5", "wget", "-qO-", "http://web")
-	containers := func() string {
-		return u.get("pods -l app=web", "{range .items[*]}{.metadata.uid}{.status.containerStatuses[0].containerID}{.status.containerStatuses[0].restartCount} {end}")
-	}
-	before := containers()
-	first := running.Members()[0]
-	ip := u.get("service/web", "{.spec.clusterIP}")
-	for i, program := range []string{"kube-scheduler", "kube-controller-manager", "kube-proxy", "kubelet", "etcd", "kube-apiserver"} {
-		var pids []int
-		if program == "kubelet" {
-			pids = []int{first.Pid("kubelet")}
-		} else {
-			pids = processes(t, first, program)
-		}
-		if len(pids) == 0 {
-			t.Errorf("no process of %s", program)
-			continue
-		}
-		for _, pid := range pids {
-			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-				t.Errorf("kill %s: %v", program, err)
-			}
-		}
-		for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-			if out, err := fromNode(1, "http://"+ip); err != nil || !strings.Contains(out, "Hello") {
-				t.Errorf("after the kill of %s: %q, %v", program, out, err)
-			}
-		}
-		name := fmt.Sprintf("after-%d", i)
-		u.until("an order after the kill of "+program, func() error {
-			err := u.try("create", "deployment", name, "--image="+web, "--replicas=2")
-			if err != nil && strings.Contains(err.Error(), "AlreadyExists") {
-				return nil // the answer was lost, not the order
-			}
-			return err
-		})
-		u.placed("app="+name, 2, func([]string) bool { return true })
-	}
-	u.until("the first pods are still the same", func() error {
-		if now := containers(); now != before {
-			return fmt.Errorf("they were %s, and are %s", before, now)
-		}
-		return nil
-	})
 }

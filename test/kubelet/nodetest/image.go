@@ -25,16 +25,29 @@ func here() string {
 	return filepath.Dir(file)
 }
 
-// image builds a program of this module into an image of one layer, as an
-// archive that ctr imports.
+// image builds a program of this directory's neighbours into an image.
 func image(name, program, to string) error {
 	binary := to + ".bin"
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./"+program)
-	build.Dir = filepath.Dir(here())
+	if err := Build(filepath.Join(filepath.Dir(here()), program), binary); err != nil {
+		return err
+	}
+	return Image(name, program, binary, to)
+}
+
+// Build builds the program of a directory, for containers: without C.
+func Build(dir, binary string) error {
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
+	build.Dir = dir
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", program, err, out)
+		return fmt.Errorf("build %s: %w\n%s", dir, err, out)
 	}
+	return nil
+}
+
+// Image packs a program into an image of one layer, as an archive that ctr
+// imports; it is the entry point, /bin/PROGRAM.
+func Image(name, program, binary, to string) error {
 	content, err := os.ReadFile(binary)
 	if err != nil {
 		return err

@@ -1,0 +1,107 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+)
+
+// rotating is a client-go program that lives on a token of the shortest life
+// that the API gives, ten minutes; the kubelet gets another after eight.
+const rotating = `
+metadata: {name: rotating}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: ` + agent + `
+    args: [token, /var/run/secrets/kubernetes.io/serviceaccount/token]
+    volumeMounts: [{name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}]
+  volumes:
+  - name: token
+    projected:
+      sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 600}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+`
+
+const rotatingSpace = "rotation"
+
+// startToken starts the program at once: it needs longer than all else.
+func startToken(ctx context.Context) error {
+	meta := metav1.ObjectMeta{Name: "reader"}
+	if _, err := api.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: rotatingSpace}}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	role := &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{Verbs: []string{"list"}, APIGroups: []string{""}, Resources: []string{"pods"}}}}
+	if _, err := api.RbacV1().Roles(rotatingSpace).Create(ctx, role, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	binding := &rbacv1.RoleBinding{ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "reader"}, Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Name: "default", Namespace: rotatingSpace}}}
+	if _, err := api.RbacV1().RoleBindings(rotatingSpace).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	p := &corev1.Pod{}
+	if err := yaml.UnmarshalStrict([]byte(rotating), p); err != nil {
+		return err
+	}
+	// The fault tests leave the first node's network alone.
+	p.Spec.NodeName = running.Members()[0].Name
+	for deadline := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
+		_, err := api.CoreV1().Pods(rotatingSpace).Create(ctx, p, metav1.CreateOptions{})
+		// A pod needs its account, which a controller makes.
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// TestTokenRotation: the file gets a new token in time, client-go goes over to
+// it, and no request is refused, whatever else the tests break meanwhile.
+func TestTokenRotation(t *testing.T) {
+	t.Parallel()
+	age := regexp.MustCompile(`file has token (\S+) after (\S+)`)
+	pods := api.CoreV1().Pods(rotatingSpace)
+	var log string
+	sent := func() ([][]string, error) {
+		raw, err := pods.GetLogs("rotating", &corev1.PodLogOptions{}).DoRaw(t.Context())
+		log = string(raw)
+		return age.FindAllStringSubmatch(log, -1), err
+	}
+	begun := time.Now()
+	for {
+		tokens, err := sent()
+		if err == nil && len(tokens) > 1 && strings.Contains(log, "sends token "+tokens[1][1]) {
+			break
+		}
+		if p, getErr := pods.Get(t.Context(), "rotating", metav1.GetOptions{}); getErr == nil && p.Status.Phase != corev1.PodRunning && p.Status.Phase != corev1.PodPending {
+			t.Fatalf("the program is %s; its log:\n%s", p.Status.Phase, log)
+		}
+		if time.Since(begun) > 11*time.Minute {
+			t.Fatalf("no second token was sent after eleven minutes: %v; its log:\n%s", err, log)
+		}
+		time.Sleep(time.Second)
+	}
+	tokens, _ := sent()
+	after, err := time.ParseDuration(tokens[1][2])
+	if err != nil || after < 6*time.Minute || after > 10*time.Minute {
+		t.Errorf("the second token came after %s, %v; expected about eight minutes, and before the first expires", after, err)
+	}
+	if strings.Contains(log, "refused") {
+		t.Errorf("a request was refused; the log:\n%s", log)
+	}
+	if !regexp.MustCompile(`reads \d+ pods 1`).MatchString(log) {
+		t.Errorf("it read no pods; the log:\n%s", log)
+	}
+	fmt.Println("the second token came after", after)
+}
