@@ -4,6 +4,9 @@ import (
 	"net/http"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
+	"k8s.io/apimachinery/pkg/fields"
+
 	"xebec.dev/apiserver/internal/request"
 )
 
@@ -74,11 +77,28 @@ func refineVerb(info *request.Info, r *http.Request) {
 	if info.Verb == "deletecollection" {
 		return
 	}
-	if w := q.Get("watch"); info.Verb == "list" && (w == "1" || w == "true" || w == "" && q.Has("watch")) {
+	if w := q["watch"]; info.Verb == "list" && len(w) > 0 && truth(w[0]) {
 		info.Verb = "watch"
-		info.FieldSelector, info.LabelSelector = q.Get("fieldSelector"), q.Get("labelSelector")
 	}
-	if name, ok := strings.CutPrefix(info.FieldSelector, "metadata.name="); ok && info.Name == "" && !strings.ContainsAny(name, ",=!") {
-		info.Name = name
+	if info.Name == "" && strings.Contains(info.FieldSelector, "metadata.name") {
+		info.Name = selectedName(info.FieldSelector)
 	}
+}
+
+// truth is how Kubernetes reads a boolean parameter that is there: Python's
+// client says True, others yes.
+func truth(value string) bool { return value != "0" && !strings.EqualFold(value, "false") }
+
+// selectedName is the one name that a field selector leaves, "" if it is none
+// that could stand in a path. Rules for single names hold for it too.
+func selectedName(selector string) string {
+	s, err := fields.ParseSelector(selector)
+	if err != nil {
+		return ""
+	}
+	name, ok := s.RequiresExactMatch("metadata.name")
+	if !ok || len(content.IsPathSegmentName(name)) > 0 {
+		return ""
+	}
+	return name
 }

@@ -88,36 +88,22 @@ func parallel(workers, n int, job func(int) error) error {
 // pageBytes is about how much to read at a time.
 const pageBytes = 4 << 20
 
-// read reads all objects at a revision, page by page. While one page is
-// indexed the next one is on its way.
+// read reads all objects at a revision. While one piece is indexed the next
+// one is on its way.
 func (c *collection) read(ctx context.Context, revision int64) (contents, error) {
 	var out contents
-	pages := make(chan *kv.Page, 1)
+	pieces := make(chan *kv.Page, 1)
 	var failed error
 	go func() {
-		defer close(pages)
-		from, limit := "", int64(500)
-		for {
-			page, err := c.store.kv.Range(ctx, kv.Range{Prefix: c.prefix, From: from, Limit: limit, Revision: revision})
-			if err != nil {
-				failed = fmt.Errorf("load %s: %w", c.resource.Plural, err)
-				return
-			}
-			pages <- page
-			n := len(page.Entries)
-			if !page.More || n == 0 {
-				return
-			}
-			from = page.Entries[n-1].Key + "\x00"
-			limit = nextLimit(page)
-		}
+		defer close(pieces)
+		failed = c.pieces(ctx, revision, func(p *kv.Page) { pieces <- p })
 	}()
-	for page := range pages {
+	for piece := range pieces {
 		if out.objects == nil {
-			out.objects = make([]*storage.Object, 0, page.Count)
+			out.objects = make([]*storage.Object, 0, piece.Count)
 		}
-		for i := range page.Entries {
-			e := &page.Entries[i]
+		for i := range piece.Entries {
+			e := &piece.Entries[i]
 			o, err := c.object(e.Key, e.Value, e.Revision)
 			if err != nil {
 				if out.corrupt == nil {
@@ -132,6 +118,40 @@ func (c *collection) read(ctx context.Context, revision int64) (contents, error)
 		}
 	}
 	return out, failed
+}
+
+// pieces gives everything stored at a revision: the first page, which says how
+// much there is and mostly is all, and then what the store tells unasked or else
+// page by page.
+func (c *collection) pieces(ctx context.Context, revision int64, give func(*kv.Page)) error {
+	q := kv.Range{Prefix: c.prefix, Limit: 500, Revision: revision}
+	each := func(p *kv.Page) {
+		if n := len(p.Entries); n > 0 {
+			q.From = p.Entries[n-1].Key + "\x00"
+			q.Limit = nextLimit(p)
+		}
+		give(p)
+	}
+	scanner, scans := c.store.kv.(kv.Scanner)
+	for {
+		page, err := c.store.kv.Range(ctx, q)
+		if err != nil {
+			return fmt.Errorf("load %s: %w", c.resource.Plural, err)
+		}
+		more := page.More && len(page.Entries) > 0
+		each(page)
+		if !more {
+			return nil
+		}
+		if !scans {
+			continue
+		}
+		if err = scanner.Scan(ctx, q, each); err == nil {
+			return nil
+		}
+		scans = false
+		c.store.log.Debug("loading goes on in pages", zap.String("resource", c.resource.Plural), zap.Error(err))
+	}
 }
 
 // nextLimit chooses the size of the next page by the size of this one.
@@ -158,10 +178,7 @@ func (c *collection) install(found contents, revision int64, limit historyLimit)
 	}
 	v.byField = tree{field: c.index}
 	if c.index >= 0 {
-		w := new(owner)
-		for _, o := range found.objects {
-			v.byField = v.byField.put(w, o)
-		}
+		v.byField = build(grouped(found.objects, c.index), c.index)
 	}
 	c.mu.Lock()
 	old := c.history
@@ -177,6 +194,19 @@ func (c *collection) install(found contents, revision int64, limit historyLimit)
 		return
 	}
 	close(c.loaded)
+}
+
+// grouped orders objects by a field. Those of one value stay in their order.
+func grouped(objects []*storage.Object, field int) []*storage.Object {
+	groups := map[string][]*storage.Object{}
+	for _, o := range objects {
+		groups[o.Fields[field]] = append(groups[o.Fields[field]], o)
+	}
+	out := make([]*storage.Object, 0, len(objects))
+	for _, value := range slices.Sorted(maps.Keys(groups)) {
+		out = append(out, groups[value]...)
+	}
+	return out
 }
 
 // join adds a collection while the feed runs.

@@ -37,8 +37,11 @@ func gcRoom(before, live uint64, share float64) uint64 {
 }
 
 const (
-	// gcStart is the room while the cache is being filled.
-	gcStart = 32 << 20
+	// gcStart is the room while the cache is being filled, and gcFirst the
+	// percentage of the first moment of it: nearly all that is made then stays,
+	// and collecting would only look at it again and again.
+	gcStart = 64 << 20
+	gcFirst = 200
 	gcEvery = time.Second / 4
 )
 
@@ -50,7 +53,7 @@ func AdaptGC(ctx context.Context) {
 		{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
 		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
 	}}
-	before := debug.SetGCPercent(100)
+	before := debug.SetGCPercent(gcFirst)
 	defer debug.SetGCPercent(before)
 	tick := time.NewTicker(gcEvery)
 	defer tick.Stop()

@@ -65,8 +65,10 @@ type Store struct {
 	// lines are nil where etcd is in this process.
 	lines *lines
 	// odd makes the next feed go the client library's way.
-	odd   atomic.Bool
-	close func() error
+	odd atomic.Bool
+	// pagesOnly is set when etcd turned out not to stream ranges.
+	pagesOnly atomic.Bool
+	close     func() error
 }
 
 // New connects lazily: it does not wait for etcd to be there.
@@ -192,17 +194,7 @@ func (s *Store) Get(ctx context.Context, key string, revision int64) (*kv.Entry,
 func (s *Store) Range(ctx context.Context, q kv.Range) (*kv.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	from := q.From
-	if from == "" {
-		from = q.Prefix
-	}
-	request := &pb.RangeRequest{
-		Key:       []byte(s.prefix + from),
-		RangeEnd:  []byte(clientv3.GetPrefixRangeEnd(s.prefix + q.Prefix)),
-		Limit:     q.Limit,
-		Revision:  q.Revision,
-		CountOnly: q.CountOnly,
-	}
+	request := s.rangeRequest(q)
 	page := new(kv.Page)
 	done, err := s.lines.read(ctx, "/etcdserverpb.KV/Range", request, func(b []byte) error { return s.openPage(b, page) })
 	switch {

@@ -2,9 +2,7 @@ package etcd
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -12,11 +10,8 @@ import (
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 )
 
 // lineFeed is etcd's watch stream over a line of its own: who waits for
@@ -24,9 +19,7 @@ import (
 // the connection's reader first, which costs more than all the rest of it.
 type lineFeed struct {
 	store *Store
-	l     *line
-	a     answer // guarded by l.writing: room
-	at    int    // in the answer's bytes: what has been taken
+	lineStream
 	// created is set once etcd has answered.
 	created bool
 
@@ -55,15 +48,8 @@ func (s *Store) watchOverLine(ctx context.Context, r *pb.WatchRequest) *lineFeed
 		return nil
 	}
 	l.patience = s.lines.dead
-	l.in = append(make([]byte, 0, feedBuffer), l.in[l.start:l.end]...)[:feedBuffer]
-	l.start, l.end = 0, l.end-l.start
-	f := &lineFeed{store: s, l: l}
-	l.writing.Lock()
-	f.a = answer{stream: l.next, room: l.streamRoom, many: true}
-	// A member that lost its leader must say so, not fall silent.
-	l.headers("/etcdserverpb.Watch/Watch", hpack.HeaderField{Name: rpctypes.MetadataRequireLeaderKey, Value: rpctypes.MetadataHasLeader})
-	l.writing.Unlock()
-	if err := f.request(r); err != nil {
+	f := &lineFeed{store: s, lineStream: openStream(l, "/etcdserverpb.Watch/Watch", feedBuffer, 1<<20)}
+	if err := f.send(r, false); err != nil {
 		l.close()
 		s.lines.another()
 		return nil
@@ -78,22 +64,6 @@ func (s *Store) watchOverLine(ctx context.Context, r *pb.WatchRequest) *lineFeed
 
 // feedBuffer holds a few events of usual size.
 const feedBuffer = 32 << 10
-
-// request sends on the stream.
-func (f *lineFeed) request(r *pb.WatchRequest) error {
-	body, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 5, 256), r)
-	if err != nil {
-		return err
-	}
-	putPrefix(body)
-	f.l.writing.Lock()
-	defer f.l.writing.Unlock()
-	if int64(len(body)) > min(f.a.room, f.l.room) {
-		return errors.New("etcd does not take requests on the watch")
-	}
-	f.l.data(&f.a, body, false)
-	return f.l.flush()
-}
 
 // recv is the next response.
 func (f *lineFeed) recv() (told, error) {
@@ -122,56 +92,14 @@ func lost(err error) bool {
 }
 
 func (f *lineFeed) receive() (told, error) {
-	for {
-		if m, ok, err := f.message(); ok || err != nil {
-			if err != nil {
-				return told{}, err
-			}
-			return f.store.openTold(m)
-		}
-		over, _, err := f.l.frame(&f.a)
-		if err != nil {
-			return told{}, err
-		}
-		if over {
-			if err := f.a.err(); f.a.code != "0" {
-				return told{}, err
-			}
-			return told{}, errors.New("etcd ended the watch")
-		}
-	}
-}
-
-// message takes the next one that is there whole.
-func (f *lineFeed) message() ([]byte, bool, error) {
-	b := f.a.message[f.at:]
-	if len(b) < 5 {
-		f.rewind()
-		return nil, false, nil
-	}
-	n := int64(binary.BigEndian.Uint32(b[1:]))
-	if b[0] != 0 || n > longestAnswer {
-		return nil, false, fmt.Errorf("a message of kind %d with %d bytes", b[0], n)
-	}
-	if int64(len(b)) < 5+n {
-		f.rewind()
-		return nil, false, nil
-	}
-	f.at += 5 + int(n)
-	return b[5 : 5+n], true, nil
-}
-
-// rewind moves what is left to the front of the buffer, and lets go of one
-// that has grown.
-func (f *lineFeed) rewind() {
-	left := f.a.message[f.at:]
+	m, err := f.message()
 	switch {
-	case len(left) == 0 && cap(f.a.message) > 1<<20:
-		f.a.message = nil
-	case f.at > 0:
-		f.a.message = f.a.message[:copy(f.a.message, left)]
+	case err == io.EOF:
+		return told{}, errors.New("etcd ended the watch")
+	case err != nil:
+		return told{}, err
 	}
-	f.at = 0
+	return f.store.openTold(m)
 }
 
 // check asks for a sign of life when there was none for a while.
@@ -200,7 +128,7 @@ func (f *lineFeed) check() {
 	f.timer.Reset(pause)
 }
 
-func (f *lineFeed) progress() error { return f.request(progressRequest) }
+func (f *lineFeed) progress() error { return f.send(progressRequest, false) }
 
 // end closes the connection, which ends the watch.
 func (f *lineFeed) end() {

@@ -435,7 +435,7 @@ func FuzzLineFeed(f *testing.F) {
 		if err != nil {
 			return
 		}
-		feed := &lineFeed{store: &Store{prefix: "/registry/", lines: &lines{}}, l: l, a: answer{stream: 1, many: true}}
+		feed := &lineFeed{store: &Store{prefix: "/registry/", lines: &lines{}}, lineStream: lineStream{l: l, a: answer{stream: 1, many: true}}}
 		for {
 			told, err := feed.recv()
 			if err != nil {

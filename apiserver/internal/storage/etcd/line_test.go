@@ -69,7 +69,7 @@ func (k *keys) set(fail error, stuck chan struct{}) {
 	k.fail, k.stuck = fail, stuck
 }
 
-func serve(t *testing.T, k *keys) (string, *grpc.Server) {
+func serve(t *testing.T, k pb.KVServer) (string, *grpc.Server) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +122,10 @@ func put(n int) *pb.TxnRequest {
 func TestLineSizes(t *testing.T) {
 	address, _ := serve(t, &keys{})
 	s := connected(t, address)
-	ctx := t.Context()
+	// Megabytes under the race detector on a busy machine can take longer than
+	// a call has.
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
 	for _, n := range []int{0, 1, 100, 4 << 10, 16<<10 - 1, 16 << 10, 65535, 65536, 1 << 20, 3 << 20, 5} {
 		r, err := s.Range(ctx, &pb.RangeRequest{Key: []byte("key"), Limit: int64(n)})
 		if err != nil || len(r.Kvs[0].Value) != n || string(r.Kvs[0].Key) != "key" {

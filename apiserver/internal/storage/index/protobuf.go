@@ -120,23 +120,27 @@ var errWire = errors.New("not a valid protobuf message")
 // scan walks a message's wire form. Of a field that occurs twice the last
 // counts, as protobuf has it.
 func (m *message) scan(b []byte, s *state) error {
+	var nothing wanted
 	for len(b) > 0 {
-		number, typ, n := protowire.ConsumeTag(b)
+		number, typ, n := tag(b)
 		if n < 0 {
 			return errWire
 		}
 		b = b[n:]
-		var w wanted
+		w := &nothing
 		if int(number) < len(m.fields) {
-			w = m.fields[number]
+			w = &m.fields[number]
 		}
 		switch {
 		case typ == protowire.BytesType:
-			v, n := protowire.ConsumeBytes(b)
+			v, n := content(b)
 			if n < 0 {
 				return errWire
 			}
 			b = b[n:]
+			if w.kind == unwanted {
+				continue
+			}
 			if err := w.bytes(v, s); err != nil {
 				return err
 			}
@@ -156,6 +160,32 @@ func (m *message) scan(b []byte, s *state) error {
 		}
 	}
 	return nil
+}
+
+// tag is protowire.ConsumeTag, and quicker for the numbers that fields mostly
+// have. b is not empty.
+func tag(b []byte) (protowire.Number, protowire.Type, int) {
+	if c := b[0]; c < 0x80 && c>>3 != 0 {
+		return protowire.Number(c >> 3), protowire.Type(c & 7), 1
+	}
+	return protowire.ConsumeTag(b)
+}
+
+// content is protowire.ConsumeBytes, and quicker for lengths below 16 KB.
+func content(b []byte) ([]byte, int) {
+	n, l := 0, 0
+	switch {
+	case len(b) > 0 && b[0] < 0x80:
+		n, l = int(b[0]), 1
+	case len(b) > 1 && b[1] < 0x80:
+		n, l = int(b[0]&0x7f)|int(b[1])<<7, 2
+	default:
+		return protowire.ConsumeBytes(b)
+	}
+	if len(b)-l < n {
+		return nil, -1
+	}
+	return b[l : l+n], l + n
 }
 
 func (w *wanted) bytes(v []byte, s *state) error {
@@ -189,11 +219,11 @@ func (w *wanted) varint(v uint64, s *state) {
 func (s *state) label(b []byte) error {
 	var pair [2][]byte
 	for len(b) > 0 {
-		number, typ, n := protowire.ConsumeTag(b)
+		number, typ, n := tag(b)
 		if n < 0 || typ != protowire.BytesType {
 			return errWire
 		}
-		v, l := protowire.ConsumeBytes(b[n:])
+		v, l := content(b[n:])
 		if l < 0 {
 			return errWire
 		}

@@ -146,6 +146,14 @@ type Store interface {
 	Revision(ctx context.Context) (int64, error)
 }
 
+// Scanner is a Store that tells a long range without being asked for each page.
+type Scanner interface {
+	// Scan gives each the entries of a range in order, in pieces, whatever the
+	// limit. After an error, what it gave holds and pages may go on from
+	// there.
+	Scan(ctx context.Context, r Range, each func(*Page)) error
+}
+
 // Local is a Store that knows its newest revision without asking anybody.
 type Local interface {
 	// LocalRevision is linearizable if ok.
