@@ -256,7 +256,13 @@ func TestGroupsInThisKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	inner := filepath.Join(m.PodPath(p), "container")
-	if err := m.t.make(inner); err != nil {
+	// The runtime's, with processes: in the second version such a group gives
+	// no controllers on.
+	makeGroup := m.t.make
+	if m.Version() == 2 {
+		makeGroup = func(path string) error { return os.Mkdir(m.t.dirs(path)[0], 0o755) }
+	}
+	if err := makeGroup(inner); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range m.t.dirs(inner) {
