@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/testnet"
 )
 
 // cpu is what this process has used, the kernel's work for it included: on a
@@ -71,8 +72,8 @@ func BenchmarkTenThousand(b *testing.B) {
 	}
 	runtime.GC()
 	for b.Loop() {
-		h := space(b)
-		in(b, h, func() error {
+		h := testnet.NewSpace(b)
+		h.In(b, func() error {
 			p, err := New(Options{Pods: Pods{Networks: prefixes("10.128.0.0/9")}})
 			if err != nil {
 				return err

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netns"
-
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/testnet"
 )
 
 // change is an update of one service.
@@ -28,10 +27,10 @@ func change(old, now *compile.Service) *compile.Update {
 // comes, until the endpoint goes.
 func TestAffinity(t *testing.T) {
 	w := testWorld(t)
-	w.meet(t)
+	w.Meet(t)
 	names := map[string]string{}
 	for port := 8080; port < 8084; port++ {
-		serve(t, w.pod, fmt.Sprint(port), fmt.Sprint(":", port))
+		testnet.Serve(t, w.Pod, fmt.Sprint(port), fmt.Sprint(":", port))
 		names[fmt.Sprint(port)] = fmt.Sprint("10.244.0.2:", port)
 	}
 	make4 := func(endpoints ...string) *compile.Service {
@@ -52,11 +51,11 @@ func TestAffinity(t *testing.T) {
 	w.sync(t, full(s))
 	ask := func(to string) string {
 		t.Helper()
-		seen, err := call(w.other, "", to)
+		seen, err := testnet.Call(w.Other, "", to)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return who(seen)
+		return testnet.Who(seen)
 	}
 	for len(endpoints) > 1 {
 		mine, mine6 := ask("10.96.0.1:80"), ask("[fd96::1]:80")
@@ -84,24 +83,6 @@ func TestAffinity(t *testing.T) {
 	}
 }
 
-// dialMany fails only when the service does.
-func dialMany(h netns.NsHandle, to string, n int) error {
-	return try(h, func() error {
-		for i := range n {
-			c, err := net.DialTimeout("tcp", to, 5*time.Second)
-			if err != nil {
-				return fmt.Errorf("dial %d: %w", i, err)
-			}
-			_, err = io.ReadAll(c)
-			c.Close()
-			if err != nil {
-				return fmt.Errorf("dial %d: %w", i, err)
-			}
-		}
-		return nil
-	})
-}
-
 // TestChurn: endpoints come and go under thousands of connections; none
 // fails.
 func TestChurn(t *testing.T) {
@@ -109,7 +90,7 @@ func TestChurn(t *testing.T) {
 	const most = 6
 	var all []string
 	for i := range most {
-		serve(t, w.pod, fmt.Sprint(i), fmt.Sprint(":", 8080+i))
+		testnet.Serve(t, w.Pod, fmt.Sprint(i), fmt.Sprint(":", 8080+i))
 		all = append(all, fmt.Sprint("10.244.0.2:", 8080+i))
 	}
 	of := func(n int, affinity time.Duration) *compile.Service {
@@ -122,8 +103,8 @@ func TestChurn(t *testing.T) {
 		w.sync(t, full(s))
 		const dials = 1500
 		done := make(chan error, 2)
-		for _, from := range []netns.NsHandle{w.other, w.node} {
-			go func() { done <- dialMany(from, "10.96.0.1:80", dials) }()
+		for _, from := range []testnet.Space{w.Other, w.Node} {
+			go func() { done <- testnet.DialMany(from, "10.96.0.1:80", dials) }()
 		}
 		changes := 0
 		for left := 2; left > 0; changes++ {
@@ -150,26 +131,15 @@ func TestChurn(t *testing.T) {
 // last and connections that come.
 func TestRestart(t *testing.T) {
 	w := testWorld(t)
-	var l net.Listener
-	in(t, w.pod, func() (err error) { l, err = net.Listen("tcp", ":7"); return err })
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() { _, _ = io.Copy(c, c); c.Close() }()
-		}
-	}()
-	serve(t, w.pod, "web", ":8080")
+	testnet.Echo(t, w.Pod, ":7")
+	testnet.Serve(t, w.Pod, "web", ":8080")
 	all := []*compile.Service{
 		service("x/echo", frontend(compile.ClusterIP, "10.96.0.7:7", poolOf(compile.OffCluster, "10.244.0.2:7"))),
 		service("x/web", frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, "10.244.0.2:8080"))),
 	}
 	w.sync(t, full(all...))
 	var conns []net.Conn
-	in(t, w.other, func() error {
+	w.Other.In(t, func() error {
 		for range 100 {
 			c, err := net.DialTimeout("tcp", "10.96.0.7:7", 5*time.Second)
 			if err != nil {
@@ -180,9 +150,9 @@ func TestRestart(t *testing.T) {
 		return nil
 	})
 	done := make(chan error, 1)
-	go func() { done <- dialMany(w.other, "10.96.0.1:80", 1000) }()
+	go func() { done <- testnet.DialMany(w.Other, "10.96.0.1:80", 1000) }()
 	for restarts := 0; ; restarts++ {
-		in(t, w.node, func() error {
+		w.Node.In(t, func() error {
 			p, err := New(w.proxy.o)
 			if err != nil {
 				return err
@@ -227,7 +197,7 @@ func TestRemoved(t *testing.T) {
 	if err := w.proxy.Check(); err != nil {
 		t.Fatal(err)
 	}
-	in(t, w.node, Cleanup)
+	w.Node.In(t, Cleanup)
 	if err := w.proxy.Sync(change(s, nil)); err == nil {
 		t.Error("a change without the table succeeded")
 	}
@@ -238,10 +208,10 @@ func TestRemoved(t *testing.T) {
 		t.Error("a change after a failure succeeded")
 	}
 	w.sync(t, full(s))
-	serve(t, w.pod, "web", ":8080")
-	if seen, err := call(w.other, "", "10.96.0.1:80"); err != nil {
+	testnet.Serve(t, w.Pod, "web", ":8080")
+	if seen, err := testnet.Call(w.Other, "", "10.96.0.1:80"); err != nil {
 		t.Error(seen, err)
 	}
-	in(t, w.node, Cleanup)
-	in(t, w.node, Cleanup) // again, with nothing there
+	w.Node.In(t, Cleanup)
+	w.Node.In(t, Cleanup) // again, with nothing there
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/testnet"
 )
 
 // TestListed: people look at tables with nft(8), which ends at rules that it
@@ -16,8 +17,8 @@ func TestListed(t *testing.T) {
 	if _, err := exec.LookPath("nft"); err != nil {
 		t.Fatal("nft(8) is missing: Debian's package nftables has it")
 	}
-	h := space(t)
-	in(t, h, func() error {
+	h := testnet.NewSpace(t)
+	h.In(t, func() error {
 		p, err := New(Options{Pods: Pods{Networks: prefixes("10.244.0.0/16", "fd44::/56")}})
 		if err != nil {
 			return err

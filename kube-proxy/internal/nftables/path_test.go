@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/testnet"
 )
 
 func prefixes(all ...string) (out []netip.Prefix) {
@@ -65,12 +66,12 @@ func testWorld(t testing.TB) *world {
 
 func TestPaths(t *testing.T) {
 	w := testWorld(t)
-	w.meet(t)
+	w.Meet(t)
 	for _, at := range []string{":8080", ":8081"} {
-		serve(t, w.pod, "pod"+at, at)
+		testnet.Serve(t, w.Pod, "pod"+at, at)
 	}
-	serve(t, w.other, "other", ":8080")
-	serve(t, w.outside, "far", ":8080")
+	testnet.Serve(t, w.Other, "other", ":8080")
+	testnet.Serve(t, w.Outside, "far", ":8080")
 	web := func(outside ...string) (compile.Pool, *compile.Pool) {
 		p := poolOf(compile.Never, outside...)
 		return poolOf(compile.OffCluster, "10.244.0.2:8080", "192.168.9.2:8080"), &p
@@ -130,7 +131,7 @@ func TestPaths(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var space, own string
 			fmt.Sscan(c.from, &space, &own)
-			seen, err := call(w.space(space), own, c.to)
+			seen, err := testnet.Call(w.Space(space), own, c.to)
 			switch {
 			case c.seen == refused:
 				if !errors.Is(err, syscall.ECONNREFUSED) {
@@ -150,11 +151,11 @@ func TestPaths(t *testing.T) {
 	both := map[string]bool{}
 	for deadline := time.Now().Add(30 * time.Second); len(both) < 2 && time.Now().Before(deadline); {
 		for _, from := range []string{"other", "node"} {
-			seen, err := call(w.space(from), "", "203.0.113.1:80")
+			seen, err := testnet.Call(w.Space(from), "", "203.0.113.1:80")
 			if err != nil {
 				t.Fatal(err)
 			}
-			both[who(seen)] = true
+			both[testnet.Who(seen)] = true
 		}
 	}
 	if len(both) != 2 {
