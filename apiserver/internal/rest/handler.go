@@ -128,7 +128,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		http.Error(w, fmt.Sprintf("Internal Server Error: %q: failed to create RequestInfo: unable to determine kind and namespace from url, %s", r.URL.Path, r.URL.Path), http.StatusInternalServerError)
 		return
 	}
-	if r.Method == http.MethodHead {
+	if r.Method == http.MethodHead && !proxies(&req.Info) {
 		MethodNotAllowed(w, r)
 		return
 	}
@@ -141,7 +141,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, req *request.Req
 		request.Warn(r.Context(), t.At.Deprecated)
 	}
 	if connects(&req.Info) {
-		if !allows(&t, connectVerb(r.Method)) {
+		if !(proxies(&req.Info) && proxyMethods[r.Method]) && !allows(&t, connectVerb(r.Method)) {
 			MethodNotAllowed(w, r)
 			return
 		}
@@ -192,6 +192,15 @@ func connects(i *request.Info) bool {
 	return i.Group == "" && connectSubresources[i.Subresource] &&
 		(i.Resource == "pods" || i.Subresource == "proxy" && (i.Resource == "nodes" || i.Resource == "services"))
 }
+
+// proxyMethods are those that are passed on, some of which discovery does not list.
+var proxyMethods = map[string]bool{
+	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true,
+	http.MethodPatch: true, http.MethodDelete: true, http.MethodOptions: true,
+}
+
+// proxies reports whether what is asked is another server's to answer.
+func proxies(i *request.Info) bool { return i.Subresource == "proxy" && connects(i) }
 
 // target finds the resource; 404 when there is none at this path.
 func (h *Handler) target(i *request.Info) (registry.Target, error) {

@@ -34,3 +34,23 @@ func TestParseInfo(t *testing.T) {
 		}
 	}
 }
+
+// What is another server's to answer is passed on with methods that no
+// resource of our own has.
+func TestProxies(t *testing.T) {
+	for target, want := range map[string]bool{
+		"/api/v1/namespaces/n/pods/a/proxy/path":        true,
+		"/api/v1/namespaces/n/services/http:a:80/proxy": true,
+		"/api/v1/nodes/a/proxy/metrics":                 true,
+		"/api/v1/namespaces/n/pods/a/log":               false,
+		"/api/v1/namespaces/n/configmaps/a/proxy":       false,
+		"/apis/apps/v1/namespaces/n/deployments/a":      false,
+	} {
+		for _, method := range []string{"HEAD", "OPTIONS"} {
+			i := ParseInfo(httptest.NewRequest(method, target, nil))
+			if got := proxies(&i) && proxyMethods[method]; got != want {
+				t.Errorf("%s %s is passed on: %t, want %t", method, target, got, want)
+			}
+		}
+	}
+}
