@@ -101,7 +101,11 @@ func (u user) answers(kind, name string) {
 	u.apply(workload(kind, name, "replicas: 2"))
 	each := func(n int) {
 		u.placed("app="+name, n, func([]string) bool { return true })
-		for pod := range strings.FieldsSeq(u.get("pods -l app="+name+" --field-selector=status.phase=Running", `{range .items[?(!@.metadata.deletionTimestamp)]}{.metadata.name} {end}`)) {
+		for pod := range strings.FieldsSeq(u.get("pods -l app="+name, `{range .items[*]}{.metadata.name}/{.metadata.deletionTimestamp} {end}`)) {
+			pod, stays := strings.CutSuffix(pod, "/")
+			if !stays {
+				continue
+			}
 			u.until(pod+" says its name", func() error {
 				got, err := api.CoreV1().RESTClient().Get().AbsPath("/api/v1/namespaces/" + u.namespace + "/pods/" + pod + ":8080/proxy/hostname").DoRaw(u.t.Context())
 				if err == nil && string(got) != pod {
@@ -167,7 +171,8 @@ func recreates(u user) {
 		if running[of] == nil {
 			running[of] = map[string]bool{}
 		}
-		if running[of][p.Name] = true; e.Type == "DELETED" {
+		ended := p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed
+		if running[of][p.Name] = true; ended || e.Type == "DELETED" {
 			delete(running[of], p.Name)
 		}
 		if len(running[""]) == 0 {

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"xebec.dev/test/cluster"
 )
 
@@ -60,14 +64,35 @@ func (u user) placed(selector string, n int, check func(nodes []string) bool) {
 	})
 }
 
+// TestDrain: a budget keeps a node from being drained, and when there is room,
+// no longer. Evictions ask the API, whoever asks for them.
 func TestDrain(t *testing.T) {
 	u := newUser(t, "drain")
 	u.apply(evictable)
 	u.rolledOut("deployment/web")
-	u.run("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=1")
-	u.has("1", "poddisruptionbudget/web", "{.status.disruptionsAllowed}")
+	u.run("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=2")
+	u.has("0 2 2 2", "poddisruptionbudget/web", "{.status.disruptionsAllowed} {.status.currentHealthy} {.status.desiredHealthy} {.status.expectedPods}")
 	other, node := running.Members()[0].Name, running.Members()[1].Name
-	u.run("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
+	pods := u.get("pods -l app=web --field-selector=spec.nodeName="+node, "{.items[*].metadata.name}")
+	drain := []string{"drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--pod-selector=app=web"}
+	err := u.try(append(drain, "--timeout=3s")...)
+	if err == nil || !strings.Contains(err.Error(), "Cannot evict pod as it would violate the pod's disruption budget.") {
+		t.Errorf("a drain against the budget: %v", err)
+	}
+	pod := strings.Fields(pods)[0]
+	err = api.PolicyV1().Evictions(u.namespace).Evict(t.Context(), &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Name: pod, Namespace: u.namespace}})
+	if !apierrors.IsTooManyRequests(err) || !apierrors.HasStatusCause(err, policyv1.DisruptionBudgetCause) {
+		t.Errorf("an eviction against the budget: %v", err)
+	}
+	if now := u.get("pods -l app=web --field-selector=spec.nodeName="+node, "{.items[*].metadata.name}"); now != pods {
+		t.Errorf("pods on %s were %s, and are %s", node, pods, now)
+	}
+	u.run("patch", "poddisruptionbudget", "web", "-p", `{"spec":{"minAvailable":1}}`)
+	u.sub("AP-da60 what a budget allows", func(u user) {
+		u.has("1 2 1 2", "poddisruptionbudget/web", "{.status.disruptionsAllowed} {.status.currentHealthy} {.status.desiredHealthy} {.status.expectedPods}")
+	})
+	// One at a time: the other must be ready elsewhere first.
+	u.run(append(drain, "--timeout=90s")...)
 	u.placed("app=web", 2, func(nodes []string) bool { return nodes[0] == other && nodes[1] == other })
 	u.run("uncordon", node)
 	u.has("", "node/"+node, "{.spec.taints}")

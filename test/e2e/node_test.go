@@ -9,7 +9,8 @@ import (
 func TestPlacement(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "placement")
-	a, b := running.Members()[0].Name, running.Members()[1].Name
+	all := running.Members()
+	a, b := all[0].Name, all[1].Name
 	const pod = `
 apiVersion: v1
 kind: Pod
@@ -20,28 +21,37 @@ spec:
   %s
 ---
 `
-	u.apply(
-		fmt.Sprintf(pod, "by-node", "x", "nodeSelector: {kubernetes.io/hostname: "+b+"}") +
-			fmt.Sprintf(pod, "apart-1", "apart", "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {group: apart}}}]}}") +
-			fmt.Sprintf(pod, "apart-2", "apart", "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {group: apart}}}]}}") +
-			fmt.Sprintf(pod, "apart-3", "apart", "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {group: apart}}}]}}"))
+	manifest := fmt.Sprintf(pod, "by-node", "x", "nodeSelector: {kubernetes.io/hostname: "+b+"}")
+	for i := range len(all) + 1 {
+		manifest += fmt.Sprintf(pod, fmt.Sprintf("apart-%d", i), "apart", "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {group: apart}}}]}}")
+	}
+	u.apply(manifest)
 	u.ready("pod/by-node")
 	u.has(b, "pod/by-node", "{.spec.nodeName}")
-	u.until("two of three find a node, and the third says why not", func() error {
+	why := fmt.Sprintf(":0/%d nodes are available: %d node(s) didn't match pod anti-affinity rules.", len(all), len(all))
+	u.until("all but one find a node, and that one says why not", func() error {
 		out, err := u.output("get", "pods", "-l", "group=apart", "-o", `jsonpath={range .items[*]}{.spec.nodeName}:{.status.conditions[?(@.type=="PodScheduled")].message}{"\n"}{end}`)
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(out, a+":") || !strings.Contains(out, b+":") || !strings.Contains(out, ":0/2 nodes are available: 2 node(s) didn't match pod anti-affinity rules.") {
-			return fmt.Errorf("pods are at %s", out)
+		for _, n := range all {
+			if !strings.Contains(out, n.Name+":") {
+				err = fmt.Errorf("none at %s: pods are at %s", n.Name, out)
+			}
+		}
+		if err == nil && !strings.Contains(out, why) {
+			err = fmt.Errorf("pods are at %s", out)
+		}
+		if err != nil {
+			return err
 		}
 		return nil
 	})
 	// Room is made by a pod that goes.
 	u.run("delete", "pods", "-l", "group=apart", "--field-selector=spec.nodeName="+a)
-	u.until("the third has a node", func() error {
+	u.until("the last has a node", func() error {
 		out, err := u.output("get", "pods", "-l", "group=apart", "-o", "jsonpath={.items[*].spec.nodeName}")
-		if err == nil && len(strings.Fields(out)) != 2 {
+		if err == nil && len(strings.Fields(out)) != len(all) {
 			err = fmt.Errorf("they are at %q", out)
 		}
 		return err

@@ -39,6 +39,74 @@ func TestStreams(t *testing.T) {
 	}
 	followed(t, u)
 	forwarded(t, u)
+	attached(u)
+}
+
+// attached talks with the process that a container was started with.
+func attached(u user) {
+	u.run("run", "echoes", "--image="+busybox, "--restart=Never", "--stdin", "--attach=false", "--", "sh", "-c", "echo began; while read line; do echo \"heard $line\"; done; echo ended")
+	u.ready("pod/echoes")
+	ctx, cancel := context.WithTimeout(u.t.Context(), limit)
+	defer cancel()
+	c := u.command(ctx, "attach", "-q", "-i", "echoes")
+	in, hold := io.Pipe()
+	c.Stdin = in
+	out, err := c.StdoutPipe()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	heard := bufio.NewReader(out)
+	for _, word := range []string{"one", "two"} {
+		fmt.Fprintln(hold, word)
+		if line, err := heard.ReadString('\n'); err != nil || line != "heard "+word+"\n" {
+			u.t.Errorf("after %s attach says %q, %v", word, line, err)
+		}
+	}
+	// Another looks on.
+	other, lookOn := context.WithCancel(ctx)
+	defer lookOn()
+	second := u.command(other, "attach", "-q", "echoes")
+	seen, err := second.StdoutPipe()
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	if err := second.Start(); err != nil {
+		u.t.Fatal(err)
+	}
+	watched := make(chan string, 100)
+	go func() {
+		for s := bufio.NewScanner(seen); s.Scan(); {
+			watched <- s.Text()
+		}
+		close(watched)
+	}()
+	u.until("the second hears too", func() error {
+		fmt.Fprintln(hold, "three")
+		if line, err := heard.ReadString('\n'); err != nil || line != "heard three\n" {
+			u.t.Fatalf("attach says %q, %v", line, err)
+		}
+		select {
+		case line := <-watched:
+			if line != "heard three" {
+				u.t.Errorf("the second says %q", line)
+			}
+			return nil
+		default:
+			return errNotYet
+		}
+	})
+	lookOn()
+	_ = second.Wait() // it ends by being killed
+	cancel()
+	_ = c.Wait() // so does the first
+	hold.Close()
+	if log := u.run("logs", "echoes"); !strings.HasPrefix(log, "began\nheard one\nheard two\nheard three") {
+		u.t.Errorf("the log is %q", log)
+	}
+	u.run("delete", "pod", "echoes", "--now")
 }
 
 // followed reads a log while it grows.

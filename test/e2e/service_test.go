@@ -46,7 +46,7 @@ func TestServices(t *testing.T) {
 	port := u.get("service/node", "{.spec.ports[0].nodePort}")
 	for i, n := range running.Members() {
 		u.nodeHears("Hello from web-", i, "http://"+n.Address+":"+port)
-		u.nodeHears("Hello from web-", 1-i, "http://"+n.Address+":"+port)
+		u.nodeHears("Hello from web-", (i+1)%len(running.Members()), "http://"+n.Address+":"+port)
 		u.nodeHears("Hello from web-", i, "http://"+u.get("service/cluster", "{.spec.clusterIP}"))
 	}
 	u.says("Hello from web-", "client", "timeout", "5", "wget", "-qO-", "http://192.0.2.77")
@@ -115,16 +115,38 @@ spec: {clusterIP: None, selector: {app: web}, ports: [{name: http, port: 8080}]}
 	u.run("create", "service", "externalname", "far", "--external-name=kubernetes.default.svc.cluster.local")
 	u.rolledOut("deployment/web")
 	u.client("client")
-	u.says(u.get("service/web", "{.spec.clusterIP}"), "client", "nslookup", "web.dns.svc.cluster.local")
-	got := u.says("Address", "client", "nslookup", "bare.dns.svc.cluster.local")
-	for ip := range strings.FieldsSeq(u.get("pods -l app=web", "{.items[*].status.podIP}")) {
-		if !strings.Contains(got, ip) {
-			t.Errorf("the headless service is %s, without %s", got, ip)
+	u.run("run", "asks", "--image="+agent, "--", "serve")
+	u.ready("pod/asks")
+	const server = "10.96.0.10"
+	both := func(u user, want, name string) {
+		for _, network := range []string{"udp", "tcp"} {
+			u.call(want, "asks", "name", network, server, name)
 		}
 	}
-	u.says("8080", "client", "nslookup", "-type=srv", "_http._tcp.bare.dns.svc.cluster.local")
-	u.says("kubernetes.default.svc.cluster.local", "client", "nslookup", "far.dns.svc.cluster.local")
-	u.says("web.dns.svc.cluster.local", "client", "nslookup", u.get("service/web", "{.spec.clusterIP}"))
+	u.sub("NE-ad4a the cluster's own name", func(u user) {
+		both(u, "addresses 10.96.0.1", "kubernetes.default.svc.cluster.local.")
+		u.says("10.96.0.1", "client", "nslookup", "kubernetes.default.svc.cluster.local")
+	})
+	u.sub("NE-d42c Services, with and without an address", func(u user) {
+		both(u, u.get("service/web", "{.spec.clusterIP}"), "web.dns.svc.cluster.local.")
+		for ip := range strings.FieldsSeq(u.get("pods -l app=web", "{.items[*].status.podIP}")) {
+			both(u, ip, "bare.dns.svc.cluster.local.")
+		}
+		u.says("8080", "client", "nslookup", "-type=srv", "_http._tcp.bare.dns.svc.cluster.local")
+		u.says("80 web.dns.svc.cluster.local", "client", "nslookup", "-type=srv", "_80-8080._tcp.web.dns.svc.cluster.local")
+		u.says("web.dns.svc.cluster.local", "client", "nslookup", u.get("service/web", "{.spec.clusterIP}"))
+	})
+	both(u, "canonical kubernetes.default.svc.cluster.local.", "far.dns.svc.cluster.local.")
+	u.sub("NE-59ba NE-81cd a pod's own name", func(u user) {
+		u.apply(`{apiVersion: v1, kind: Service, metadata: {name: sub}, spec: {clusterIP: None, selector: {app: named}, ports: [{name: http, port: 8080}]}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: named, labels: {app: named}}, spec: {hostname: me, subdomain: sub, terminationGracePeriodSeconds: 1, containers: [{name: c, image: ` + busybox + `, command: [sleep, '100000']}]}}`)
+		u.ready("pod/named")
+		both(u, u.get("pod/named", "{.status.podIP}"), "me.sub.dns.svc.cluster.local.")
+		if got := u.run("exec", "named", "--", "sh", "-c", "hostname; hostname -f"); got != "me\nme.sub.dns.svc.cluster.local" {
+			u.t.Errorf("it is called %q", got)
+		}
+	})
 }
 
 // TestHostPort reaches a pod by its node's port, from the node's loopback too.

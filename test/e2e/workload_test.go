@@ -103,26 +103,6 @@ func TestStatefulSet(t *testing.T) {
 	u.ready("pod/db-0")
 }
 
-func TestDaemonSet(t *testing.T) {
-	t.Parallel()
-	u := newUser(t, "daemons")
-	u.apply(`
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: agent}
-spec:
-  selector: {matchLabels: {app: agent}}
-  template:
-    metadata: {labels: {app: agent}}
-    spec: {containers: [{name: web, image: ` + web + `}]}
-`)
-	u.rolledOut("daemonset/agent")
-	nodes := strings.Fields(u.get("pods -l app=agent", "{.items[*].spec.nodeName}"))
-	if len(nodes) != 2 || nodes[0] == nodes[1] {
-		t.Errorf("pods on %v", nodes)
-	}
-}
-
 func TestJob(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "jobs")

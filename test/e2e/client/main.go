@@ -22,6 +22,8 @@ const usage = `usage: client VERB
   serve [HTTP [UDP]]    says its host name over HTTP and UDP, at ports 8080 and 8081
   get URL…              prints what each URL says
   udp HOST:PORT…        prints what each address answers over UDP
+  name udp|tcp SERVER NAME
+                        prints a name's addresses, or its canonical name
   hold HOST:PORT        asks again and again over one TCP connection, until that breaks
   call HOST:PORT        asks again and again, over a new connection each time
   token FILE            reads pods of its namespace with client-go again and again`
@@ -49,6 +51,8 @@ func run(ctx context.Context, args []string) error {
 		return each(args, get)
 	case verb == "udp":
 		return each(args, udp)
+	case verb == "name" && len(args) == 3:
+		return name(ctx, args[0], args[1], args[2])
 	case verb == "hold" && len(args) == 1:
 		return hold(ctx, args[0])
 	case verb == "call" && len(args) == 1:
@@ -119,7 +123,8 @@ func serve(ctx context.Context, httpPort, udpPort string) error {
 }
 
 func get(url string) (string, error) {
-	c := &http.Client{Timeout: 5 * time.Second}
+	// A new connection each time: each may be led elsewhere.
+	c := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get(url)
 	if err != nil {
 		return "", err
@@ -213,5 +218,23 @@ func call(ctx context.Context, address string) error {
 		time.Sleep(50 * time.Millisecond)
 	}
 	fmt.Println("answers", answers, "failed", failed)
+	return nil
+}
+
+// name asks a DNS server.
+func name(ctx context.Context, network, server, host string) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, net.JoinHostPort(server, "53"))
+	}}
+	canonical, err := r.LookupCNAME(ctx, host)
+	if err != nil {
+		return err
+	}
+	addresses, err := r.LookupHost(ctx, host)
+	if err != nil {
+		return err
+	}
+	fmt.Println("canonical", canonical, "addresses", strings.Join(addresses, " "))
 	return nil
 }

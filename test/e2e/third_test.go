@@ -1,0 +1,188 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"xebec.dev/test/cluster"
+)
+
+// everywhere is a server on each node, in pods' network and in nodes'.
+const everywhere = `
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: pods}
+spec:
+  selector: {matchLabels: {app: pods}}
+  template:
+    metadata: {labels: {app: pods}}
+    spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: ` + agent + `, args: [serve]}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: hosts}
+spec:
+  selector: {matchLabels: {app: hosts}}
+  template:
+    metadata: {labels: {app: hosts}}
+    spec: {terminationGracePeriodSeconds: 1, hostNetwork: true, containers: [{name: c, image: ` + agent + `, args: [serve, '18090', '18091']}]}
+`
+
+// TestThirdNode: a node joins, everybody reaches everybody, its power fails and
+// its pods are made elsewhere; it comes back and takes part again.
+func TestThirdNode(t *testing.T) {
+	u := newUser(t, "third")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
+	defer cancel()
+	third, err := running.AddNode(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := running.Import(ctx, clientArchive, third); err != nil {
+		t.Fatal(err)
+	}
+	u.has("True", "node/"+third.Name, readyOf)
+	u.apply(everywhere)
+	u.rolledOut("daemonset/pods")
+	u.rolledOut("daemonset/hosts")
+	u.reachable(len(running.Members()))
+
+	u.apply(strings.Replace(evictable, "replicas: 2", "replicas: 3", 1))
+	u.placed("app=web", 3, func(nodes []string) bool { return slices.Contains(nodes, third.Name) })
+	u.apply(strings.Replace(statefulOn(third), "NAME", "kept", 1))
+	u.ready("pod/kept-0")
+	kept := u.get("pod/kept-0", "{.metadata.uid}")
+	if err := third.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	booted := false
+	defer func() {
+		if !booted {
+			t.Log(third.Boot(context.Background()))
+		}
+	}()
+	u.has("Unknown", "node/"+third.Name, readyOf)
+	u.until("the node's taints", func() error {
+		out, err := u.output("get", "node", third.Name, "-o", `jsonpath={range .spec.taints[*]}{.key}:{.effect} {end}`)
+		if err == nil && (!strings.Contains(out, "node.kubernetes.io/unreachable:NoSchedule") || !strings.Contains(out, "node.kubernetes.io/unreachable:NoExecute")) {
+			err = fmt.Errorf("they are %q", out)
+		}
+		return err
+	})
+	u.placed("app=web", 3, func(nodes []string) bool { return !slices.Contains(nodes, third.Name) })
+	// Nobody knows that the pod has ended: one of its name is not made again.
+	if now := u.get("pod/kept-0", "{.metadata.uid}"); now != kept {
+		t.Errorf("a stateful set's pod of a node that is silent was %s, and is %s", kept, now)
+	}
+	booted = true
+	if err := third.Boot(ctx); err != nil {
+		t.Fatal(err)
+	}
+	u.has("True", "node/"+third.Name, readyOf)
+	u.has("", "node/"+third.Name, "{.spec.taints}")
+	u.rolledOut("daemonset/pods")
+	u.rolledOut("daemonset/hosts")
+	u.rolledOut("statefulset/kept")
+	u.reachable(len(running.Members()))
+	onlyWanted(u)
+}
+
+const readyOf = `{.status.conditions[?(@.type=="Ready")].status}`
+
+// statefulOn is a set of one pod that its node's silence does not end.
+func statefulOn(n *cluster.Node) string {
+	return `{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: NAME}, spec: {serviceName: none, selector: {matchLabels: {app: kept}}, template: {metadata: {labels: {app: kept}},
+		spec: {nodeSelector: {kubernetes.io/hostname: ` + n.Name + `}, terminationGracePeriodSeconds: 1,
+			tolerations: [{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 1}], containers: [{name: c, image: '` + agent + `', args: [serve]}]}}}}`
+}
+
+// reachable asks every pod from every pod and from every node's network, over
+// TCP and UDP.
+func (u user) reachable(nodes int) {
+	u.t.Helper()
+	list := func(app string) (names, addresses []string) {
+		u.placed("app="+app, nodes, func([]string) bool { return true })
+		for p := range strings.FieldsSeq(u.get("pods -l app="+app, `{range .items[*]}{.metadata.name}={.status.podIP}={.metadata.deletionTimestamp} {end}`)) {
+			if w := strings.Split(p, "="); w[2] == "" {
+				names, addresses = append(names, w[0]), append(addresses, w[1])
+			}
+		}
+		return names, addresses
+	}
+	pods, addresses := list("pods")
+	hosts, _ := list("hosts")
+	for _, c := range []struct {
+		id, verb, prefix, suffix string
+		from                     []string
+	}{
+		{"NE-973a pod to pod over TCP", "get", "http://", ":8080/hostname", pods},
+		{"NE-6346 pod to pod over UDP", "udp", "", ":8081", pods},
+		{"NE-e359 node to pod over TCP", "get", "http://", ":8080/hostname", hosts},
+		{"NE-9853 node to pod over UDP", "udp", "", ":8081", hosts},
+	} {
+		u.sub(c.id, func(u user) {
+			args := []string{"/bin/client", c.verb}
+			for _, a := range addresses {
+				args = append(args, c.prefix+a+c.suffix)
+			}
+			for _, from := range c.from {
+				for _, pod := range pods {
+					u.says(pod, from, args...)
+				}
+			}
+		})
+	}
+}
+
+// TestKubeletAway: while a node's kubelet does not run, pods are deleted and
+// made; containers go on. When it is back it does both. F21, I14, I16.
+func TestKubeletAway(t *testing.T) {
+	u := newUser(t, "away")
+	n := running.Members()[1]
+	place := "nodeName: " + n.Name + ","
+	u.apply(server("old", "app: old", place))
+	u.ready("pod/old")
+	before, err := tasks(u.namespace)
+	if err != nil || len(before) != 2 {
+		t.Fatalf("processes of the pod: %v, %v", before, err)
+	}
+	if err := n.Order("stop", "kubelet"); err != nil {
+		t.Fatal(err)
+	}
+	started := false
+	start := func() {
+		if err := n.Order("start", "kubelet"); err != nil {
+			t.Error(err)
+		}
+		started = true
+	}
+	defer func() {
+		if !started {
+			start()
+		}
+	}()
+	u.run("delete", "pod", "old", "--wait=false")
+	u.apply(server("new", "app: new", place))
+	if now, err := tasks(u.namespace); err != nil || len(now) != 2 {
+		t.Errorf("without a kubelet, processes were %v, and are %v, %v", before, now, err)
+	}
+	if u.get("pod/old", "{.metadata.deletionTimestamp}") == "" || u.get("pod/new", "{.status.phase}") != "Pending" {
+		t.Error("the pods are not as they were left")
+	}
+	start()
+	u.ready("pod/new")
+	u.until("the old pod is gone", func() error { return refuses(u.try("get", "pod", "old"), "not found") })
+	onlyWanted(u)
+	after, err := tasks(u.namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range before {
+		if p, there := after[id]; there {
+			t.Errorf("process %v of the old pod is there", p)
+		}
+	}
+}
