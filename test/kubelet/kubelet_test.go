@@ -24,6 +24,13 @@ var (
 	containerd = flag.String("containerd", "", "the containerd to run, that of bin/ or the machine's by default")
 )
 
+// config makes what happens to logs and sysctls happen in a test's time.
+const config = `containerLogMaxSize: 64Ki
+containerLogMaxFiles: 3
+containerLogMonitorInterval: 3s
+allowedUnsafeSysctls: ["kernel.msg*"]
+`
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	os.Exit(func() int {
@@ -32,7 +39,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		var err error
-		node, err = nodetest.Start(nodetest.Options{Containerd: *containerd})
+		node, err = nodetest.Start(nodetest.Options{Containerd: *containerd, Config: config})
 		defer func() {
 			if err := node.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, "what the tests left behind:", err)
@@ -46,8 +53,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		code := m.Run()
-		if code != 0 {
-			_ = os.WriteFile("/tmp/kubelet-e2e.log", []byte(node.Log()), 0o644) // for who looks into it
+		if code != 0 && os.Getenv("KUBELET_LOG") != "" {
+			fmt.Fprintln(os.Stderr, node.Log())
 		}
 		return code
 	}())

@@ -127,7 +127,9 @@ func own(t *testing.T, o nodetest.Options) *nodetest.Node {
 	n, err := nodetest.Start(o)
 	t.Cleanup(func() {
 		if t.Failed() && n != nil {
-			_ = os.WriteFile("/tmp/kubelet-e2e-own.log", []byte(n.Log()), 0o644) // for who looks into it
+			if os.Getenv("KUBELET_LOG") != "" {
+				t.Log(n.Log())
+			}
 		}
 		if err := n.Stop(); err != nil {
 			t.Error(err)

@@ -107,8 +107,25 @@ func Thresholds(cfg *config.Kubelet) ([]Threshold, error) {
 			return nil, err
 		}
 	}
+	out = append(out, allocatable(out, cfg.EnforceAllocatable)...)
 	slices.SortFunc(out, func(a, b Threshold) int { return strings.Compare(string(a.Signal), string(b.Signal)) })
 	return out, nil
+}
+
+// allocatable are the thresholds for what is left of the memory that all pods
+// share, where they are held to it: the node may have enough, and they not.
+func allocatable(thresholds []Threshold, enforced []string) []Threshold {
+	var out []Threshold
+	if !slices.Contains(enforced, "pods") {
+		return nil
+	}
+	for _, t := range thresholds {
+		if t.Signal == Memory && t.Hard() {
+			t.Signal = AllocatableMem
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // Pressures are the node's now.

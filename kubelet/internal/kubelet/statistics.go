@@ -144,6 +144,10 @@ func (k *Kubelet) observe(ctx context.Context) map[eviction.Signal]eviction.Obse
 	if available, ok := k.memory(); ok {
 		out[eviction.Memory] = eviction.Observation{Available: available, Capacity: k.host.Memory}
 	}
+	limit := k.podLimit()[corev1.ResourceMemory]
+	if u, err := k.cgroups.Usage(k.cgroups.AllPods()); err == nil && k.enforced("pods") {
+		out[eviction.AllocatableMem] = eviction.Observation{Available: limit.Value() - int64(u.WorkingSet), Capacity: limit.Value()}
+	}
 	room := func(path string, bytes, inodes eviction.Signal) {
 		var st unix.Statfs_t
 		if unix.Statfs(path, &st) != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -120,7 +121,10 @@ func (m *Manager) mount(s *podVolumes, container *corev1.Container, index int, v
 	default:
 		out.HostPath, err = m.mountSubPath(s.pod.UID, vm.Name, p.path, sub, container.Name, index)
 		if err != nil {
-			return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q: %w", vm.Name, container.Name, err)
+			// The pod's people read the message: what is behind a link on the
+			// node is not theirs to learn.
+			m.o.Log.Warn("a subPath can't be prepared", zap.String("uid", string(s.pod.UID)), zap.String("volume", vm.Name), zap.String("container", container.Name), zap.Error(err))
+			return nil, fmt.Errorf("failed to prepare subPath for volumeMount %q of container %q", vm.Name, container.Name)
 		}
 	}
 	return out, nil

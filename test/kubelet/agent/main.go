@@ -86,6 +86,11 @@ func run(what string, args []string) error {
 			block[i] = byte(i)
 		}
 		time.Sleep(time.Hour)
+	case "fill": // FILE with so many MiB, then waits
+		if err := os.WriteFile(args[0], make([]byte, number(args[1])<<20), 0o644); err != nil {
+			return err
+		}
+		wait()
 	case "hostname":
 		name, err := os.Hostname()
 		fmt.Println(name)
@@ -94,6 +99,22 @@ func run(what string, args []string) error {
 		for i := range number(args[0]) {
 			fmt.Println("line", i)
 		}
+	case "flood": // N numbered lines, a millisecond apart, then waits
+		for i := range number(args[0]) {
+			fmt.Printf("line %08d %s\n", i, strings.Repeat("x", 100))
+			time.Sleep(time.Millisecond)
+		}
+		wait()
+	case "links": // where symbolic links lead
+		for _, f := range args {
+			to, err := os.Readlink(f)
+			if err != nil {
+				return err
+			}
+			fmt.Println(to)
+		}
+	case "link": // TO FILE
+		return os.Symlink(args[0], args[1])
 	case "then": // MESSAGE-FILE TEXT CODE
 		if err := os.WriteFile(args[0], []byte(args[1]), 0o644); err != nil {
 			return err

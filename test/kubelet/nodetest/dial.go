@@ -38,3 +38,8 @@ func dialOne(ctx context.Context, _, host, port string) (net.Conn, error) {
 	}
 	return net.FileConn(f)
 }
+
+// Dial connects as if from inside the node's network.
+func (n *Node) Dial(ctx context.Context, address string) (net.Conn, error) {
+	return n.dial(ctx, "tcp", address)
+}

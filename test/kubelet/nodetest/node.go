@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -37,6 +36,16 @@ type Options struct {
 	// Config adds to KubeletConfiguration, as YAML.
 	Config string
 	Args   []string
+	// RootSize and ImageSize give the kubelet's directory, and the runtime's
+	// with its images, a file system of their own: "100m", in memory.
+	RootSize, ImageSize string
+	// Controllers runs the controller manager, with these arguments.
+	Controllers []string
+	// Bootstrap gives the kubelet a bootstrap token in the place of an
+	// identity.
+	Bootstrap bool
+	// APIArgs are more arguments of the API server.
+	APIArgs []string
 }
 
 // Node is a running node.
@@ -53,6 +62,7 @@ type Node struct {
 	containerd *exec.Cmd
 	api        *exec.Cmd
 	kubelet    *exec.Cmd
+	manager    *exec.Cmd
 	log        *syncBuffer
 }
 
@@ -87,7 +97,7 @@ func Start(o Options) (*Node, error) {
 	}
 	id := filepath.Base(dir)
 	n := &Node{Name: "node-" + strings.TrimPrefix(id, "xnode"), Dir: dir, Socket: filepath.Join(dir, "containerd.sock"), o: o, netns: id, cgroup: "/" + id, log: &syncBuffer{}}
-	for _, step := range []func() error{n.network, n.groups, n.runContainerd, n.importImages, n.runAPI, n.connect, n.configure, n.StartKubelet} {
+	for _, step := range []func() error{n.network, n.groups, n.fileSystems, n.runContainerd, n.importImages, n.runAPI, n.connect, n.runControllers, n.bootstrap, n.configure, n.StartKubelet} {
 		if err := step(); err != nil {
 			return n, err
 		}
@@ -251,7 +261,7 @@ func (n *Node) runAPI() error {
 func (n *Node) StartAPI() error {
 	log := &syncBuffer{}
 	var err error
-	n.api, err = n.inside(log, "", Binary("kube-apiserver"), "--data-dir="+filepath.Join(n.Dir, "api"), "--secure-port=6443", "--bind-address=127.0.0.1", "--kubelet-preferred-address-types=InternalIP")
+	n.api, err = n.inside(log, "", Binary("kube-apiserver"), append([]string{"--data-dir=" + filepath.Join(n.Dir, "api"), "--secure-port=6443", "--bind-address=127.0.0.1", "--kubelet-preferred-address-types=InternalIP"}, n.o.APIArgs...)...)
 	if err != nil {
 		return fmt.Errorf("start kube-apiserver (make build makes it): %w", err)
 	}
@@ -277,35 +287,18 @@ func (n *Node) Command(name string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// dial makes a connection as if from inside. The thread goes back to its own
-// namespace: one that ended would take the programs that it started along.
+// dial makes a connection as if from inside.
 func (n *Node) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	defer own.Close()
-	ns, err := os.Open("/var/run/netns/" + n.netns)
-	if err != nil {
-		return nil, err
-	}
-	defer ns.Close()
-	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back != nil {
-			panic(back) // what runs on this thread next would be elsewhere
-		}
-	}()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	// One socket, made here: a dialer could use other threads.
-	return dialOne(ctx, network, host, port)
+	err = n.within(func() (err error) {
+		// One socket, made here: a dialer could use other threads.
+		conn, err = dialOne(ctx, network, host, port)
+		return err
+	})
+	return conn, err
 }
 
 // HTTP is a client inside the node's network.
@@ -348,8 +341,6 @@ cgroupRoot: %[2]s
 failSwapOn: false
 clusterDomain: cluster.local
 clusterDNS: [10.96.0.10]
-imageGCHighThresholdPercent: 100
-imageGCLowThresholdPercent: 99
 authentication: {x509: {clientCAFile: %[1]s/api/pki/ca.crt}, webhook: {enabled: true}, anonymous: {enabled: false}}
 authorization: {mode: Webhook, webhook: {}}
 `
@@ -361,6 +352,9 @@ func (n *Node) configure() error {
 	config := fmt.Appendf(nil, kubeletConfig, n.Dir, n.cgroup)
 	if !strings.Contains(n.o.Config, "evictionHard") {
 		config = append(config, "evictionHard: {memory.available: 50Mi}\n"...)
+	}
+	if !strings.Contains(n.o.Config, "imageGC") {
+		config = append(config, "imageGCHighThresholdPercent: 100\nimageGCLowThresholdPercent: 99\n"...)
 	}
 	return os.WriteFile(filepath.Join(n.Dir, "kubelet.yaml"), append(config, n.o.Config...), 0o644)
 }
@@ -374,7 +368,10 @@ func (n *Node) Root() string { return filepath.Join(n.Dir, "kubelet") }
 // StartKubelet starts the kubelet, again after KillKubelet.
 func (n *Node) StartKubelet() error {
 	args := []string{"--config=" + filepath.Join(n.Dir, "kubelet.yaml"), "--root-dir=" + n.Root(), "--cert-dir=" + filepath.Join(n.Dir, "pki"), "--hostname-override=" + n.Name, "-v=4"}
-	if !n.o.Standalone {
+	switch {
+	case n.o.Bootstrap:
+		args = append(args, "--kubeconfig="+n.Identity(), "--bootstrap-kubeconfig="+filepath.Join(n.Dir, "bootstrap.conf"))
+	case !n.o.Standalone:
 		args = append(args, "--kubeconfig="+n.kubeconfig())
 	}
 	var err error
@@ -428,6 +425,7 @@ func (n *Node) Stop() error {
 		return nil
 	}
 	kill(n.kubelet, syscall.SIGKILL)
+	kill(n.manager, syscall.SIGKILL)
 	kill(n.api, syscall.SIGKILL)
 	var errs []error
 	if n.containerd != nil {

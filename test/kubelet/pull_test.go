@@ -1,0 +1,75 @@
+package kubelet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Images of a registry that asks for a password are refused without it and
+// pulled with the pod's secret, as soon as that is there.
+func TestPullSecrets(t *testing.T) {
+	t.Parallel()
+	const port = 5055
+	registry, err := node.Registry(port, "somebody", "secret-word")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close() }) // the node goes too
+	image := registry.Address + "/private/app:1"
+
+	p := always(pod("pull", "wait"))
+	p.Spec.Containers[0].Image = image
+	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
+	create(t, p)
+	told(t, "pull", `Pulling image "`+image+`"`)
+	told(t, "pull", "Unable to retrieve some image pull secrets (pull); attempting to pull the image may not succeed.")
+	told(t, "pull", `Failed to pull image "`+image+`": `)
+	told(t, "pull", "Error: ErrImagePull")
+	told(t, "pull", `Back-off pulling image "`+image+`"`)
+	told(t, "pull", "Error: ImagePullBackOff")
+	wait(t, "pull", "waiting with ImagePullBackOff", func(p *corev1.Pod) bool {
+		w := status(p, "main").State.Waiting
+		return w != nil && w.Reason == "ImagePullBackOff" && strings.HasPrefix(w.Message, `Back-off pulling image "`+image+`": ErrImagePull: `)
+	})
+	if registry.Refused.Load() == 0 || registry.Pulled.Load() != 0 {
+		t.Errorf("the registry refused %d requests and gave %d manifests", registry.Refused.Load(), registry.Pulled.Load())
+	}
+
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "pull"}, Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{
+		corev1.DockerConfigJsonKey: fmt.Appendf(nil, `{"auths": {%q: {"username": "somebody", "password": "secret-word"}}}`, registry.Address),
+	}}
+	if _, err := node.Client.CoreV1().Secrets("default").Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p = wait(t, "pull", "ready", ready)
+	told(t, "pull", `Successfully pulled image "`+image+`" in `)
+	if s := status(p, "main"); s.Image != image || !strings.HasPrefix(s.ImageID, registry.Address+"/private/app@sha256:") {
+		t.Errorf("image %q, id %q", s.Image, s.ImageID)
+	}
+	if registry.Pulled.Load() == 0 {
+		t.Error("nothing was pulled")
+	}
+}
+
+// A registry that asks for nothing, and the policy Always.
+func TestPullOpen(t *testing.T) {
+	t.Parallel()
+	const port = 5056
+	registry, err := node.Registry(port, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close() }) // the node goes too
+	for _, name := range []string{"open-first", "open-second"} {
+		p := pod(name, "echo", "pulled")
+		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = registry.Address+"/open/app", corev1.PullAlways
+		if got := output(t, p); got != "pulled\n" {
+			t.Errorf("it wrote %q", got)
+		}
+		told(t, name, "Successfully pulled image")
+	}
+}
