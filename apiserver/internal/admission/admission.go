@@ -73,33 +73,46 @@ type Validator interface {
 }
 
 // Chain runs plugins in order.
-type Chain struct{ plugins []Plugin }
+type Chain struct {
+	plugins  []Plugin
+	measures *measures // nil when nothing is measured
+}
 
 // NewChain makes a chain; the order is the order of calls.
-func NewChain(plugins ...Plugin) *Chain { return &Chain{plugins} }
+func NewChain(plugins ...Plugin) *Chain { return &Chain{plugins: plugins} }
 
 // Admit runs the mutators. The first error ends it; errors are API statuses.
-func (c *Chain) Admit(ctx context.Context, a *Attributes) error {
-	for _, p := range c.plugins {
-		if m, ok := p.(Mutator); ok && p.Handles(a.Operation) {
-			if err := m.Admit(ctx, a); err != nil {
-				return err
-			}
+func (c *Chain) Admit(ctx context.Context, a *Attributes) (err error) {
+	l := c.measures.start(true, a.Operation)
+	for i, p := range c.plugins {
+		m, ok := p.(Mutator)
+		if !ok || !p.Handles(a.Operation) {
+			continue
+		}
+		err = m.Admit(ctx, a)
+		if l.plugin(i, err); err != nil {
+			break
 		}
 	}
-	return nil
+	l.step(err)
+	return err
 }
 
 // Validate runs the validators.
-func (c *Chain) Validate(ctx context.Context, a *Attributes) error {
-	for _, p := range c.plugins {
-		if v, ok := p.(Validator); ok && p.Handles(a.Operation) {
-			if err := v.Validate(ctx, a); err != nil {
-				return err
-			}
+func (c *Chain) Validate(ctx context.Context, a *Attributes) (err error) {
+	l := c.measures.start(false, a.Operation)
+	for i, p := range c.plugins {
+		v, ok := p.(Validator)
+		if !ok || !p.Handles(a.Operation) {
+			continue
+		}
+		err = v.Validate(ctx, a)
+		if l.plugin(i, err); err != nil {
+			break
 		}
 	}
-	return nil
+	l.step(err)
+	return err
 }
 
 // Names lists the plugins in order.

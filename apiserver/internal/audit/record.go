@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,6 +25,18 @@ type Auditor struct {
 	policy  *Policy
 	backend Backend
 	now     func() time.Time
+	events  prometheus.Counter // nil when nothing is measured
+	refused prometheus.Counter
+}
+
+// Measure registers the metrics, also of a server that records nothing.
+func (a *Auditor) Measure(r prometheus.Registerer) {
+	events := prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_event_total", Help: "Audit events sent to the backends."})
+	refused := prometheus.NewCounter(prometheus.CounterOpts{Name: "apiserver_audit_requests_rejected_total", Help: "Requests refused since they could not be recorded."})
+	r.MustRegister(events, refused)
+	if a != nil {
+		a.events, a.refused = events, refused
+	}
 }
 
 // New makes an auditor.
@@ -74,6 +87,9 @@ func (a *Auditor) Begin(ctx context.Context, r *request.Request, o Origin) (cont
 		RequestReceived: metav1.NewMicroTime(r.Received),
 	}}
 	if !rec.stage(RequestReceived) {
+		if a.refused != nil {
+			a.refused.Inc()
+		}
 		return ctx, nil, apierrors.NewInternalError(fmt.Errorf("failed to store audit event"))
 	}
 	return context.WithValue(ctx, key{}, rec), rec, nil
@@ -111,6 +127,9 @@ func (rec *Record) stage(s Stage) bool {
 		return true
 	}
 	rec.event.Annotations = rec.annotations()
+	if rec.auditor.events != nil {
+		rec.auditor.events.Inc()
+	}
 	return rec.auditor.backend.Process(rec.event.clone())
 }
 

@@ -28,8 +28,12 @@ func Measure(a Authenticator, r prometheus.Registerer) Authenticator {
 		users: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "authenticated_user_requests", Help: "Authenticated requests by kind of user.",
 		}, []string{"username"}),
+		expiry: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "apiserver_client_certificate_expiration_seconds", Help: "Seconds that the certificates of authenticated clients are still valid.",
+			Buckets: []float64{0, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 345600, 604800, 2592000, 7776000, 15552000, 31104000},
+		}),
 	}
-	r.MustRegister(m.attempts, m.duration, m.users)
+	r.MustRegister(m.attempts, m.duration, m.users, m.expiry)
 	return m
 }
 
@@ -38,6 +42,7 @@ type measured struct {
 	attempts *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	users    *prometheus.CounterVec
+	expiry   prometheus.Histogram
 }
 
 func (m *measured) Authenticate(ctx context.Context, c *request.Credentials) (*Identity, error) {
@@ -51,6 +56,9 @@ func (m *measured) Authenticate(ctx context.Context, c *request.Credentials) (*I
 		result = "failure"
 	default:
 		m.users.WithLabelValues(kindOfUser(id.User.Name)).Inc()
+		if id.Method == "x509" && len(c.Certificates) > 0 {
+			m.expiry.Observe(c.Certificates[0].NotAfter.Sub(start).Seconds())
+		}
 	}
 	m.attempts.WithLabelValues(result).Inc()
 	m.duration.WithLabelValues(result).Observe(time.Since(start).Seconds())

@@ -16,6 +16,8 @@ type InFlight struct {
 	reads, writes chan struct{}
 	// Changed is told of each place taken and given back.
 	Changed func(mutating bool, by float64)
+	// LongRunning is told of watches and streams that begin and end; nil is nobody.
+	LongRunning func(r *request.Request, by float64)
 }
 
 // New makes a limiter; 0 is no limit.
@@ -38,7 +40,11 @@ var readVerbs = map[string]bool{"get": true, "list": true, "head": true}
 // Enter takes a place or refuses with 429; the system's masters always enter.
 func (f *InFlight) Enter(_ context.Context, r *request.Request) (func(), error) {
 	if longRunning(&r.Info) {
-		return func() {}, nil
+		if f.LongRunning == nil {
+			return func() {}, nil
+		}
+		f.LongRunning(r, 1)
+		return func() { f.LongRunning(r, -1) }, nil
 	}
 	mutating := !readVerbs[r.Verb]
 	ch := f.reads

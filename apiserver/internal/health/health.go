@@ -22,6 +22,10 @@ type Check struct {
 
 // Handler serves the three paths and one below them per check.
 type Handler struct {
+	// Observed, when set, is told the outcome of each check that is run, and
+	// of which kind of question it was a part.
+	Observed func(kind, check string, err error)
+
 	mu     sync.RWMutex
 	checks []Check // guarded by mu
 }
@@ -74,13 +78,16 @@ func (h *Handler) of(kind string) []Check {
 	return out
 }
 
-func run(ctx context.Context, c *Check) error {
-	if c.Func == nil {
-		return nil
+func (h *Handler) run(ctx context.Context, kind string, c *Check) (err error) {
+	if c.Func != nil {
+		ctx, cancel := context.WithTimeout(ctx, checkTime)
+		defer cancel()
+		err = c.Func(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, checkTime)
-	defer cancel()
-	return c.Func(ctx)
+	if h.Observed != nil {
+		h.Observed(kind, c.Name, err)
+	}
+	return err
 }
 
 func (h *Handler) one(w http.ResponseWriter, r *http.Request, kind, name string, checks []Check) {
@@ -90,7 +97,7 @@ func (h *Handler) one(w http.ResponseWriter, r *http.Request, kind, name string,
 		fmt.Fprintln(w, "404 page not found")
 		return
 	}
-	if err := run(r.Context(), &checks[i]); err != nil {
+	if err := h.run(r.Context(), kind, &checks[i]); err != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 		fmt.Fprintf(w, "internal server error: %v\n", err)
 		return
@@ -114,7 +121,7 @@ func (h *Handler) all(w http.ResponseWriter, r *http.Request, kind string, check
 			delete(excluded, c.Name)
 			continue
 		}
-		if err := run(r.Context(), c); err != nil {
+		if err := h.run(r.Context(), kind, c); err != nil {
 			// The reason may tell of the inside; it is in the log.
 			fmt.Fprintf(&text, "[-]%s failed: reason withheld\n", c.Name)
 			failed = append(failed, c.Name)

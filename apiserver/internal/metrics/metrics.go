@@ -3,66 +3,67 @@ package metrics
 
 import (
 	"net/http"
-	"runtime/debug"
-	"strconv"
-	"time"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"google.golang.org/protobuf/proto"
 
-	"xebec.dev/apiserver/internal/request"
+	"xebec.dev/apiserver/internal/version"
 )
 
 // Metrics are the server's own; New registers them.
 type Metrics struct {
 	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	duration *prometheus.HistogramVec
+	requests requestMetrics
+	watches  watchMetrics
+	etcd     etcdMetrics
 	inflight *prometheus.GaugeVec
-	longrun  *prometheus.GaugeVec
-	rejected *prometheus.CounterVec
+	tls      prometheus.Counter
 }
 
 // New makes the metrics in a registry of their own.
-func New(version string) *Metrics {
+func New(v version.Info) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "apiserver_request_total",
-			Help: "Requests by verb, resource and code.",
-		}, []string{"verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component", "code"}),
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "apiserver_request_duration_seconds",
-			Help: "Seconds from arrival to answer, watches aside.",
-			Buckets: []float64{0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3,
-				4, 5, 6, 8, 10, 15, 20, 30, 45, 60},
-		}, []string{"verb", "dry_run", "group", "version", "resource", "subresource", "scope", "component"}),
-		inflight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "apiserver_current_inflight_requests",
-			Help: "Requests being served, by kind.",
-		}, []string{"request_kind"}),
-		longrun: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "apiserver_longrunning_requests",
-			Help: "Watches and streams being served.",
-		}, []string{"verb", "group", "version", "resource", "subresource", "scope", "component"}),
-		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "apiserver_dropped_requests_total",
-			Help: "Requests refused with 429.",
-		}, []string{"request_kind"}),
+		requests: newRequestMetrics(),
+		watches:  newWatchMetrics(),
+		etcd:     newEtcdMetrics(),
+		inflight: gauges("apiserver_current_inflight_requests", "Requests being served, by kind.", "request_kind"),
+		tls: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "apiserver_tls_handshake_errors_total", Help: "TLS handshakes that failed.",
+		}),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "kubernetes_build_info",
-		Help: "1, labelled with the build.",
-	}, []string{"git_version", "go_version", "major", "minor"})
-	goVersion := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		goVersion = info.GoVersion
+	// Nobody waits here: who finds no place is refused.
+	queued := gauges("apiserver_current_inqueue_requests", "Requests that wait for a place: none, by kind.", "request_kind")
+	for _, kind := range []string{readOnly, mutating} {
+		m.inflight.WithLabelValues(kind)
+		queued.WithLabelValues(kind)
 	}
-	build.WithLabelValues(version, goVersion, "1", "37").Set(1)
-	m.registry.MustRegister(m.requests, m.duration, m.inflight, m.longrun, m.rejected, build,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	build := gauges("kubernetes_build_info", "1, labelled with the build.",
+		"major", "minor", "git_version", "git_commit", "git_tree_state", "build_date", "go_version", "compiler", "platform")
+	build.WithLabelValues(v.Major, v.Minor, v.GitVersion, v.GitCommit, v.GitTreeState, v.BuildDate, v.GoVersion, v.Compiler, v.Platform).Set(1)
+	m.registry.MustRegister(m.inflight, queued, build, m.tls, m.etcd.duration, m.etcd.total, m.etcd.errors, m.watches.sent,
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsAll)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.requests.register(m.registry)
 	return m
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+}
+
+func histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
 }
 
 // Registerer takes the metrics of other packages.
@@ -70,65 +71,46 @@ func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
 // Handler serves /metrics.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(oldNames{m.registry}, promhttp.HandlerOpts{})
 }
 
-// Observe counts one request that has been answered. Labels come from the
-// table of resources, never from what a client typed, so that their number is
-// bounded.
-func (m *Metrics) Observe(r *request.Request, known bool, code int) {
-	i := &r.Info
-	verb, group, version, resource, sub, scope := i.Verb, i.Group, i.Version, i.Resource, i.Subresource, scopeOf(i)
-	if !known {
-		verb, group, version, resource, sub = "other", "", "", "", ""
+// oldNames gives what has been renamed under its former name, too.
+type oldNames struct{ prometheus.Gatherer }
+
+const (
+	sliName = "apiserver_request_sli_duration_seconds"
+	sloName = "apiserver_request_slo_duration_seconds"
+)
+
+func (g oldNames) Gather() ([]*dto.MetricFamily, error) {
+	all, err := g.Gatherer.Gather()
+	for i, f := range all {
+		if f.GetName() == sliName {
+			old := &dto.MetricFamily{Name: proto.String(sloName), Help: f.Help, Type: f.Type, Metric: f.Metric}
+			return slices.Insert(all, i+1, old), err
+		}
 	}
-	verb = verbLabel(verb)
-	m.requests.WithLabelValues(verb, "", group, version, resource, sub, scope, "apiserver", strconv.Itoa(code)).Inc()
-	if verb != "WATCH" && verb != "CONNECT" {
-		m.duration.WithLabelValues(verb, "", group, version, resource, sub, scope, "apiserver").Observe(time.Since(r.Received).Seconds())
-	}
-	if code == http.StatusTooManyRequests {
-		m.rejected.WithLabelValues(kindOf(i.Verb)).Inc()
-	}
+	return all, err
 }
 
-// InFlight adjusts the number of requests being served.
-func (m *Metrics) InFlight(mutating bool, by float64) {
-	kind := "readOnly"
-	if mutating {
-		kind = "mutating"
-	}
-	m.inflight.WithLabelValues(kind).Add(by)
+// HandshakeErrors is a log of a server of HTTP that counts the handshakes
+// that failed.
+func (m *Metrics) HandshakeErrors(next interface{ Write([]byte) (int, error) }) *HandshakeErrors {
+	return &HandshakeErrors{next: next, count: m.tls}
 }
 
-func kindOf(verb string) string {
-	switch verb {
-	case "get", "list", "watch":
-		return "readOnly"
-	}
-	return "mutating"
+// HandshakeErrors counts lines about handshakes.
+type HandshakeErrors struct {
+	mu    sync.Mutex
+	next  interface{ Write([]byte) (int, error) }
+	count prometheus.Counter
 }
 
-var verbLabels = map[string]string{
-	"get": "GET", "list": "LIST", "watch": "WATCH", "create": "POST", "update": "PUT", "patch": "PATCH",
-	"delete": "DELETE", "deletecollection": "DELETECOLLECTION", "post": "POST", "put": "PUT", "head": "HEAD", "connect": "CONNECT",
-}
-
-func verbLabel(verb string) string {
-	if l := verbLabels[verb]; l != "" {
-		return l
+func (h *HandshakeErrors) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "TLS handshake error") {
+		h.count.Inc()
 	}
-	return "OTHER"
-}
-
-func scopeOf(i *request.Info) string {
-	switch {
-	case !i.IsResource:
-		return ""
-	case i.Name != "":
-		return "resource"
-	case i.Namespace != "":
-		return "namespace"
-	}
-	return "cluster"
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.next.Write(line)
 }

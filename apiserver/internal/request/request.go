@@ -71,6 +71,10 @@ type Request struct {
 	AuditID   string
 	UserAgent string
 	Received  time.Time
+	// For metrics. Apply: the patch is an apply patch. BodyBytes and
+	// AnswerBytes are what came and what went, watches and streams aside.
+	DryRun, Apply          bool
+	BodyBytes, AnswerBytes int
 
 	notes notes
 }

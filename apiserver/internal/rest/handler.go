@@ -47,6 +47,9 @@ type Options struct {
 	// MinWatch is the shortest time a watch without timeoutSeconds lives,
 	// doubled at random; 0 is 30 minutes.
 	MinWatch time.Duration
+	// Watched gives what counts the events that watchers of a resource are
+	// sent; nil counts none.
+	Watched func(schema.GroupVersionResource) interface{ Add(float64) }
 	// Draining is closed when the server begins to shut down; watches end.
 	Draining <-chan struct{}
 	Log      *zap.Logger
@@ -86,7 +89,7 @@ func New(o Options) *Handler {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	req := &request.Request{
 		Info: ParseInfo(r), UserAgent: r.UserAgent(), Received: time.Now(),
-		AuditID: auditID(r.Header.Get("Audit-Id")),
+		AuditID: auditID(r.Header.Get("Audit-Id")), DryRun: strings.Contains(r.URL.RawQuery, "dryRun=All"),
 	}
 	header := w.Header()
 	header.Set("Audit-Id", req.AuditID)
@@ -99,7 +102,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rec := &recorder{ResponseWriter: w}
-	defer func() { done(rec.code()) }()
+	defer func() {
+		req.AnswerBytes = rec.sent
+		done(rec.code())
+	}()
 	h.serve(rec, r.WithContext(ctx), req)
 }
 
@@ -274,7 +280,11 @@ var (
 )
 
 func readBody(r *http.Request) ([]byte, error) {
-	return decode.Read(r.Body, r.ContentLength, decode.MaxBody)
+	body, err := decode.Read(r.Body, r.ContentLength, decode.MaxBody)
+	if q := request.From(r.Context()); q != nil {
+		q.BodyBytes = len(body)
+	}
+	return body, err
 }
 
 func auditID(given string) string {

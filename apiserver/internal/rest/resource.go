@@ -236,6 +236,9 @@ func (x *exchange) patch() error {
 	if err := invalidOptions("PatchOptions", metavalidation.ValidatePatchOptions(o, kind)); err != nil {
 		return err
 	}
+	if q := request.From(x.r.Context()); q != nil {
+		q.Apply = kind == types.ApplyPatchType
+	}
 	if kind != types.ApplyPatchType {
 		o.FieldManager = managerName(o.FieldManager, x.agent)
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"xebec.dev/apiserver/internal/audit"
 	"xebec.dev/apiserver/internal/encode"
@@ -86,7 +87,10 @@ func (x *exchange) writeError(f encode.Format, err error) {
 
 func (x *exchange) stream(ctx context.Context, cancel context.CancelFunc, f encode.Format, watcher storage.Watcher, bookmarks bool) {
 	defer x.leaving.add(cancel)()
-	src := &source{ctx: ctx, format: f, encoder: x.encoder(&x.t), watcher: watcher, bookmarks: bookmarks}
+	src := &source{ctx: ctx, format: f, encoder: x.encoder(&x.t), watcher: watcher, bookmarks: bookmarks, sent: nobody{}}
+	if x.Watched != nil {
+		src.sent = x.Watched(schema.GroupVersionResource{Group: x.t.At.Group, Version: x.t.At.Version, Resource: x.t.Plural})
+	}
 	if poller, ok := watcher.(storage.Poller); ok {
 		src.poller = poller
 		if ours, err := h2.Deliver(ctx, x.w, src); ours {
@@ -111,7 +115,12 @@ type source struct {
 	poller    storage.Poller // the same
 	bookmarks bool
 	events    []storage.Event
+	sent      interface{ Add(float64) } // counts events
 }
+
+type nobody struct{}
+
+func (nobody) Add(float64) {}
 
 // Next gives an event if there is one.
 func (s *source) Next() ([]byte, error) {
@@ -123,6 +132,7 @@ func (s *source) Next() ([]byte, error) {
 		if s.events, err = s.poller.Poll(s.ctx); err != nil || len(s.events) == 0 {
 			return nil, err
 		}
+		s.sent.Add(float64(len(s.events)))
 	}
 }
 
@@ -174,6 +184,7 @@ func (x *exchange) follow(s *source) error {
 			_ = flush.Flush() // a client that is gone needs no goodbye
 			return nil
 		}
+		s.sent.Add(float64(len(s.events)))
 		buf = buf[:0]
 		for {
 			frame, err := s.encode()

@@ -30,6 +30,13 @@ func release(p *[]byte, b []byte) {
 type recorder struct {
 	http.ResponseWriter
 	status int
+	sent   int
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	n, err := r.ResponseWriter.Write(b)
+	r.sent += n
+	return n, err
 }
 
 func (r *recorder) WriteHeader(code int) {

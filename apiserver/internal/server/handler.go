@@ -27,6 +27,7 @@ import (
 	"xebec.dev/apiserver/internal/discovery"
 	"xebec.dev/apiserver/internal/fieldmanager"
 	"xebec.dev/apiserver/internal/flow"
+	"xebec.dev/apiserver/internal/metrics"
 	"xebec.dev/apiserver/internal/openapi"
 	"xebec.dev/apiserver/internal/patch"
 	"xebec.dev/apiserver/internal/pipeline"
@@ -56,24 +57,28 @@ func (s *Server) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	chain.Measure(s.metrics.Registerer())
 	nodes, err := s.nodeProxy(chain)
 	if err != nil {
 		return nil, err
 	}
 	limits := flow.New(s.cfg.MaxInFlight, s.cfg.MaxMutating, s.metrics.InFlight)
+	limits.LongRunning = s.longRunning
 	auditor, records, err := audit.Build(&s.cfg.Audit, s.troubled("audit"))
 	if err != nil {
 		return nil, err
 	}
 	s.records = records
+	auditor.Measure(s.metrics.Registerer())
 	s.pipeline = pipeline.New(pipeline.Options{
 		Audit:         auditor,
 		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}
 	s.services = s.serviceHook()
+	s.metrics.Registerer().MustRegister(s.services.Collector())
 	s.registry = registry.New(registry.Options{
-		Scheme: s.scheme, Store: s.store, Admission: chain, Managers: s.managers(), Scales: s.scales(), Patch: patch.Apply,
+		Scheme: s.scheme, Store: s.metrics.Store(s.store), Admission: chain, Managers: s.managers(), Scales: s.scales(), Patch: patch.Apply,
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
 		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions.Authorizer, Tokens: auth.Tokens, Own: auth.Audiences}},
 		Tokens:     tokens{auth.Requests},
@@ -93,7 +98,7 @@ func (s *Server) handler() (http.Handler, error) {
 	return both(s.rpc.Handler(), rest.New(rest.Options{
 		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Paths: s.paths(), Connect: nodes.ServeHTTP, Served: s.served,
 		RequestTimeout: s.cfg.RequestTimeout, MinWatch: time.Duration(s.cfg.MinRequestTimeout) * time.Second,
-		Draining: s.drain, Log: s.log.Named("rest"),
+		Watched: s.metrics.Watched, Draining: s.drain, Log: s.log.Named("rest"),
 	})), nil
 }
 
@@ -156,13 +161,33 @@ func (s *Server) scales() func(scheme.Served) registry.ScaleManager {
 }
 
 func (s *Server) observe(r *request.Request, code int) {
-	_, known := s.scheme.At(schema.GroupVersionResource{Group: r.Group, Version: r.Version, Resource: r.Resource})
-	s.metrics.Observe(r, known || !r.IsResource, code)
+	served, known := s.known(r)
+	s.metrics.Observe(r, known, code)
+	if known && served.At.Deprecated != "" {
+		s.metrics.Deprecated(&r.Info, served.At.Deprecated)
+	}
+}
+
+// known reports whether what a request names is of the table: what else
+// clients may name is without number.
+func (s *Server) known(r *request.Request) (served scheme.Served, known bool) {
+	if !r.IsResource {
+		return served, true
+	}
+	served, known = s.scheme.At(schema.GroupVersionResource{Group: r.Group, Version: r.Version, Resource: r.Resource})
+	return served, known && (r.Subresource == "" || served.Subresource(r.Subresource) != nil)
+}
+
+func (s *Server) longRunning(r *request.Request, by float64) {
+	_, known := s.known(r)
+	s.metrics.LongRunning(r, known, by)
 }
 
 // paths serves what is not a resource.
 func (s *Server) paths() http.Handler {
-	metrics := s.metrics.Handler()
+	measured, slis := s.metrics.Handler(), metrics.NewSLIs()
+	s.health.Observed = slis.Observed
+	indicators := slis.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.Path; {
 		case p == "/healthz", p == "/livez", p == "/readyz", strings.HasPrefix(p, "/healthz/"), strings.HasPrefix(p, "/livez/"), strings.HasPrefix(p, "/readyz/"):
@@ -172,7 +197,9 @@ func (s *Server) paths() http.Handler {
 		case p == "/version", p == "/version/":
 			writeVersion(w, r)
 		case p == "/metrics":
-			metrics.ServeHTTP(w, r)
+			measured.ServeHTTP(w, r)
+		case p == "/metrics/slis":
+			indicators.ServeHTTP(w, r)
 		case s.cfg.Profiling && strings.HasPrefix(p, "/debug/pprof"):
 			profile(w, r)
 		case s.accounts != nil && p == serviceaccount.ConfigurationPath:
@@ -187,7 +214,7 @@ func (s *Server) paths() http.Handler {
 
 // writeIndex lists what can be asked for.
 func (s *Server) writeIndex(w http.ResponseWriter) {
-	paths := append(s.discovery.Paths(), "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+	paths := append(s.discovery.Paths(), "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
 	if s.accounts != nil {
 		paths = append(paths, serviceaccount.ConfigurationPath, serviceaccount.KeysPath)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -72,10 +73,10 @@ type Server struct {
 
 // New prepares a server: certificates, storage, the pipeline. Nothing
 // listens or runs yet.
-func New(cfg *config.Config, log *zap.Logger) (*Server, error) {
+func New(cfg *config.Config, logger *zap.Logger) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: log, scheme: builtin.Scheme(), health: &health.Handler{},
-		metrics: metrics.New(version.GitVersion), drain: make(chan struct{}), hooks: newHooks(),
+		cfg: cfg, log: logger, scheme: builtin.Scheme(), health: &health.Handler{},
+		metrics: metrics.New(version.Get()), drain: make(chan struct{}), hooks: newHooks(),
 	}
 	if err := s.certificates(); err != nil {
 		return nil, err
@@ -191,6 +192,7 @@ func (s *Server) storage() error {
 		options.Transformer = encryption.Transformer
 	}
 	s.store = watchcache.New(s.etcd, append(s.scheme.Resources(), serviceip.Ranges, bootstrap.Leases), options)
+	s.metrics.Registerer().MustRegister(metrics.Cache(s.store))
 	return nil
 }
 
@@ -209,12 +211,13 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 	if _, err := pair.get(nil); err != nil {
 		return nil, err
 	}
+	httpLog := zap.NewStdLog(s.log.Named("http").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 32 * time.Second,
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    1 << 20,
-		ErrorLog:          zap.NewStdLog(s.log.Named("http").WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:          log.New(s.metrics.HandshakeErrors(httpLog.Writer()), "", 0),
 		TLSConfig: &tls.Config{
 			MinVersion: minVersion, CipherSuites: ciphers, GetCertificate: pair.get,
 			ClientAuth: tls.RequestClientCert, // verified by the authenticators
