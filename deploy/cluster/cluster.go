@@ -39,7 +39,8 @@ type Options struct {
 	Root string
 	// Subnet of the bridge between nodes, a /24.
 	Subnet string
-	// PodCIDR and ServiceCIDR; kubeadm's usual ones when empty.
+	// PodCIDR and ServiceCIDR; kubeadm's usual ones when empty. With one of each
+	// family, comma-separated, nodes in namespaces have addresses of both.
 	PodCIDR, ServiceCIDR string
 	// Address of a node in the machine's network; the default route's when empty.
 	Address string
@@ -67,6 +68,8 @@ type Cluster struct {
 type Node struct {
 	Name    string
 	Address string
+	// Address6 is the second one, of a cluster that has both families.
+	Address6 string
 	// NetNS is the name of its network namespace; empty is the machine's.
 	NetNS string
 
@@ -111,6 +114,16 @@ func (o *Options) defaults() error {
 	return nil
 }
 
+// second is the IPv6 address that goes with a node's IPv4 address, in a
+// cluster of both families.
+func (o *Options) second(a netip.Addr) string {
+	if !strings.Contains(o.PodCIDR, ",") || !a.Is4() {
+		return ""
+	}
+	b := a.As4()
+	return fmt.Sprintf("fd00:%x:%x:%x::%x", b[0], b[1], b[2], b[3])
+}
+
 // New describes a cluster; nothing is started.
 func New(o Options) (*Cluster, error) {
 	if err := o.defaults(); err != nil {
@@ -145,7 +158,7 @@ func New(o Options) (*Cluster, error) {
 		a = a.Next()
 		name := fmt.Sprintf("n%d", i+1)
 		c.nodes = append(c.nodes, &Node{Name: name, Address: a.String(), NetNS: o.Name + "-" + name, gateway: gateway.String(),
-			root: layout.Root(filepath.Join(o.Root, name)), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name + "-" + name})
+			Address6: o.second(a), root: layout.Root(filepath.Join(o.Root, name)), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name + "-" + name})
 	}
 	return c, host.CheckRoot(c.nodes[o.Nodes-1].root)
 }

@@ -30,6 +30,19 @@ n3 172.31.5.4 abc-n3 /run/xebec-abc/n3/run/xebec/containerd/containerd.sock abc-
 	}
 }
 
+func TestNodesOfBothFamilies(t *testing.T) {
+	c, err := New(Options{Name: "abc", Nodes: 2, Subnet: "172.31.5.0/24", PodCIDR: "10.244.0.0/16,fd00:10:244::/56", ServiceCIDR: "10.96.0.0/12,fd00:10:96::/112", Bin: "/bin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Members()[1].addresses(); got != "172.31.5.3,fd00:ac:1f:5::3" {
+		t.Errorf("addresses %s", got)
+	}
+	if dns, err := c.dnsAddress(); err != nil || dns != "10.96.0.10" {
+		t.Errorf("DNS at %s: %v", dns, err)
+	}
+}
+
 func TestNamesThatLinksCannotHave(t *testing.T) {
 	for _, o := range []Options{{Name: "toolong", Nodes: 1}, {Nodes: 1, Subnet: "x"}, {Nodes: 1, Root: "/tmp/" + strings.Repeat("y", 80)}} {
 		if _, err := New(o); err == nil {

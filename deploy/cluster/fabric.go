@@ -51,6 +51,11 @@ func (c *Cluster) fabric() error {
 	); err != nil {
 		return err
 	}
+	if second := c.second(gateway); second != "" {
+		if err := ip("addr", "add", second+"/64", "dev", c.bridge(), "nodad"); err != nil {
+			return err
+		}
+	}
 	for _, n := range c.nodes {
 		if err := c.attach(n); err != nil {
 			return err
@@ -74,18 +79,26 @@ func (c *Cluster) attach(n *Node) error {
 		return err
 	}
 	in := "-n " + n.NetNS + " "
+	var more [][]string
+	if n.Address6 != "" {
+		more = [][]string{
+			// What the kernel would look for is not there: nobody else is on the wire.
+			words(in + "addr add " + n.Address6 + "/64 dev eth0 nodad"),
+			words(in + "route add default via " + c.second(gateway)),
+		}
+	}
 	// The inner end is made under a name that the machine may not have yet.
 	peer := n.NetNS + "p"
-	return steps(
-		words("netns add "+n.NetNS),
-		words("link add "+c.veth(n)+" type veth peer name "+peer+" netns "+n.NetNS),
-		words("link set "+c.veth(n)+" master "+c.bridge()+" up"),
-		words(in+"link set "+peer+" name eth0"),
-		words(in+"link set lo up"),
-		words(in+fmt.Sprintf("addr add %s/%d dev eth0", n.Address, bits)),
-		words(in+"link set eth0 up"),
-		words(in+"route add default via "+gateway.String()),
-	)
+	return steps(append([][]string{
+		words("netns add " + n.NetNS),
+		words("link add " + c.veth(n) + " type veth peer name " + peer + " netns " + n.NetNS),
+		words("link set " + c.veth(n) + " master " + c.bridge() + " up"),
+		words(in + "link set " + peer + " name eth0"),
+		words(in + "link set lo up"),
+		words(in + fmt.Sprintf("addr add %s/%d dev eth0", n.Address, bits)),
+		words(in + "link set eth0 up"),
+		words(in + "route add default via " + gateway.String()),
+	}, more...)...)
 }
 
 // detach takes a node's namespace and cable away.

@@ -361,7 +361,7 @@ func (n *Node) adm(ctx context.Context, args ...string) error {
 		verb = args[0]
 	}
 	full := append([]string{"--root-dir=" + string(n.root)}, args...)
-	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-extra-arg=node-ip="+n.Address)
+	full = append(full, "--node-name="+n.Name, "--cri-socket=unix://"+n.Socket(), "--kubelet-extra-arg=node-ip="+n.addresses())
 	if !n.systemdRuns() {
 		full = append(full, "--kubelet-cgroup-root="+n.cgroup)
 	}
@@ -399,6 +399,13 @@ func (n *Node) adm(ctx context.Context, args ...string) error {
 	}
 	n.progress.Done("%s: xebecadm %s done in %s", n.Name, verb, time.Since(begun).Round(10*time.Millisecond))
 	return nil
+}
+
+func (n *Node) addresses() string {
+	if n.Address6 == "" {
+		return n.Address
+	}
+	return n.Address + "," + n.Address6
 }
 
 // tell passes on xebecadm's lines that say what is healthy; others are waits.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 
 	"xebec.dev/api/builtin"
 	"xebec.dev/client"
+	"xebec.dev/deploy/internal/kubelet"
 )
 
 // wait returns when all nodes are Ready and cluster DNS answers on each.
@@ -122,15 +122,7 @@ func lastEvent(ctx context.Context, api *client.Client, p *corev1.Pod) string {
 }
 
 func (c *Cluster) dnsAddress() (string, error) {
-	p, err := netip.ParsePrefix(c.ServiceCIDR)
-	if err != nil {
-		return "", err
-	}
-	a := p.Masked().Addr()
-	for range 10 {
-		a = a.Next()
-	}
-	return a.String(), nil
+	return kubelet.DNSAddress(c.ServiceCIDR)
 }
 
 // resolve asks cluster DNS for the API server's Service, from the node.

@@ -102,6 +102,47 @@ func (c *Certs) Renew(name string, now time.Time) error {
 	return nil
 }
 
+// RenewOf renews what one component of the control plane uses, for its new
+// manifest to start with. Where the authority's key is elsewhere, so is that work.
+func (c *Certs) RenewOf(component string, now time.Time) error {
+	for _, e := range renewable {
+		if users[e.name] != component {
+			continue
+		}
+		old, err := c.read(e)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // not on this node
+		}
+		if err != nil {
+			return err
+		}
+		ca, err := pki.Read(c.path(c.Cluster.CertificatesDir), e.ca)
+		if err != nil {
+			return err
+		}
+		if ca.Key == nil {
+			c.say("upgrade/staticpods", "Skipping the renewal of %s: the key of authority %q is not on this node", e.name, e.ca)
+			continue
+		}
+		c.say("upgrade/staticpods", "Renewing %s certificate", e.name)
+		if err := c.renew(e, old, now); err != nil {
+			return fmt.Errorf("renew certificate %s: %w", e.name, err)
+		}
+	}
+	return nil
+}
+
+// users are the components that start with a certificate.
+var users = map[string]string{
+	"etcd-server": "etcd", "etcd-peer": "etcd", "etcd-healthcheck-client": "etcd",
+	"apiserver": "kube-apiserver", "apiserver-kubelet-client": "kube-apiserver", "apiserver-etcd-client": "kube-apiserver", "front-proxy-client": "kube-apiserver",
+	"controller-manager.conf": "kube-controller-manager", "scheduler.conf": "kube-scheduler",
+	"admin.conf": administrator, "super-admin.conf": administrator,
+}
+
+// administrator is no component, but has certificates too.
+const administrator = "administrator"
+
 func (c *Certs) renew(e entry, old *x509.Certificate, now time.Time) error {
 	dir := c.path(c.Cluster.CertificatesDir)
 	ca, err := pki.Read(dir, e.ca)

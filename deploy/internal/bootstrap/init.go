@@ -38,6 +38,8 @@ type Init struct {
 	// KubeletConfig and ProxyConfig are documents the user gave.
 	KubeletConfig, ProxyConfig map[string]any
 	UploadCerts                bool
+	// Corefile of CoreDNS, in place of the chart's.
+	Corefile string
 	// Members of etcd that are there already, when the node joins them.
 	Members []string
 
@@ -196,25 +198,36 @@ func (i *Init) manifests(phase string, names ...string) error {
 	if err := os.MkdirAll(i.path(layout.Manifests), 0o755); err != nil {
 		return err
 	}
-	pods := i.pods()
+	texts, err := i.render()
+	if err != nil {
+		return err
+	}
 	for _, name := range names {
-		pod, ok := pods[name]
+		text, ok := texts[name]
 		if !ok {
 			continue
 		}
-		raw, err := staticpod.Marshal(pod)
-		if err != nil {
-			return err
-		}
-		if raw, err = i.patched(name, raw); err != nil {
-			return err
-		}
 		i.say(phase, "Creating static Pod manifest for %q", name)
-		if err := i.writeFile(filepath.Join(layout.Manifests, name+".yaml"), raw, 0o600); err != nil {
+		if err := i.writeFile(filepath.Join(layout.Manifests, name+".yaml"), text, 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// render makes the texts of the manifests, patches included.
+func (i *Init) render() (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for name, pod := range i.pods() {
+		raw, err := staticpod.Marshal(pod)
+		if err != nil {
+			return nil, err
+		}
+		if out[name], err = i.patched(name, raw); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (i *Init) etcd(context.Context) error {
@@ -406,6 +419,9 @@ func (i *Init) addons(ctx context.Context) error {
 	values, err := ChartValues(i.Cluster, i.Config.LocalAPIEndpoint, i.ProxyConfig)
 	if err != nil {
 		return err
+	}
+	if i.Corefile != "" {
+		values["dns"].(map[string]any)["corefile"] = i.Corefile
 	}
 	dns := values["dns"]
 	values["dns"] = map[string]any{"enabled": false}

@@ -15,6 +15,8 @@ import (
 	"xebec.dev/deploy/internal/supervise"
 )
 
+var errNoRoute = errors.New("this machine has no default route to tell its address from: give it one, or the address (xebecadm's --apiserver-advertise-address, xebec-up's --address)")
+
 // DefaultAddress is the address that this machine is reached at: the one it
 // would send from, along its default route.
 func DefaultAddress() (string, error) {
@@ -30,7 +32,7 @@ func DefaultAddress() (string, error) {
 			return addr.String(), nil
 		}
 	}
-	return "", errors.New("this machine has no default route to tell its address from: give --apiserver-advertise-address")
+	return "", errNoRoute
 }
 
 // ThisNode is the machine the program runs on, with its files below root.

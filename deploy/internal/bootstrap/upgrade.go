@@ -117,6 +117,7 @@ func UpgradePlan(o *Observed, target string) (string, error) {
 		image := next.Image(component)
 		row(component, node, o.Components[key], image[strings.LastIndexByte(image, ':')+1:])
 	}
+	fmt.Fprintf(&b, "\nYou can now apply the upgrade by executing the following command:\n\n\txebecadm upgrade apply %s\n", plain)
 	return b.String(), nil
 }
 

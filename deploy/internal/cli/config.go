@@ -12,8 +12,10 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"xebec.dev/deploy/internal/bootstrap"
+	"xebec.dev/deploy/internal/host"
 	"xebec.dev/deploy/internal/kubeadm"
 	"xebec.dev/deploy/internal/kubeconfig"
+	"xebec.dev/deploy/internal/layout"
 	"xebec.dev/deploy/internal/pki"
 )
 
@@ -40,7 +42,42 @@ func (a *app) configCommand() *cobra.Command {
 		return err
 	}}
 	validate.Flags().StringVar(&file, "config", "", "Path to a configuration file.")
-	return grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, validate, a.imagesCommand())
+	return grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, validate, a.imagesCommand(), a.containerdCommand(), a.networkCommand())
+}
+
+// containerdCommand prints what an installed containerd is configured with.
+func (a *app) containerdCommand() *cobra.Command {
+	images := kubeadm.ClusterConfiguration{}
+	images.Default()
+	c := host.Containerd{Root: "/", Usual: true, CNIBin: []string{layout.CNIBin}}
+	cmd := &cobra.Command{Use: "containerd", Short: "Print the configuration of containerd on this node, for " + host.UsualRuntimeConf, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		c.Systemd, c.RestrictOOM = host.Systemd(), host.RestrictOOM()
+		raw, err := c.Config()
+		if err == nil {
+			_, err = a.out.Write(raw)
+		}
+		return err
+	}}
+	cmd.Flags().IntVar(&c.Major, "major", 2, "Major version of containerd.")
+	cmd.Flags().StringVar(&c.Bin, "bin", "/usr/local/bin", "Directory with runc.")
+	cmd.Flags().StringVar(&c.Pause, "sandbox-image", images.Image("pause"), "Image of pods' sandboxes.")
+	return cmd
+}
+
+// networkCommand prints the template of the pod network, which containerd
+// fills in with the node's range of addresses.
+func (a *app) networkCommand() *cobra.Command {
+	var reference bool
+	cmd := &cobra.Command{Use: "network", Short: "Print the template of the pod network, for " + host.UsualNetworkTemplate, Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
+		text := host.Network("/")
+		if reference {
+			text = host.ReferenceNetwork("/")
+		}
+		_, err := a.out.Write(text)
+		return err
+	}}
+	cmd.Flags().BoolVar(&reference, "reference", false, "The network of the CNI project's reference plugins.")
+	return cmd
 }
 
 func validateFile(f *kubeadm.File) error {

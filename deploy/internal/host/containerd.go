@@ -46,11 +46,37 @@ type Containerd struct {
 	NoSync bool
 	// StreamPort of the runtime's exec and attach server; 0 is any.
 	StreamPort int
+	// Usual puts everything where an installed containerd has it.
+	Usual bool
+}
+
+// Places of an installed containerd.
+const (
+	UsualRuntimeConf     = "/etc/containerd/config.toml"
+	UsualNetworkTemplate = "/etc/containerd/cni.template"
+)
+
+// places are the paths that a configuration names.
+type places struct{ Data, State, Socket, Registries, CNIConf, Template string }
+
+func (c *Containerd) places() places {
+	if c.Usual {
+		return places{"/var/lib/containerd", "/run/containerd", layout.CRISocket, "/etc/containerd/certs.d", layout.CNIConf, UsualNetworkTemplate}
+	}
+	return places{c.Root.Path(Data + "/containerd"), c.Root.Path(State + "/containerd"), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf), c.Root.Path(NetworkTemplate)}
+}
+
+// Sockets is a short directory for the shims' sockets.
+func (p places) Sockets() string {
+	if p.State == "/run/containerd" {
+		return "/run/containerd/s"
+	}
+	return filepath.Join(filepath.Dir(p.State), "s")
 }
 
 var containerdV2 = template.Must(template.New("v2").Parse(`version = 3
-root = "{{.Data}}/containerd"
-state = "{{.State}}/containerd"
+root = "{{.Data}}"
+state = "{{.State}}"
 # What no kubelet asks for.
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.blockfile", "io.containerd.differ.v1.erofs", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.nri.v1.nri"]
 
@@ -90,7 +116,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
   stream_server_port = "{{.StreamPort}}"
 
 [plugins."io.containerd.shim.v1.manager"]
-  socket_dir = "{{.State}}/s"
+  socket_dir = "{{.Sockets}}"
 {{- if .NoSync}}
 
 [plugins."io.containerd.metadata.v1.bolt"]
@@ -99,8 +125,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
 `))
 
 var containerdV1 = template.Must(template.New("v1").Parse(`version = 2
-root = "{{.Data}}/containerd"
-state = "{{.State}}/containerd"
+root = "{{.Data}}"
+state = "{{.State}}"
 disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs", "io.containerd.internal.v1.opt"]
 
 [grpc]
@@ -139,8 +165,8 @@ func (c *Containerd) Config() ([]byte, error) {
 	var out bytes.Buffer
 	err := t.Execute(&out, struct {
 		*Containerd
-		Data, State, Socket, Registries, CNIConf, Template string
-	}{c, c.Root.Path(Data), c.Root.Path(State), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf), c.Root.Path(NetworkTemplate)})
+		places
+	}{c, c.places()})
 	return out.Bytes(), err
 }
 

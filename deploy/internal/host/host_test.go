@@ -19,6 +19,7 @@ func TestContainerdConfigs(t *testing.T) {
 	for name, c := range map[string]Containerd{
 		"containerd-2.toml": {Major: 2, Root: "/", Systemd: true, Pause: "xebec.dev/pause:3.10.1", Bin: "/usr/local/bin", CNIBin: []string{"/opt/cni/bin"}},
 		"containerd-1.toml": {Major: 1, Root: "/run/n1", RestrictOOM: true, Pause: "p", Bin: "/bin", CNIBin: []string{"/run/n1/opt/cni/bin"}},
+		"usual.toml":        {Major: 2, Root: "/", Usual: true, Systemd: true, Pause: "xebec.dev/pause:3.10.1", Bin: "/usr/local/bin", CNIBin: []string{"/opt/cni/bin"}},
 		"ephemeral.toml":    {Major: 2, Root: "/run/n1", RestrictOOM: true, NoSync: true, Pause: "p", Bin: "/bin", CNIBin: []string{"/a", "/b"}},
 	} {
 		raw, err := c.Config()

@@ -21,6 +21,7 @@ type File struct {
 	Init    *InitConfiguration
 	Join    *JoinConfiguration
 	Reset   *ResetConfiguration
+	Upgrade *UpgradeConfiguration
 	// Kubelet and Proxy are the KubeletConfiguration and KubeProxyConfiguration
 	// documents: the daemons check them, here they are only merged and passed on.
 	Kubelet map[string]any
@@ -91,12 +92,15 @@ func (f *File) add(meta metav1.TypeMeta, doc []byte) error {
 	case "ResetConfiguration":
 		f.Reset = &ResetConfiguration{}
 		into = f.Reset
+	case "UpgradeConfiguration":
+		f.Upgrade = &UpgradeConfiguration{}
+		into = f.Upgrade
 	case "KubeletConfiguration":
 		into, want = &f.Kubelet, "kubelet.config.k8s.io/v1beta1"
 	case "KubeProxyConfiguration":
 		into, want = &f.Proxy, "kubeproxy.config.k8s.io/v1alpha1"
 	default:
-		return fmt.Errorf("kind %q of %q is not known: expected ClusterConfiguration, InitConfiguration, JoinConfiguration, ResetConfiguration, KubeletConfiguration or KubeProxyConfiguration", meta.Kind, meta.APIVersion)
+		return fmt.Errorf("kind %q of %q is not known: expected ClusterConfiguration, InitConfiguration, JoinConfiguration, ResetConfiguration, UpgradeConfiguration, KubeletConfiguration or KubeProxyConfiguration", meta.Kind, meta.APIVersion)
 	}
 	if meta.APIVersion != want {
 		return fmt.Errorf("%s has apiVersion %q: expected %s", meta.Kind, meta.APIVersion, want)

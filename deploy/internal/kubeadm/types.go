@@ -222,3 +222,30 @@ type ResetConfiguration struct {
 	UnmountFlags          []string  `json:"unmountFlags,omitempty"`
 	Timeouts              *Timeouts `json:"timeouts,omitempty"`
 }
+
+// UpgradeOptions are what upgrade apply and upgrade node share.
+type UpgradeOptions struct {
+	CertificateRenewal    *bool             `json:"certificateRenewal,omitempty"`
+	DryRun                bool              `json:"dryRun,omitempty"`
+	EtcdUpgrade           *bool             `json:"etcdUpgrade,omitempty"`
+	IgnorePreflightErrors []string          `json:"ignorePreflightErrors,omitempty"`
+	SkipPhases            []string          `json:"skipPhases,omitempty"`
+	Patches               *Patches          `json:"patches,omitempty"`
+	ImagePullPolicy       corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	ImagePullSerial       *bool             `json:"imagePullSerial,omitempty"`
+}
+
+// UpgradeApply is of upgrade apply.
+type UpgradeApply struct {
+	UpgradeOptions    `json:",inline"`
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	ForceUpgrade      bool   `json:"forceUpgrade,omitempty"`
+}
+
+// UpgradeConfiguration is of upgrade.
+type UpgradeConfiguration struct {
+	metav1.TypeMeta `json:",inline"`
+	Apply           UpgradeApply   `json:"apply,omitempty"`
+	Node            UpgradeOptions `json:"node,omitempty"`
+	Timeouts        *Timeouts      `json:"timeouts,omitempty"`
+}
