@@ -1,6 +1,7 @@
 package watchcache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -329,7 +330,7 @@ func (c *collection) apply(e *kv.Event, now time.Time) {
 		o := c.own.take(ns, name, e.Revision)
 		var err error
 		if o == nil {
-			o, err = c.object(e.Key, e.Value, e.Revision)
+			o, err = c.object(e.Key, bytes.Clone(e.Value), e.Revision)
 		}
 		ch.new = o
 		delete = err != nil

@@ -1,6 +1,7 @@
 package watchcache
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"runtime/debug"
@@ -153,7 +154,9 @@ func (s *Store) apply(b kv.Batch) {
 		switch {
 		case c == nil:
 		case c.loading:
-			c.held = append(c.held, *e)
+			held := *e
+			held.Value = bytes.Clone(e.Value)
+			c.held = append(c.held, held)
 		case e.Revision > c.since:
 			if c.next == nil {
 				touched = append(touched, c)

@@ -19,7 +19,7 @@ const (
 	// the room stays as it is.
 	gcLow, gcHigh = 0.005, 0.015
 	// gcMost is the room a busy server takes, however little lives.
-	gcMost = 64 << 20
+	gcMost = 96 << 20
 )
 
 // gcRoom is the room for garbage until the next collection: more than before

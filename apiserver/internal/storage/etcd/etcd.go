@@ -269,38 +269,65 @@ func (s *Store) Apply(ctx context.Context, writes []kv.Write) (int64, []kv.Resul
 
 func (s *Store) apply(ctx context.Context, writes []kv.Write) (int64, []kv.Result, error) {
 	txns := make([]*pb.TxnRequest, len(writes))
+	creates := true
 	for i := range writes {
 		t, err := s.txn(ctx, &writes[i])
 		if err != nil {
 			return 0, nil, err
 		}
 		txns[i] = t
+		creates = creates && writes[i].Compare == 0
 	}
-	request := txns[0]
-	if len(txns) == 1 && writes[0].Compare == 0 {
-		// Kubernetes' servers create without an alternative, and so it is all
-		// that some stand-ins for etcd understand.
-		request.Failure = nil
-	}
-	if len(txns) > 1 {
-		request = &pb.TxnRequest{Success: make([]*pb.RequestOp, len(txns))}
-		for i, t := range txns {
-			request.Success[i] = &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: t}}
+	results := make([]kv.Result, len(writes))
+	if len(txns) == 1 {
+		if creates {
+			// Kubernetes' servers create without an alternative, and so it is
+			// all that some stand-ins for etcd understand.
+			txns[0].Failure = nil
 		}
+		r, err := s.s.KV.Txn(ctx, txns[0])
+		if err != nil {
+			return 0, nil, writeError(err)
+		}
+		results[0], err = s.standing(ctx, &writes[0], r)
+		return r.Header.Revision, results, err
+	}
+	if creates {
+		// As good as always none of the objects is there: all or none is much
+		// less work for etcd than each by itself.
+		r, err := s.s.KV.Txn(ctx, flat(txns))
+		if err != nil {
+			return 0, nil, writeError(err)
+		}
+		if r.Succeeded {
+			for i := range results {
+				results[i].Done = true
+			}
+			return r.Header.Revision, results, nil
+		}
+	}
+	request := &pb.TxnRequest{Success: make([]*pb.RequestOp, len(txns))}
+	for i, t := range txns {
+		request.Success[i] = &pb.RequestOp{Request: &pb.RequestOp_RequestTxn{RequestTxn: t}}
 	}
 	r, err := s.s.KV.Txn(ctx, request)
 	if err != nil {
 		return 0, nil, writeError(err)
 	}
-	results := make([]kv.Result, len(writes))
-	if len(txns) == 1 {
-		results[0], err = s.standing(ctx, &writes[0], r)
-		return r.Header.Revision, results, err
-	}
 	for i := range results {
 		results[i] = s.result(r.Responses[i].GetResponseTxn())
 	}
 	return r.Header.Revision, results, nil
+}
+
+// flat is one transaction that does all of several or none.
+func flat(txns []*pb.TxnRequest) *pb.TxnRequest {
+	all := &pb.TxnRequest{Compare: make([]*pb.Compare, 0, len(txns)), Success: make([]*pb.RequestOp, 0, len(txns))}
+	for _, t := range txns {
+		all.Compare = append(all.Compare, t.Compare...)
+		all.Success = append(all.Success, t.Success...)
+	}
+	return all
 }
 
 // txn is the compare-and-swap of one write, with a read of the key where the

@@ -162,3 +162,45 @@ func TestHistory(t *testing.T) {
 		t.Errorf("history of nothing: %v, %v", past, err)
 	}
 }
+
+// Of a group that creates, those are refused whose key is there, and told what
+// is; the others are done, at one revision.
+func TestGroupedCreates(t *testing.T) {
+	store := etcd.Over(services(t), etcd.Config{})
+	ctx := t.Context()
+	create := func(names ...string) (int64, []kv.Result) {
+		t.Helper()
+		var group []kv.Write
+		for _, name := range names {
+			group = append(group, kv.Write{Key: "pods/a/" + name, Value: []byte(name)})
+		}
+		revision, results, err := store.Apply(ctx, group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return revision, results
+	}
+	first, results := create("x", "y")
+	if !results[0].Done || !results[1].Done {
+		t.Fatalf("new keys: %+v", results)
+	}
+	second, results := create("w", "y", "z")
+	if !results[0].Done || results[1].Done || !results[2].Done {
+		t.Fatalf("one of them is there: %+v", results)
+	}
+	if c := results[1].Current; c == nil || string(c.Value) != "y" || c.Revision != first || second != first+1 {
+		t.Errorf("what is there: %+v of revision %d, written at %d and %d", c, c.Revision, first, second)
+	}
+	page, err := store.Range(ctx, kv.Range{Prefix: "pods/"})
+	if err != nil || len(page.Entries) != 4 {
+		t.Fatalf("%d keys, %v", len(page.Entries), err)
+	}
+	for i, want := range []struct {
+		name     string
+		revision int64
+	}{{"w", second}, {"x", first}, {"y", first}, {"z", second}} {
+		if e := page.Entries[i]; string(e.Value) != want.name || e.Revision != want.revision {
+			t.Errorf("key %d: %s at %d, want %s at %d", i, e.Value, e.Revision, want.name, want.revision)
+		}
+	}
+}

@@ -138,7 +138,9 @@ func (l *line) flush() error {
 	}
 	_, err := l.conn.Write(l.out)
 	l.out = l.out[:0]
-	if cap(l.out) > 256<<10 {
+	if cap(l.out) > spareBytes {
+		b := l.out
+		large.Put(&b)
 		l.out = nil
 	}
 	return err
@@ -220,7 +222,8 @@ func putPrefix(body []byte) {
 	binary.BigEndian.PutUint32(body[1:], uint32(len(body)-5))
 }
 
-// large are buffers for pages of answers, given back when nobody uses them.
+// large are buffers for pages of answers and groups of writes, given back when
+// nobody uses them.
 var large = sync.Pool{New: func() any { return new([]byte) }}
 
 // keep takes an answer's buffer back.
@@ -267,9 +270,26 @@ func (l *line) headers(method string, more hpack.HeaderField) {
 	l.out = append(l.out, l.block.Bytes()...)
 }
 
+// reserve makes room in out for n bytes.
+func (l *line) reserve(n int) {
+	n += len(l.out)
+	if n <= cap(l.out) {
+		return
+	}
+	var b []byte
+	if n > spareBytes {
+		b = (*large.Get().(*[]byte))[:0]
+	}
+	l.out = append(slices.Grow(b, n), l.out...)
+}
+
 // data puts as much of a body into frames as the server takes now and returns
 // the rest.
 func (l *line) data(a *answer, body []byte, end bool) []byte {
+	// What fits, with its frames' headers, at once and not step by step.
+	if n := int(min(int64(len(body)), a.room, l.room)); n > 0 {
+		l.reserve(n + frameHeader*(1+n/l.maxFrame))
+	}
 	for len(body) > 0 {
 		n := int(min(int64(len(body)), int64(l.maxFrame), a.room, l.room))
 		if n <= 0 {

@@ -286,17 +286,25 @@ func (p *lines) write(ctx context.Context, method string, request proto.Message,
 // callTimeout is for calls whose context has no deadline.
 const callTimeout = 10 * time.Second
 
+// bodies are buffers for requests: a group of writes takes 100 KB or more.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
 // invoke makes a call and gives the line back, or up.
 func (p *lines) invoke(ctx context.Context, l *line, method string, request proto.Message, open func([]byte) error) error {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = time.Now().Add(callTimeout)
 	}
-	body, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, 5, 5+proto.Size(request)), request)
+	whole := bodies.Get().(*[]byte)
+	body, err := proto.MarshalOptions{}.MarshalAppend(append((*whole)[:0], make([]byte, 5)...), request)
 	if err != nil {
 		p.put(l)
 		return err
 	}
+	defer func() {
+		*whole = body
+		bodies.Put(whole)
+	}()
 	stop := context.AfterFunc(ctx, func() { l.conn.SetDeadline(time.Unix(1, 0)) })
 	answer, err := l.call(method, body, deadline)
 	var opened error

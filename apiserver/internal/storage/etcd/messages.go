@@ -10,8 +10,9 @@ import (
 	"xebec.dev/apiserver/internal/storage/kv"
 )
 
-// etcd's answers, read into what the store passes on. Values are copied: a
-// buffer of megabytes must not stay for one object in it.
+// etcd's answers, read into what the store passes on. The values of pages are
+// copied: a buffer of megabytes must not stay for one object in it. Those of
+// events are not: most are our own writes, which nobody needs again.
 
 // Tags are a field's number, shifted, and how it is written.
 const (
@@ -169,6 +170,6 @@ func (s *Store) openEvent(b []byte) (kv.Event, error) {
 	if !ok {
 		return out, fmt.Errorf("etcd tells of key %q", e.key)
 	}
-	out.Key, out.Value, out.Revision = string(key), bytes.Clone(e.value), e.revision
+	out.Key, out.Value, out.Revision = string(key), e.value, e.revision
 	return out, nil
 }

@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -205,6 +206,9 @@ func (f *feed) Recv() (kv.Batch, error) {
 				whole--
 			}
 			f.held = append([]kv.Event(nil), events[whole:]...)
+			for i := range f.held {
+				f.held[i].Value = bytes.Clone(f.held[i].Value)
+			}
 			events = events[:whole]
 		}
 		if len(events) > 0 {

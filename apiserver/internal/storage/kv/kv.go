@@ -114,7 +114,8 @@ type Batch struct {
 
 // Feed is a stream of changes.
 type Feed interface {
-	// Recv waits for the next batch. Batches without events report progress.
+	// Recv waits for the next batch, whose values are good until the next call.
+	// Batches without events report progress.
 	// Errors: *Compacted; anything else means that the stream broke and can
 	// be resumed.
 	Recv() (Batch, error)
