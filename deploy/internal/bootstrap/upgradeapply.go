@@ -181,8 +181,10 @@ func (u *Upgrade) Run(ctx context.Context, target string) error {
 		target = u.Cluster.KubernetesVersion
 	}
 	var err error
-	if u.state, err = Observe(ctx, u.admin); err != nil {
-		return err
+	if u.Apply {
+		if u.state, err = Observe(ctx, u.admin); err != nil {
+			return err
+		}
 	}
 	next := *u.Cluster
 	next.KubernetesVersion = "v" + strings.TrimPrefix(strings.SplitN(target, "+", 2)[0], "v")

@@ -42,7 +42,7 @@ func (a *app) configCommand() *cobra.Command {
 		return err
 	}}
 	validate.Flags().StringVar(&file, "config", "", "Path to a configuration file.")
-	return grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, validate, a.imagesCommand(), a.containerdCommand(), a.networkCommand())
+	return grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, validate, a.imagesCommand(), a.containerdCommand(), a.networkCommand(), a.hostedCommand())
 }
 
 // containerdCommand prints what an installed containerd is configured with.
@@ -61,6 +61,42 @@ func (a *app) containerdCommand() *cobra.Command {
 	cmd.Flags().IntVar(&c.Major, "major", 2, "Major version of containerd.")
 	cmd.Flags().StringVar(&c.Bin, "bin", "/usr/local/bin", "Directory with runc.")
 	cmd.Flags().StringVar(&c.Pause, "sandbox-image", images.Image("pause"), "Image of pods' sandboxes.")
+	return cmd
+}
+
+// hostedCommand prints the Secret of a control plane that the chart runs as
+// Deployments.
+func (a *app) hostedCommand() *cobra.Command {
+	var config string
+	h := &bootstrap.Hosted{}
+	cmd := &cobra.Command{Use: "hosted", Short: "Print the Secret of a control plane that the Helm chart runs as Deployments in a host cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if h.Dir == "" {
+			return errors.New("--dir: expected a directory for the certificates and kubeconfigs of the hosted cluster")
+		}
+		f, err := load(config)
+		if err != nil {
+			return err
+		}
+		if f.Cluster == nil {
+			f.Cluster = &kubeadm.ClusterConfiguration{EncryptionAlgorithm: "ECDSA-P256"}
+		}
+		s, err := h.Make(cmd.Context(), f.Cluster, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		raw, err := yaml.Marshal(s)
+		if err == nil {
+			_, err = a.out.Write(raw)
+		}
+		return err
+	}}
+	fs := cmd.Flags()
+	fs.StringVar(&config, "config", "", "Path to a configuration file with a ClusterConfiguration.")
+	fs.StringVar(&h.Release, "release", "xebec", "Name of the Helm release.")
+	fs.StringVarP(&h.Namespace, "namespace", "n", "default", "Namespace of the Helm release.")
+	fs.StringVar(&h.Secret, "secret", "xebec-pki", "Name of the Secret.")
+	fs.Int32Var(&h.Port, "port", kubeadm.DefaultBindPort, "Port of the API server's Service.")
+	fs.StringVar(&h.Dir, "dir", "", "Directory that keeps the certificates and kubeconfigs.")
 	return cmd
 }
 
