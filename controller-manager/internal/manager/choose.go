@@ -54,7 +54,7 @@ var elsewhere = words(`
 	horizontal-pod-autoscaler-controller horizontalpodautoscaling device-taint-eviction-controller resourceclaim-controller
 	resource-claim-controller storageversion-garbage-collector-controller storage-version-gc storage-version-migrator-controller
 	validatingadmissionpolicy-status-controller validatingadmissionpolicy-status-controller selinux-warning-controller
-	volumeattributesclass-protection-controller legacy-serviceaccount-token-cleaner-controller legacy-service-account-token-cleaner
+	legacy-serviceaccount-token-cleaner-controller legacy-service-account-token-cleaner
 	podcertificaterequest-cleaner-controller kube-apiserver-serving-clustertrustbundle-publisher-controller
 	podgroup-protection-controller evictionrequest-controller resourcepoolstatusrequest-controller
 `)

@@ -35,6 +35,7 @@ import (
 	"xebec.dev/controller-manager/internal/tokencleaner"
 	"xebec.dev/controller-manager/internal/ttl"
 	"xebec.dev/controller-manager/internal/ttlafterfinished"
+	"xebec.dev/controller-manager/internal/vacprotection"
 )
 
 // Table is every controller of this program.
@@ -73,6 +74,7 @@ func Table() []control.Spec {
 		resourcequota.Spec,
 		pvcprotection.Spec,
 		pvprotection.Spec,
+		vacprotection.Spec,
 		pvbinder.Spec,
 	}
 }
