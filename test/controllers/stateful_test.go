@@ -102,7 +102,7 @@ func statefulOrder(t *testing.T, c *cluster) {
 }
 
 // statefulRoll: a partition holds pods back; undo brings the old revision
-// again.
+// again. AP-a8fe
 func statefulRoll(t *testing.T, c *cluster) {
 	ns := c.namespace(t)
 	c.kubectl(t, ns, statefulSet("db", `,"updateStrategy":{"type":"RollingUpdate","rollingUpdate":{"partition":2}}`), "apply", "-f", "-")

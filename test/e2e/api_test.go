@@ -2,10 +2,18 @@ package e2e
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,7 +38,9 @@ type kindCase struct {
 	// object is without metadata; change is a merge patch of it, status one of
 	// the status subresource.
 	object, change, status string
-	cluster                bool // not in a namespace
+	// approval is a merge patch of the subresource that only requests have.
+	approval string
+	cluster  bool // not in a namespace
 }
 
 const podTemplate = `template: {metadata: {labels: {app: none}}, spec: {containers: [{name: c, image: 'xebec.dev/busybox:v1', command: [sleep, '1000']}]}}`
@@ -61,6 +71,9 @@ var kinds = []kindCase{
 		object: `{spec: {minAvailable: 1, selector: {matchLabels: {app: none}}}}`,
 		change: `{spec: {minAvailable: 2}}`},
 	{ids: "AU-df88 AU-e0ad ServiceAccount", resource: "/v1/serviceaccounts", object: `{automountServiceAccountToken: true}`, change: `{automountServiceAccountToken: false}`},
+	{ids: "AU-f830 CertificateSigningRequest", resource: "certificates.k8s.io/v1/certificatesigningrequests",
+		object: `{spec: {request: REQUEST, signerName: example.com/e2e, usages: [client auth]}}`, status: `{status: {conditions: [{type: StatusUpdate, status: 'True', reason: E2E, message: set}]}}`,
+		approval: `{status: {conditions: [{type: Approved, status: 'True', reason: E2E, message: yes}, {type: StatusUpdate, status: 'True', reason: E2E, message: set}]}}`, cluster: true},
 	{ids: "IN-0d5e IN-f75a Event", resource: "/v1/events", object: `{involvedObject: {kind: Pod, name: p, namespace: NAMESPACE}, reason: Tested, message: one}`, change: `{message: two}`},
 	{ids: "IN-3dfc Event of its own group", resource: "events.k8s.io/v1/events",
 		object: `{regarding: {kind: Pod, name: p, namespace: NAMESPACE}, reason: Tested, note: one, type: Normal, action: Test, eventTime: '2026-01-01T00:00:00.000000Z', reportingController: e2e, reportingInstance: e2e-1}`,
@@ -154,7 +167,8 @@ func (l *life) name(i int) string {
 // make gives the i-th object; the fourth is for the other namespace.
 func (l *life) make(kind string, i int) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{}
-	l.fatal("fixture", yaml.Unmarshal([]byte(strings.ReplaceAll(l.object, "NAMESPACE", l.namespaces[i/3])), &o.Object))
+	text := strings.NewReplacer("NAMESPACE", l.namespaces[i/3], "REQUEST", certificateRequest(l.t)).Replace(l.object)
+	l.fatal("fixture", yaml.Unmarshal([]byte(text), &o.Object))
 	o.SetAPIVersion(l.gvr().GroupVersion().String())
 	o.SetKind(kind)
 	o.SetName(l.name(i))
@@ -223,6 +237,10 @@ func (l *life) live() {
 	l.event(w, watch.Modified, func(o *unstructured.Unstructured) bool { return o.GetAnnotations()["updated"] == "yes" })
 	if l.status != "" {
 		l.statusLife(w)
+	}
+	if l.approval != "" {
+		l.patch(l.approval, "approval")
+		l.event(w, watch.Modified, func(o *unstructured.Unstructured) bool { return l.covers(o, l.approval) == nil })
 	}
 	l.collection(kind, selector, w)
 }
@@ -383,3 +401,23 @@ func lacks(want, have any, path string) error {
 	}
 	return nil
 }
+
+// certificateRequest is a request in base64, of a key that nobody keeps.
+var certificateRequest = func() func(*testing.T) string {
+	var once sync.Once
+	var text string
+	return func(t *testing.T) string {
+		once.Do(func() {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				t.Fatal(err)
+			}
+			der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "e2e"}}, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+		})
+		return text
+	}
+}()

@@ -50,6 +50,16 @@ func TestReplicas(t *testing.T) {
 	u.sub("AP-d52c AP-6bc0 a ReplicationController adopts and releases", func(u user) { u.adopts("ReplicationController", "arc") })
 	u.sub("AP-4bbc a Deployment recreates", recreates)
 	u.sub("AP-e7d7 a Deployment adopts a ReplicaSet and rolls", adoptsSet)
+	u.sub("AP-84b3 a ReplicationController against a quota", func(u user) {
+		u = newUser(u.t, "rc-quota")
+		u.run("create", "quota", "few", "--hard=pods=2")
+		u.has("2", "quota/few", "{.status.hard.pods}")
+		u.apply(workload("ReplicationController", "much", "replicas: 3"))
+		failure := `{.status.conditions[?(@.type=="ReplicaFailure")].status}`
+		u.has("True", "rc/much", failure)
+		u.run("scale", "rc", "much", "--replicas=2")
+		u.has("", "rc/much", failure)
+	})
 	u.sub("AP-0b02 a Deployment keeps no history", noHistory)
 }
 

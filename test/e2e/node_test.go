@@ -2,8 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestPlacement(t *testing.T) {
@@ -27,6 +31,24 @@ spec:
 	}
 	u.apply(manifest)
 	u.ready("pod/by-node")
+	u.sub("AR-e0a1 two nodes that take pods", func(u user) {
+		free := 0
+		nodes, err := api.CoreV1().Nodes().List(u.t.Context(), metav1.ListOptions{})
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		for _, n := range nodes.Items {
+			ready := slices.ContainsFunc(n.Status.Conditions, func(c corev1.NodeCondition) bool {
+				return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+			})
+			if ready && !n.Spec.Unschedulable && len(n.Spec.Taints) == 0 {
+				free++
+			}
+		}
+		if free < 2 {
+			u.t.Errorf("there are %d", free)
+		}
+	})
 	u.has(b, "pod/by-node", "{.spec.nodeName}")
 	why := fmt.Sprintf(":0/%d nodes are available: %d node(s) didn't match pod anti-affinity rules.", len(all), len(all))
 	u.until("all but one find a node, and that one says why not", func() error {
@@ -87,5 +109,52 @@ spec:
 			err = fmt.Errorf("events of %q", out)
 		}
 		return err
+	})
+}
+
+// TestLimits: what a namespace's limits make of pods.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "limit-range")
+	u.sub("SC-f745 defaults, and what is too much", func(u user) {
+		limits := func(low string) string {
+			return `{apiVersion: v1, kind: LimitRange, metadata: {name: limits}, spec: {limits: [{type: Container, min: {cpu: ` + low + `, memory: 4Mi}, max: {cpu: 500m, memory: 500Mi}, default: {cpu: 300m, memory: 300Mi}, defaultRequest: {cpu: 100m, memory: 20Mi}}]}}`
+		}
+		u.apply(limits("50m"))
+		pod := func(name, resources string) string {
+			return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeSelector: {no: such}, terminationGracePeriodSeconds: 0, containers: [{name: c, image: c, resources: {%s}}]}}`, name, resources)
+		}
+		u.apply(pod("none", ""))
+		u.has("100m 20Mi 300m 300Mi", "pod/none", "{.spec.containers[0].resources.requests.cpu} {.spec.containers[0].resources.requests.memory} {.spec.containers[0].resources.limits.cpu} {.spec.containers[0].resources.limits.memory}")
+		u.apply(pod("some", "limits: {cpu: 200m}"))
+		u.has("200m 20Mi 200m 300Mi", "pod/some", "{.spec.containers[0].resources.requests.cpu} {.spec.containers[0].resources.requests.memory} {.spec.containers[0].resources.limits.cpu} {.spec.containers[0].resources.limits.memory}")
+		for name, c := range map[string]struct{ resources, says string }{
+			"much":   {"limits: {cpu: 600m}", "maximum cpu usage per Container is 500m, but limit is 600m"},
+			"little": {"requests: {cpu: 10m}", "minimum cpu usage per Container is 50m, but request is 10m"},
+		} {
+			if err := refuses(u.in(pod(name, c.resources)).try("create", "-f", "-"), c.says); err != nil {
+				u.t.Error(err)
+			}
+		}
+		u.apply(limits("5m"))
+		u.until("the new limits hold", func() error { return u.in(pod("little", "requests: {cpu: 10m}")).try("create", "-f", "-") })
+		u.run("delete", "limitrange", "limits")
+		u.until("no limits hold", func() error { return u.in(pod("much", "limits: {cpu: 600m}")).try("create", "-f", "-") })
+	})
+	u.sub("SC-bfa9 a critical pod of the system comes first", func(u user) {
+		n := running.Members()[0].Name
+		u.run("patch", "node", n, "--subresource=status", "-p", `{"status":{"capacity":{"example.com/throne":"1"},"allocatable":{"example.com/throne":"1"}}}`)
+		pod := func(name, namespace, class string) string {
+			return fmt.Sprintf(`{apiVersion: v1, kind: Pod, metadata: {name: %s, namespace: %s}, spec: {priorityClassName: %q, terminationGracePeriodSeconds: 1,
+				containers: [{name: web, image: '%s', resources: {requests: {example.com/throne: 1}, limits: {example.com/throne: 1}}}]}}`, name, namespace, class, web)
+		}
+		u.apply(pod("usual", u.namespace, ""))
+		u.ready("pod/usual")
+		system := u
+		system.namespace = "kube-system"
+		system.apply(pod("critical", "kube-system", "system-cluster-critical"))
+		system.ready("pod/critical")
+		u.until("the other is gone", func() error { return refuses(u.try("get", "pod", "usual"), "not found") })
+		system.run("delete", "pod", "critical", "--now")
 	})
 }

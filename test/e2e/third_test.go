@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"xebec.dev/test/cluster"
 )
@@ -88,6 +89,24 @@ func TestThirdNode(t *testing.T) {
 	u.rolledOut("statefulset/kept")
 	u.reachable(len(running.Members()))
 	onlyWanted(u)
+	u.sub("NO-df14 a taint that goes in time evicts nobody", func(u user) { taken(u, third) })
+}
+
+// taken taints a node, and takes the taint away before a pod's time is up.
+func taken(u user, n *cluster.Node) {
+	u.apply(server("tolerates", "app: tolerates", "nodeName: "+n.Name+", tolerations: [{key: e2e-evict, operator: Exists, effect: NoExecute, tolerationSeconds: 8}],") +
+		server("does-not", "app: does-not", "nodeName: "+n.Name+","))
+	u.ready("pod/tolerates", "pod/does-not")
+	tainted := time.Now()
+	u.run("taint", "node", n.Name, "e2e-evict=yes:NoExecute")
+	u.until("who does not tolerate it is evicted", func() error { return refuses(u.try("get", "pod", "does-not"), "not found") })
+	u.run("taint", "node", n.Name, "e2e-evict-")
+	if late := time.Since(tainted); late > 8*time.Second {
+		u.t.Logf("the taint was there for %s: this machine was too busy to see that it goes in time", late)
+		return
+	}
+	time.Sleep(10 * time.Second) // past the pod's time: what does not happen has no event to wait for
+	u.has("Running", "pod/tolerates", "{.status.phase}{.metadata.deletionTimestamp}")
 }
 
 const readyOf = `{.status.conditions[?(@.type=="Ready")].status}`

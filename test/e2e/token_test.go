@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -104,4 +106,35 @@ func TestTokenRotation(t *testing.T) {
 		t.Errorf("it read no pods; the log:\n%s", log)
 	}
 	fmt.Println("the second token came after", after)
+}
+
+// TestAccounts: what accounts have of tokens and authorities.
+func TestAccounts(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "accounts")
+	u.sub("AU-b714 a token that is asked for", func(u user) {
+		token := u.run("create", "token", "default")
+		review, err := api.AuthenticationV1().TokenReviews().Create(u.t.Context(), &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+		if err != nil {
+			u.t.Fatal(err)
+		}
+		s := review.Status
+		groups := []string{"system:serviceaccounts", "system:serviceaccounts:accounts", "system:authenticated"}
+		if !s.Authenticated || s.Error != "" || s.User.Username != "system:serviceaccount:accounts:default" || !slices.Equal(s.User.Groups, groups) {
+			u.t.Errorf("status %+v", s)
+		}
+	})
+	u.sub("AU-48ef the authority of each namespace", func(u user) {
+		const ca = "configmap/kube-root-ca.crt"
+		u.has(strings.TrimSpace(string(config.CAData)), ca, `{.data.ca\.crt}`)
+		u.run("delete", ca)
+		u.has(strings.TrimSpace(string(config.CAData)), ca, `{.data.ca\.crt}`)
+		u.run("patch", ca, "-p", `{"data":{"ca.crt":"no"}}`)
+		u.has(strings.TrimSpace(string(config.CAData)), ca, `{.data.ca\.crt}`)
+	})
+	const dir = "/var/run/secrets/kubernetes.io/serviceaccount"
+	u.hear("token", `volumes: [{name: t, projected: {sources: [{serviceAccountToken: {path: deep/token, expirationSeconds: 43200}}]}}], securityContext: {runAsUser: 1000, fsGroup: 10000}`, 5, []said{
+		{id: "AU-b521 what each pod has", script: "cd " + dir + "; ls; cat namespace; grep -c BEGIN ca.crt; tr . ' ' < token | wc -w", want: "ca.crt namespace token accounts1 3"},
+		{id: "AU-0976 a token where it is wanted", container: "volumeMounts: [{name: t, mountPath: /t}]", script: "stat -L -c '%a %g' /t/deep/token; tr . ' ' < /t/deep/token | wc -w", want: "640 10000 3"},
+	})
 }

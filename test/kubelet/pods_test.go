@@ -100,6 +100,8 @@ func TestPod(t *testing.T) {
 }
 
 // Init containers run one after the other, then the rest.
+//
+// NO-f896
 func TestInitContainers(t *testing.T) {
 	t.Parallel()
 	p := pod("init", "cat", "/data/file")
@@ -121,6 +123,8 @@ func TestInitContainers(t *testing.T) {
 
 // A failing init container ends a pod that is not restarted, before its
 // containers start.
+//
+// NO-df2f
 func TestInitFails(t *testing.T) {
 	t.Parallel()
 	p := pod("init-fails", "echo", "never")
@@ -159,6 +163,8 @@ func TestSidecar(t *testing.T) {
 }
 
 // Restart policies, and the pauses between restarts.
+//
+// NO-c246
 func TestRestarts(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -201,6 +207,8 @@ func TestRestarts(t *testing.T) {
 }
 
 // What a container leaves as its last word.
+//
+// NO-d509, NO-a85b
 func TestTerminationMessage(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -228,6 +236,8 @@ func TestTerminationMessage(t *testing.T) {
 }
 
 // Hooks run after the start and before the end.
+//
+// NO-1703, NO-4c81
 func TestHooks(t *testing.T) {
 	t.Parallel()
 	create(t, always(pod("hook-server", "serve", "8080")))
@@ -314,6 +324,8 @@ func TestProbes(t *testing.T) {
 }
 
 // A pod whose time is up fails.
+//
+// NO-8003
 func TestDeadline(t *testing.T) {
 	t.Parallel()
 	p := pod("deadline", "wait")

@@ -20,6 +20,8 @@ import (
 
 const usage = `usage: client VERB
   serve [HTTP [UDP]]    says its host name over HTTP and UDP, at ports 8080 and 8081
+  say WORD…             prints them
+  grpc PORT             says over gRPC that it is well
   get URL…              prints what each URL says
   udp HOST:PORT…        prints what each address answers over UDP
   name udp|tcp SERVER NAME
@@ -47,6 +49,11 @@ func run(ctx context.Context, args []string) error {
 		ports := []string{"8080", "8081"}
 		copy(ports, args)
 		return serve(ctx, ports[0], ports[1])
+	case verb == "say":
+		fmt.Println(strings.Join(args, " "))
+		return nil
+	case verb == "grpc" && len(args) == 1:
+		return healthy(ctx, args[0])
 	case verb == "get":
 		return each(args, get)
 	case verb == "udp":
