@@ -284,3 +284,41 @@ func TestConnections(t *testing.T) {
 	resp.Body.Close()
 	same(t, s)
 }
+
+// TestStalledBody: a client that does not end its body gives its place back
+// when the request's time is up, over either version of HTTP.
+func TestStalledBody(t *testing.T) {
+	s := apiservertest.Start(t, "--request-timeout=2s", "--max-mutating-requests-inflight=1")
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
+		config := s.TLS(t)
+		transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: protocol == "HTTP/2.0"}
+		body, writer := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+maps, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", jsonType)
+		go func() { _, _ = writer.Write([]byte(`{"apiVersion":`)) }() // the rest never comes
+		resp, err := (&http.Client{Transport: transport, Timeout: time.Minute}).Do(req)
+		if err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		writer.Close()
+		if err != nil || resp.Proto != protocol || resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(string(text), "request did not complete within the allotted timeout") {
+			t.Errorf("%s: %s %s %s %v", protocol, resp.Proto, resp.Status, text, err)
+		}
+		transport.CloseIdleConnections()
+	}
+	resp, err := s.Client(t).Get(s.URL + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), `apiserver_current_inflight_requests{request_kind="mutating"} 0`) {
+		t.Errorf("a place is kept: %v", err)
+	}
+	same(t, s)
+}

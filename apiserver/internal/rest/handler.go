@@ -279,9 +279,26 @@ var (
 	}}
 )
 
-func readBody(r *http.Request) ([]byte, error) {
+// readBody reads the body while the request has time: a client that never
+// ends it would keep a place among those in flight.
+func (x *exchange) readBody() ([]byte, error) {
+	r, ctx := x.r, x.r.Context()
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	late := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(late)
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now()) // both servers can
+	})
 	body, err := decode.Read(r.Body, r.ContentLength, decode.MaxBody)
-	if q := request.From(r.Context()); q != nil {
+	if !stop() {
+		<-late
+	}
+	if err != nil && ctx.Err() == context.DeadlineExceeded {
+		return nil, apierrors.NewTimeoutError("request did not complete within the allotted timeout", 0)
+	}
+	if q := request.From(ctx); q != nil {
 		q.BodyBytes = len(body)
 	}
 	return body, err

@@ -139,7 +139,7 @@ func (x *exchange) create() error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(x.r)
+	body, err := x.readBody()
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (x *exchange) update() error {
 	if err != nil {
 		return err
 	}
-	body, err := readBody(x.r)
+	body, err := x.readBody()
 	if err != nil {
 		return err
 	}
@@ -242,7 +242,7 @@ func (x *exchange) patch() error {
 	if kind != types.ApplyPatchType {
 		o.FieldManager = managerName(o.FieldManager, x.agent)
 	}
-	body, err := readBody(x.r)
+	body, err := x.readBody()
 	if err != nil {
 		return err
 	}
@@ -279,7 +279,7 @@ func (x *exchange) delete() error {
 
 // deleteOptions come from the body; the query counts only without one.
 func (x *exchange) deleteOptions() (*metav1.DeleteOptions, error) {
-	body, err := readBody(x.r)
+	body, err := x.readBody()
 	if err != nil {
 		return nil, err
 	}
