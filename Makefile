@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT) \
 	-X xebec.dev/deploy/internal/cli.Version=$(VERSION) -X xebec.dev/deploy/internal/cli.Commit=$(COMMIT)
 
-.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench bench-cluster fuzz clean
+.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench bench-cluster race fuzz clean
 
 all: build
 
@@ -69,6 +69,16 @@ bench-cluster: images ## the other daemons: scheduling, controllers, proxy, pod 
 	cd test && go test ./controllers -run '^$$' -bench Controllers -benchtime 5x
 	cd kube-proxy && go test -run '^$$' -bench TenThousand -benchtime 1x ./internal/nftables
 	cd test && go run ./kubelet/bench
+
+# What shares memory between goroutines and has tests that make them meet.
+RACY := client:./... apiserver:./internal/h2/...,./internal/watchcache/...,./internal/rpc/... \
+	scheduler:./internal/queue,./internal/loop,./internal/bind,./internal/feed,./internal/cache \
+	controller-manager:./internal/write,./internal/dependents,./internal/manager \
+	kube-proxy:./internal/state/...,./internal/conntrack/...,./internal/health/... kubelet:./internal/worker/...,./internal/pleg/...,./internal/status/...,./internal/object/...
+
+race: ## the race detector, where goroutines meet
+	@command -v gcc >/dev/null || (apt-get update -qq && apt-get install -y -qq gcc libc6-dev)
+	@for m in $(RACY); do echo "== $${m%%:*}"; p=$${m#*:}; (cd $${m%%:*} && CGO_ENABLED=1 go test -race $${p//,/ }) || exit 1; done
 
 fuzz: ## every fuzz target, briefly
 	@./tools/fuzz.sh $(or $(SECONDS_EACH),10)
