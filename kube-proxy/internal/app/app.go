@@ -61,12 +61,12 @@ func (f *flags) add(fs *pflag.FlagSet) { f.Add(fs) }
 const gather = 2 * time.Millisecond
 
 func (f *flags) run(ctx context.Context, p *daemon.Process) error {
-	if f.Cleanup {
-		return cleanup(p.Log)
-	}
 	cfg, err := f.load(p)
 	if err != nil {
 		return err
+	}
+	if f.Cleanup {
+		return cleanup(cfg, p.Log)
 	}
 	if f.WriteTo != "" {
 		return config.Write(f.WriteTo, cfg)

@@ -67,9 +67,9 @@ func TestDefaults(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"mode: iptables", "has the mode nftables alone"},
-		{"mode: ipvs", "has the mode nftables alone"},
-		{"mode: other", "must be nftables"},
+		{"mode: iptables", "has the modes nftables and ipvs"},
+		{"mode: other", "must be nftables or ipvs"},
+		{"ipvs: {scheduler: ../rr}", "the name of a scheduler"},
 		{"clusterCidr: 10.0.0.0/8", "unknown field"},
 		{"clusterCIDR: 10.0.0.0", "must be a valid CIDR block"},
 		{"nodePortAddresses: [primary, 10.0.0.0/8]", "primary alone"},
@@ -83,6 +83,20 @@ func TestRefused(t *testing.T) {
 		if _, err := Decode([]byte(head + c.text + "\n")); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.want)
 		}
+	}
+}
+
+func TestIPVS(t *testing.T) {
+	c, err := Decode([]byte(head + "mode: ipvs\nipvs: {syncPeriod: 7s, minSyncPeriod: 2s, excludeCIDRs: [10.9.0.0/16], tcpTimeout: 1m}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.SyncPeriod() != 7*time.Second || c.MinSyncPeriod() != 2*time.Second || c.IPVS.Scheduler != "rr" || len(c.IPVSExclude()) != 1 || c.IPVS.TCPTimeout.Duration != time.Minute {
+		t.Errorf("%+v", c.IPVS)
+	}
+	// As Kubernetes has it, node ports are at all addresses in this mode.
+	if n, primary := c.NodePortNetworks(); primary || len(n) != 0 {
+		t.Errorf("node ports at %v, %v", n, primary)
 	}
 }
 

@@ -46,7 +46,7 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HealthzBindAddress, "healthz-bind-address", "0.0.0.0:10256", "The IP address and port for the health check server to serve on; port 0 or empty disables."+file)
 	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", "127.0.0.1:10249", "The IP address and port for the metrics server to serve on; port 0 or empty disables."+file)
 	fs.BoolVar(&c.BindAddressHardFail, "bind-address-hard-fail", false, "If true kube-proxy will treat failure to bind to a port as fatal and exit."+file)
-	fs.StringVar(&c.Mode, "proxy-mode", ModeNFTables, "Which proxy mode to use: nftables is the one there is."+file)
+	fs.StringVar(&c.Mode, "proxy-mode", ModeNFTables, "Which proxy mode to use: nftables or ipvs."+file)
 	fs.StringVar(&c.ClusterCIDR, "cluster-cidr", "", "The CIDR range of the pods in the cluster; one of each family, comma-separated. Traffic to services from elsewhere is masqueraded."+file)
 	fs.StringVar(&c.DetectLocalMode, "detect-local-mode", ClusterCIDR, "How to tell pods' traffic: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix."+file)
 	fs.StringVar(&c.DetectLocal.BridgeInterface, "pod-bridge-interface", "", "A bridge interface name; traffic from it is pods', with --detect-local-mode=BridgeInterface."+file)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -131,11 +132,14 @@ func (c *Configuration) validate() error {
 		errs = append(errs, fmt.Errorf("KubeProxyConfiguration.%s: Invalid value: %q: %s", field, value, want))
 	}
 	switch c.Mode {
-	case ModeNFTables:
-	case "iptables", ModeIPVS:
-		bad("mode", c.Mode, "this kube-proxy has the mode nftables alone, which does the same; what another kube-proxy left in the kernel goes with that one's own --cleanup")
+	case ModeNFTables, ModeIPVS:
+	case "iptables":
+		bad("mode", c.Mode, "this kube-proxy has the modes nftables and ipvs; nftables does what iptables does; what another kube-proxy left in the kernel goes with that one's own --cleanup")
 	default:
-		bad("mode", c.Mode, "must be nftables")
+		bad("mode", c.Mode, "must be nftables or ipvs")
+	}
+	if !schedulerName.MatchString(c.IPVS.Scheduler) {
+		bad("ipvs.scheduler", c.IPVS.Scheduler, "must be the name of a scheduler of IPVS, such as rr, wrr, lc, sh or mh")
 	}
 	if _, err := netip.ParseAddr(c.BindAddress); err != nil {
 		bad("bindAddress", c.BindAddress, "not a valid textual representation of an IP address")
@@ -170,6 +174,9 @@ func (c *Configuration) validate() error {
 	errs = append(errs, c.validateNetworks(bad)...)
 	return errors.Join(errs...)
 }
+
+// schedulerName is what a kernel module's name may end in.
+var schedulerName = regexp.MustCompile(`^[a-z0-9_]{1,15}$`)
 
 func address(v string) bool {
 	host, port, err := net.SplitHostPort(v)
@@ -214,6 +221,13 @@ func (c *Configuration) validateNetworks(bad func(field, value, want string)) (e
 		}
 	}
 	return errs
+}
+
+// IPVSExclude are networks whose virtual servers are left alone; validated
+// before.
+func (c *Configuration) IPVSExclude() []netip.Prefix {
+	out, _ := networks(c.IPVS.ExcludeCIDRs) // validated
+	return out
 }
 
 func networks(all []string) (out []netip.Prefix, err error) {

@@ -15,7 +15,7 @@ const (
 	Kind    = "KubeProxyConfiguration"
 )
 
-// Modes by their names; those other than nftables are read and refused.
+// Modes by their names; others are read and refused.
 const (
 	ModeNFTables = "nftables"
 	ModeIPVS     = "ipvs"
@@ -108,7 +108,7 @@ type IPTables struct {
 	MinSyncPeriod      metav1.Duration `json:"minSyncPeriod"`
 }
 
-// IPVS are settings of a mode that is not offered.
+// IPVS mode.
 type IPVS struct {
 	SyncPeriod    metav1.Duration `json:"syncPeriod"`
 	MinSyncPeriod metav1.Duration `json:"minSyncPeriod"`

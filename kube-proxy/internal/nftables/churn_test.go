@@ -11,18 +11,6 @@ import (
 	"xebec.dev/kube-proxy/internal/testnet"
 )
 
-// change is an update of one service.
-func change(old, now *compile.Service) *compile.Update {
-	u := full()
-	u.Full, u.Changes = false, []compile.Change{{Old: old, New: now}}
-	if old != nil {
-		u.Changes[0].Name = old.Name
-	} else {
-		u.Changes[0].Name = now.Name
-	}
-	return u
-}
-
 // TestAffinity: a client stays with its endpoint, by whatever address it
 // comes, until the endpoint goes.
 func TestAffinity(t *testing.T) {

@@ -43,6 +43,12 @@ const (
 	setHairpin    // (endpoint, endpoint) of this node
 	setRestricted // frontends with source ranges
 	setSources    // and the sources that they let in
+	// Beside IPVS: whose source is replaced, by frontend, and the marks that
+	// lead clients inside the cluster to endpoints of their own.
+	setWays
+	setNodeWays
+	setMarks
+	setNodeMarks
 	sets
 	setAffinity // (pool, client) → number; the kernel's own
 	setCount
@@ -52,7 +58,20 @@ var setNames = [...]string{
 	"services", "services-outside", "nodeports", "nodeports-outside",
 	"pools", "pools-outside", "nodeport-pools", "nodeport-pools-outside",
 	"none", "none-outside", "nodeport-none", "nodeport-none-outside", "routes",
-	"endpoints", "affinity-slots", "affinity-endpoints", "cluster-ips", "hairpin", "restricted", "sources", "", "affinity",
+	"endpoints", "affinity-slots", "affinity-endpoints", "cluster-ips", "hairpin", "restricted", "sources",
+	"ways", "nodeport-ways", "marks", "nodeport-marks", "", "affinity",
+}
+
+// beside tells of a set whether it is there beside IPVS, or in a table that
+// does all itself.
+func (s setID) beside(ipvs bool) bool {
+	switch s {
+	case setNone, setNoneOutside, setNodeNone, setNodeNoneOutside, setClusterIPs, setHairpin, setRestricted, setSources:
+		return true
+	case setWays, setNodeWays, setMarks, setNodeMarks:
+		return ipvs
+	}
+	return !ipvs
 }
 
 // side is one of the four ways to be asked.
@@ -117,7 +136,7 @@ var (
 // key of a set.
 func (f *family) key(s setID) []field {
 	switch s {
-	case setNodePorts, setNodePortsOutside, setNodePools, setNodePoolsOutside, setNodeNone, setNodeNoneOutside:
+	case setNodePorts, setNodePortsOutside, setNodePools, setNodePoolsOutside, setNodeNone, setNodeNoneOutside, setNodeWays, setNodeMarks:
 		return []field{fieldProtocol, fieldPort}
 	case setEndpoints, setStaySlots:
 		return []field{fieldMark, fieldMark}
@@ -138,9 +157,9 @@ func (f *family) key(s setID) []field {
 // data of a map; nil for sets.
 func (f *family) data(s setID) []field {
 	switch {
-	case s >= setNone && s < setEndpoints:
+	case s >= setNone && s < setEndpoints, s == setWays, s == setNodeWays:
 		return []field{{typeVerdict, 0}}
-	case s < setNone || s == setStaySlots || s == setAffinity:
+	case s < setNone, s == setStaySlots, s == setAffinity, s == setMarks, s == setNodeMarks:
 		return []field{fieldMark}
 	case s == setEndpoints || s == setStayEndpoints:
 		return []field{f.addr, fieldPort}

@@ -40,7 +40,8 @@ func (p *Pods) unknown() bool { return len(p.Networks) == 0 && p.Interface == ""
 
 const defaultMarkBit = 14
 
-func (o *Options) mark() uint32 {
+// Mark is that of packets whose source is replaced.
+func (o *Options) Mark() uint32 {
 	if o.MarkBit == 0 {
 		return 1 << defaultMarkBit
 	}
@@ -54,6 +55,7 @@ type Proxy struct {
 	tables []*table
 	// ready is false while the kernel may have something else than the memory.
 	ready bool
+	ipvs  Beside // nil for a Proxy that does all itself
 }
 
 // New makes a Proxy; nothing is changed before the first Sync.
@@ -91,6 +93,7 @@ func (p *Proxy) Sync(u *compile.Update) error {
 	for i, t := range p.tables {
 		if u.Full {
 			t = newTable(t.f, &p.o)
+			t.ipvs = p.ipvs
 			p.tables[i] = t
 		}
 		b := p.sock.begin(t.f.number)
@@ -117,12 +120,16 @@ func (f *family) String() string {
 
 func (t *table) sync(u *compile.Update, b *batch) error {
 	if u.Full {
-		if err := t.f.skeleton(b, t.o); err != nil {
+		skeleton := t.f.skeleton
+		if t.ipvs != nil {
+			skeleton = t.f.guard
+		}
+		if err := skeleton(b, t.o); err != nil {
 			return err
 		}
 	}
 	if u.Full || !slices.Equal(t.networks, u.NodePorts) {
-		w := &writer{b: b, f: t.f, o: t.o}
+		w := &writer{b: b, f: t.f, o: t.o, ipvs: t.ipvs != nil}
 		if w.addresses(u.NodePorts); w.err != nil {
 			return w.err
 		}

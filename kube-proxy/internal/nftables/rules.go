@@ -27,12 +27,18 @@ const (
 	chainOffCluster   = "masquerade-off-cluster"
 )
 
-// Chains that depend on the node's addresses: they are filled anew when those
-// change.
-var addressChains = []struct{ name, to string }{
-	{"node-addresses", chainNodePorts}, {"outside-node-addresses", chainOutsidePorts},
-	{"none-node-addresses", chainNonePorts}, {"outside-none-node-addresses", chainNonePortsOut},
+// addressChains depend on the node's addresses: they are filled anew when
+// those change.
+func (w *writer) addressChains() []addressChain {
+	none := []addressChain{{"none-node-addresses", chainNonePorts}, {"outside-none-node-addresses", chainNonePortsOut}}
+	if w.ipvs {
+		return append(none, addressChain{"node-addresses", chainWays}, addressChain{"marks-node-addresses", chainMarks})
+	}
+	return append(none, addressChain{"node-addresses", chainNodePorts}, addressChain{"outside-node-addresses", chainOutsidePorts})
 }
+
+// addressChain goes to another for packets to the node's addresses.
+type addressChain struct{ name, to string }
 
 // Priorities around the translation of destinations, at -100.
 const (
@@ -176,24 +182,31 @@ func (f *family) skeleton(b *batch, o *Options) error {
 	b.table(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE) // so that removing it can't fail
 	b.table(unix.NFT_MSG_DELTABLE, 0)
 	b.table(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE)
-	for s := range setCount {
-		if setNames[s] != "" {
-			b.set(f, s)
-		}
-	}
 	w := &writer{b: b, f: f, o: o}
-	w.chains()
+	w.sets(false)
+	w.chains(chainServices, chainOutside, chainNodePorts, chainOutsidePorts)
 	w.translate()
 	w.refuse()
 	w.masquerade()
 	return w.err
 }
 
+// sets of a table that does all itself, or of one beside IPVS.
+func (w *writer) sets(ipvs bool) {
+	for s := range setCount {
+		if setNames[s] != "" && s.beside(ipvs) {
+			w.b.set(w.f, s)
+		}
+	}
+}
+
 type writer struct {
-	b   *batch
-	f   *family
-	o   *Options
-	err error
+	b *batch
+	f *family
+	o *Options
+	// ipvs is set for a table beside it.
+	ipvs bool
+	err  error
 }
 
 func (w *writer) rule(chain string, parts ...exprs) {
@@ -202,14 +215,11 @@ func (w *writer) rule(chain string, parts ...exprs) {
 	}
 }
 
-func (w *writer) chains() {
-	for _, name := range []string{
-		chainServices, chainOutside, chainNodePorts, chainOutsidePorts, chainNone, chainNoneOutside,
-		chainNonePorts, chainNonePortsOut, chainSources, chainReject, chainOffCluster,
-	} {
+func (w *writer) chains(more ...string) {
+	for _, name := range append(more, chainNone, chainNoneOutside, chainNonePorts, chainNonePortsOut, chainSources, chainReject, chainOffCluster) {
 		w.b.chain(name)
 	}
-	for _, c := range addressChains {
+	for _, c := range w.addressChains() {
 		w.b.chain(c.name)
 	}
 }
@@ -233,25 +243,43 @@ func (w *writer) translate() {
 // refuse answers what leads nowhere: at once, and before the translation, for
 // a node without a route to services would not even ask in the output hook.
 func (w *writer) refuse() {
-	isNew := exprs{
-		&expr.Ct{Register: reg0, Key: expr.CtKeySTATE},
-		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitNEW), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg0, Data: make([]byte, 4)},
-	}
+	w.early("prerouting", unix.NF_INET_PRE_ROUTING)
+	w.early("output", unix.NF_INET_LOCAL_OUT)
 	for _, at := range []struct {
 		name string
 		hook uint32
 	}{{"prerouting", unix.NF_INET_PRE_ROUTING}, {"output", unix.NF_INET_LOCAL_OUT}} {
-		early, late := "filter-"+at.name, "filter-"+at.name+"-translated"
-		w.b.baseChain(early, "filter", at.hook, before)
-		w.rule(early, isNew, jump(chainSources))
-		if at.hook == unix.NF_INET_PRE_ROUTING {
-			w.rule(early, isNew, jump(chainNoneOutside))
-		}
-		w.rule(early, isNew, jump(chainNone))
+		late := "filter-" + at.name + "-translated"
 		w.b.baseChain(late, "filter", at.hook, after)
-		w.rule(late, isNew, w.f.destination(reg0), lookup(setClusterIPs, reg0), jump(chainReject))
+		w.rule(late, stateOf(expr.CtStateBitNEW), w.f.destination(reg0), lookup(setClusterIPs, reg0), jump(chainReject))
 	}
+	w.refusals()
+	w.invalid()
+}
+
+// stateOf goes on with packets of a state of connection tracking.
+func stateOf(bit uint32) exprs {
+	return exprs{
+		&expr.Ct{Register: reg0, Key: expr.CtKeySTATE},
+		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bit), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg0, Data: make([]byte, 4)},
+	}
+}
+
+// early is the chain of a hook that refuses.
+func (w *writer) early(name string, hook uint32) {
+	chain := "filter-" + name
+	isNew := stateOf(expr.CtStateBitNEW)
+	w.b.baseChain(chain, "filter", hook, before)
+	w.rule(chain, isNew, jump(chainSources))
+	if hook == unix.NF_INET_PRE_ROUTING {
+		w.rule(chain, isNew, jump(chainNoneOutside))
+	}
+	w.rule(chain, isNew, jump(chainNone))
+}
+
+// refusals are the chains that the hooks' go to.
+func (w *writer) refusals() {
 	w.rule(chainSources, w.f.frontend(), lookup(setRestricted, reg0), w.f.client(reg0+w.f.words+2),
 		exprs{&expr.Lookup{SourceRegister: reg0, SetName: setNames[setSources], Invert: true}, &expr.Verdict{Kind: expr.VerdictDrop}})
 	w.insiders(chainNoneOutside, unix.NFT_RETURN, "")
@@ -266,22 +294,22 @@ func (w *writer) refuse() {
 		code = icmpPort
 	}
 	w.rule(chainReject, exprs{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: code}})
-	if !w.o.Liberal {
-		// A packet that connection tracking takes for none of its own is not
-		// translated back: the client would reset a connection that lives.
-		w.b.baseChain("filter-forward", "filter", unix.NF_INET_FORWARD, 0)
-		w.rule("filter-forward", exprs{
-			&expr.Ct{Register: reg0, Key: expr.CtKeySTATE},
-			&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitINVALID), Xor: make([]byte, 4)},
-			&expr.Cmp{Op: expr.CmpOpNeq, Register: reg0, Data: make([]byte, 4)},
-			&expr.Verdict{Kind: expr.VerdictDrop},
-		})
+}
+
+// invalid drops packets that connection tracking takes for none of its own:
+// they are not translated back, and the client would reset a connection that
+// lives.
+func (w *writer) invalid() {
+	if w.o.Liberal {
+		return
 	}
+	w.b.baseChain("filter-forward", "filter", unix.NF_INET_FORWARD, 0)
+	w.rule("filter-forward", stateOf(expr.CtStateBitINVALID), exprs{&expr.Verdict{Kind: expr.VerdictDrop}})
 }
 
 func (w *writer) masquerade() {
 	w.b.baseChain("nat-postrouting", "nat", unix.NF_INET_POST_ROUTING, snat)
-	mark := w.o.mark()
+	mark := w.o.Mark()
 	w.rule("nat-postrouting", exprs{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0},
 		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(mark), Xor: make([]byte, 4)},
@@ -298,7 +326,7 @@ func (w *writer) masquerade() {
 
 // mark has a packet's source replaced after routing.
 func (w *writer) mark() exprs {
-	mark := w.o.mark()
+	mark := w.o.Mark()
 	return exprs{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg0},
 		&expr.Bitwise{SourceRegister: reg0, DestRegister: reg0, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(^mark), Xor: binaryutil.NativeEndian.PutUint32(mark)},
@@ -330,7 +358,7 @@ func (w *writer) addresses(networks []netip.Prefix) {
 		&expr.Fib{Register: reg0, FlagDADDR: true, ResultADDRTYPE: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: reg0, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 	}
-	for _, c := range addressChains {
+	for _, c := range w.addressChains() {
 		w.b.flush(c.name)
 		// Answers of a node port to its own loopback would have nowhere to go.
 		loopback := netip.MustParsePrefix("::1/128")

@@ -26,6 +26,7 @@ type table struct {
 	lastPool uint32
 	lastID   uint32 // of an endpoint with affinity
 	networks []netip.Prefix
+	ipvs     Beside // nil for a table that does all itself
 }
 
 func newTable(f *family, o *Options) *table {
@@ -56,11 +57,15 @@ type item struct {
 	pool uint32 // data of the maps of pools
 	to   route  // data of the maps of services
 	code verdictCode
+	// chain to go to; empty for the one that rejects.
+	chain string
 }
 
 func (i *item) element() element {
 	e := element{key: i.key, end: i.end}
 	switch {
+	case i.code == goTo && i.chain != "":
+		e.verdict = verdict{goTo, i.chain}
 	case i.code == goTo:
 		e.verdict = verdict{goTo, chainReject}
 	case i.code != noVerdict:
@@ -281,10 +286,13 @@ func (r *rendering) frontend(f *compile.Frontend) {
 	} else {
 		key = frontendKey(f.Addr, f.Protocol, f.Port)
 	}
-	if f.Kind == compile.ClusterIP {
+	if f.Kind == compile.ClusterIP || f.Kind == compile.External && r.t.ipvs != nil && r.t.ipvs.Bound(f.Addr) {
 		r.now.refs = append(r.now.refs, item{set: setClusterIPs, key: string(f.Addr.AsSlice())})
 	}
 	r.side(at, key, f, &f.Pool)
+	if r.t.ipvs != nil {
+		r.beside(at, key, f)
+	}
 	if f.Outside != nil {
 		r.side(at.outer(), key, f, f.Outside)
 		if len(f.Outside.Backends) > 0 && len(f.Pool.Backends) == 0 {
@@ -334,6 +342,10 @@ func (r *rendering) side(at side, key string, f *compile.Frontend, p *compile.Po
 			code = drop
 		}
 		r.now.items = append(r.now.items, item{set: at.none(), key: key, code: code})
+		return
+	}
+	if r.t.ipvs != nil {
+		r.hairpins(p.Backends)
 		return
 	}
 	to := route{len(p.Backends), p.Masquerade, f.Affinity, at}

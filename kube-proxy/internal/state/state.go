@@ -20,7 +20,8 @@ import (
 	"xebec.dev/kube-proxy/internal/compile"
 )
 
-// Backend puts services into the kernel.
+// Backend puts services into the kernel. One that has a Run is run beside
+// that.
 type Backend interface {
 	// Sync makes the kernel as an update says. After an error the next one is
 	// full.
@@ -185,6 +186,16 @@ func (s *State) Run(ctx context.Context) error {
 		return err
 	}
 	s.backend = backend
+	if b, ok := backend.(interface{ Run(context.Context) error }); ok {
+		ended := make(chan struct{})
+		defer func() { <-ended }()
+		go func() {
+			defer close(ended)
+			if err := b.Run(ctx); err != nil {
+				s.o.Log.Error("what runs beside changes has ended", zap.Error(err))
+			}
+		}()
+	}
 	s.mu.Lock()
 	s.node = true
 	s.mu.Unlock()

@@ -1,0 +1,64 @@
+package testnet
+
+import (
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"xebec.dev/kube-proxy/internal/compile"
+)
+
+// Prefixes of texts.
+func Prefixes(all ...string) (out []netip.Prefix) {
+	for _, p := range all {
+		out = append(out, netip.MustParsePrefix(p))
+	}
+	return out
+}
+
+// PoolOf endpoints; those of the node's pods are local.
+func PoolOf(m compile.Masquerade, all ...string) compile.Pool {
+	p := compile.Pool{Masquerade: m}
+	local := Prefixes("10.244.0.0/24", "fd44::/64")
+	for _, a := range all {
+		at := netip.MustParseAddrPort(a)
+		p.Backends = append(p.Backends, compile.Backend{AddrPort: at, Local: local[0].Contains(at.Addr()) || local[1].Contains(at.Addr())})
+	}
+	return p
+}
+
+// Frontend at an address and port, over TCP.
+func Frontend(kind compile.Kind, at string, p compile.Pool) compile.Frontend {
+	a := netip.MustParseAddrPort(at)
+	f := compile.Frontend{Kind: kind, Addr: a.Addr(), Protocol: unix.IPPROTO_TCP, Port: a.Port(), V4: a.Addr().Is4(), Pool: p}
+	if kind == compile.NodePort {
+		f.Addr = netip.Addr{}
+	}
+	return f
+}
+
+// Service of frontends.
+func Service(name string, all ...compile.Frontend) *compile.Service {
+	return &compile.Service{Name: name, Frontends: all}
+}
+
+// Full update of these services, with the node ports of World.
+func Full(all ...*compile.Service) *compile.Update {
+	u := &compile.Update{Full: true, NodePorts: Prefixes("192.168.9.1/32", "fd09::1/128")}
+	for _, s := range all {
+		u.Changes = append(u.Changes, compile.Change{Name: s.Name, New: s})
+	}
+	return u
+}
+
+// Change is an update of one service.
+func Change(old, now *compile.Service) *compile.Update {
+	u := Full()
+	u.Full, u.Changes = false, []compile.Change{{Old: old, New: now}}
+	if old != nil {
+		u.Changes[0].Name = old.Name
+	} else {
+		u.Changes[0].Name = now.Name
+	}
+	return u
+}
