@@ -1,0 +1,60 @@
+#!/bin/bash
+# Runs in the guest that boot.sh has booted, as a unit. Says at the end whether
+# all is well.
+set -euo pipefail
+export PATH=/opt/xebec/bin:$PATH HOME=/root
+B=/opt/xebec/bin
+trap 'echo "GUEST: line $LINENO failed"; systemctl --no-pager status xebec-containerd containerd kubelet; journalctl --no-pager -n 40 -u kubelet; tail -n 20 /var/log/xebec/*.log' ERR
+say() { echo "GUEST: $*"; }
+until_ok() { for _ in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.5; done; "$@"; }
+
+say "$(uname -r), systemd $(systemctl --version | awk 'NR==1{print $2}'), cgroups $(stat -fc %T /sys/fs/cgroup)"
+[ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]
+
+say "make up, by units"
+xebec-up up --bin $B
+export KUBECONFIG=/etc/kubernetes/admin.conf
+[ "$(systemctl is-active kubelet xebec-containerd | sort -u)" = active ]
+kubectl create deployment web --image=xebec.dev/web:v1 --port=8080 --replicas=2
+kubectl expose deployment web --port=80 --target-port=8080
+kubectl rollout status deployment web --timeout=120s
+until_ok curl -sf -m 5 "http://$(kubectl get service web -o jsonpath='{.spec.clusterIP}')"
+say "pods are below systemd's slices"
+systemctl --no-pager --plain list-units 'kubepods*.slice' | grep -c kubepods-
+say "a restart of the units touches no container"
+before=$(kubectl get pods -A -o jsonpath='{range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
+systemctl restart xebec-containerd kubelet
+sleep 5
+until_ok kubectl wait --for=condition=Ready pods --all -A --timeout=60s
+after=$(kubectl get pods -A -o jsonpath='{range .items[*]}{.metadata.name} {.status.containerStatuses[0].containerID}{"\n"}{end}' | sort)
+diff <(echo "$before") <(echo "$after")
+say "a kubelet that is killed is started again"
+pid=$(systemctl show -P MainPID kubelet)
+kill -9 "$pid"
+until_ok sh -c "[ \$(systemctl show -P MainPID kubelet) != $pid ] && systemctl is-active kubelet"
+say "make down"
+xebec-up down --bin $B
+
+say "by hand, as deploy/README.md says"
+cp $B/{containerd,containerd-shim-runc-v2,ctr,runc,kubelet,xebecadm,kubectl} /usr/local/bin/
+mkdir -p /opt/cni/bin /etc/systemd/system/kubelet.service.d
+cp $B/cni/* $B/xebec-bridge /opt/cni/bin/
+cp /opt/xebec/units/{containerd,kubelet}.service /etc/systemd/system/
+cp /opt/xebec/units/kubelet.service.d/* /etc/systemd/system/kubelet.service.d/
+mkdir -p /etc/containerd
+xebecadm config containerd >/etc/containerd/config.toml
+xebecadm config network >/etc/containerd/cni.template
+systemctl daemon-reload
+systemctl enable --now containerd kubelet
+for i in $B/images/*.tar; do ctr -n k8s.io images import --local "$i" >/dev/null; done
+xebecadm init --pod-network-cidr=10.244.0.0/16
+until_ok kubectl wait --for=condition=Ready node --all --timeout=5s
+kubectl taint nodes --all node-role.kubernetes.io/control-plane-
+kubectl create deployment web --image=xebec.dev/web:v1 --port=8080
+kubectl rollout status deployment web --timeout=180s
+kubectl -n kube-system rollout status deployment coredns --timeout=180s
+say "reset"
+xebecadm reset --force
+[ ! -e /etc/kubernetes/admin.conf ] && [ -z "$(ls /etc/kubernetes/manifests)" ]
+[ "$(ctr -n k8s.io tasks ls -q | wc -l)" = 0 ]
+say "all is well"
