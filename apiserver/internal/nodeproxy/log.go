@@ -87,6 +87,10 @@ func (p *Proxy) log(w http.ResponseWriter, r *http.Request, t registry.Target) e
 		return apierrors.NewInternalError(err)
 	}
 	defer resp.Body.Close()
+	if asksForSocket(r) && resp.StatusCode < http.StatusBadRequest {
+		copyLogTo(w, r, resp.Body)
+		return nil
+	}
 	return copyLog(w, resp)
 }
 
