@@ -10,9 +10,9 @@ import (
 
 type tlsConn interface{ ConnectionState() tls.ConnectionState }
 
-// Encoded is a message whose wire form is made already: a batch of events
-// that many subscriptions share.
-type Encoded []byte
+// Encoded is a message whose wire form is made already, in pieces that nobody
+// changes any more: a batch of events, with the bytes of the cache.
+type Encoded mem.BufferSlice
 
 // codec is gRPC's own, which lets Encoded messages through as they are.
 type codec struct{}
@@ -21,7 +21,7 @@ func (codec) Name() string { return proto.Name }
 
 func (codec) Marshal(v any) (mem.BufferSlice, error) {
 	if e, ok := v.(Encoded); ok {
-		return mem.BufferSlice{mem.SliceBuffer(e)}, nil
+		return mem.BufferSlice(e), nil
 	}
 	return encoding.GetCodecV2(proto.Name).Marshal(v)
 }

@@ -2,100 +2,202 @@ package rpc
 
 import (
 	"context"
-	"errors"
+	"sync"
 	"time"
+
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"xebec.dev/apiserver/internal/storage"
 	pb "xebec.dev/proto/gen/control/v1"
 )
 
-// sender reads one subscription's cursor and sends what it finds.
+// sender is one subscription. The stream's pump calls it.
 type sender struct {
+	ctx    context.Context
 	w      *watchStream
 	id     int64
 	p      *projection
-	cursor storage.Watcher
+	cursor storage.Poller
+	// gather is the least pause between batches, idle how long after one a
+	// bookmark is due; 0 is none.
+	gather, idle time.Duration
+	done         chan error
+
+	mu sync.Mutex // guards what follows; held while the cursor is read
 	// initial is true until the initial objects have all been sent: before,
 	// there is no revision to resume after.
 	initial bool
+	gone    bool
+	sent    time.Time // the last batch
+	due     time.Time // when to look again though nothing rang; zero is never
 }
 
-// leastBookmark bounds how often a client may ask for bookmarks.
-const leastBookmark = 10 * time.Millisecond
+// leastIdle bounds how often a client may ask for bookmarks.
+const leastIdle = 10 * time.Millisecond
 
-func (s *sender) run(ctx context.Context, gather, bookmark time.Duration) error {
-	if bookmark > 0 {
-		bookmark = max(bookmark, leastBookmark)
+// step sends a batch if there is one. It reports whether there may be more
+// now.
+func (s *sender) step() (more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone {
+		return false
 	}
-	var last time.Time
-	for {
-		if err := rest(ctx, gather-time.Since(last)); err != nil {
-			return err
-		}
-		events, err := s.next(ctx, bookmark)
-		if err != nil {
-			return err
-		}
+	more, err := s.try(time.Now())
+	if err != nil {
+		s.gone = true
+		s.done <- err // has room
+	}
+	return more
+}
+
+func (s *sender) try(now time.Time) (more bool, err error) {
+	defer s.w.recovered("Watch", &err)
+	if s.due = s.sent.Add(s.gather); s.gather > 0 && now.Before(s.due) {
+		return false, nil
+	}
+	events, err := s.cursor.Poll(s.ctx)
+	if err != nil {
+		return false, err
+	}
+	idle := s.idle > 0 && now.Sub(s.sent) >= s.idle
+	if len(events) > 0 || idle {
+		s.sent = now
 		if err := s.send(events); err != nil {
-			return err
+			return false, err
 		}
-		last = time.Now()
 	}
+	if s.due = s.sent.Add(s.gather); len(events) > 0 {
+		return s.gather <= 0, nil
+	}
+	s.due = s.cursor.Due()
+	if s.idle > 0 {
+		s.due = sooner(s.due, s.sent.Add(s.idle))
+	}
+	return false, nil
 }
 
-var errIdle = errors.New("nothing happened")
+// leave ends the sending. What is under way is done when it returns.
+func (s *sender) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone = true
+}
 
-// next waits for events; none means that a bookmark is due.
-func (s *sender) next(ctx context.Context, bookmark time.Duration) ([]storage.Event, error) {
-	if bookmark <= 0 {
-		return s.cursor.Next(ctx)
+// sooner is the earlier of two times; zero is never.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	idle, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer time.AfterFunc(bookmark, func() { cancel(errIdle) }).Stop()
-	events, err := s.cursor.Next(idle)
-	if !errors.Is(err, errIdle) {
-		return events, err
-	}
-	// Once more, without waiting, to see how far the store has come.
-	if events, err = s.cursor.Next(idle); errors.Is(err, errIdle) {
-		return nil, nil
-	}
-	return events, err
+	return a
 }
 
 // send makes batches of about pageBytes. Events of one revision stay together.
 func (s *sender) send(events []storage.Event) error {
-	r := &pb.WatchResponse{Id: s.id}
-	size := 0
+	b := newBatch(s.id, len(events))
 	for i := range events {
 		e := &events[i]
 		if e.Type == storage.Bookmark {
-			r.InitialEnd = r.InitialEnd || e.InitialEventsEnd
+			b.initialEnd = b.initialEnd || e.InitialEventsEnd
 			s.initial = s.initial && !e.InitialEventsEnd
 			continue
 		}
-		n := len(r.Events)
-		if size >= pageBytes && (s.initial || events[i-1].Revision != e.Revision) {
+		if b.size >= pageBytes && (s.initial || events[i-1].Revision != e.Revision) {
 			if !s.initial {
-				r.Revision = events[i-1].Revision
+				b.revision = events[i-1].Revision
 			}
-			if err := s.w.deliver(r); err != nil {
+			if err := s.w.deliver(b.encoded()); err != nil {
 				return err
 			}
-			r, size, n = &pb.WatchResponse{Id: s.id}, 0, 0
+			b = newBatch(s.id, len(events)-i)
 		}
-		if n == 0 {
-			r.Events = make([]*pb.Event, 0, len(events)-i)
-		}
-		raw := s.p.apply(e.Object.Raw)
-		size += len(raw)
-		r.Events = append(r.Events, &pb.Event{Type: eventTypes[e.Type], Object: &pb.Object{Raw: raw, Revision: e.Revision}})
+		b.add(eventTypes[e.Type], s.p.apply(e.Object.Raw), e.Revision)
 	}
 	if !s.initial {
-		r.Revision = s.cursor.Revision()
+		b.revision = s.cursor.Revision()
 	}
-	return s.w.deliver(r)
+	return s.w.deliver(b.encoded())
 }
 
 var eventTypes = [...]pb.Event_Type{storage.Added: pb.Event_ADDED, storage.Modified: pb.Event_MODIFIED, storage.Deleted: pb.Event_DELETED}
+
+// batch is the wire form of a WatchResponse. The objects' bytes are not copied
+// into it: what is between them is, in own, and parts are both in turn.
+type batch struct {
+	parts      Encoded
+	own        []byte
+	size       int // of all objects
+	revision   int64
+	initialEnd bool
+}
+
+const (
+	// perEvent is what an event takes beside its object, at most about.
+	perEvent = 48
+	// copied are the objects that are as well copied as pointed to.
+	copied = 256
+)
+
+func newBatch(id int64, events int) *batch {
+	b := &batch{own: make([]byte, 0, 32+perEvent*events), parts: make(Encoded, 0, 1+2*events)}
+	b.number(1, uint64(id))
+	return b
+}
+
+func (b *batch) number(field protowire.Number, v uint64) {
+	if v != 0 {
+		b.own = protowire.AppendVarint(protowire.AppendTag(b.own, field, protowire.VarintType), v)
+	}
+}
+
+func (b *batch) begin(field protowire.Number, size int) {
+	b.own = protowire.AppendVarint(protowire.AppendTag(b.own, field, protowire.BytesType), uint64(size))
+}
+
+// add adds an Event with its Object.
+func (b *batch) add(t pb.Event_Type, raw []byte, revision int64) {
+	object := numberSize(revision)
+	if len(raw) > 0 {
+		object += 1 + protowire.SizeBytes(len(raw))
+	}
+	b.begin(2, numberSize(int64(t))+1+protowire.SizeBytes(object))
+	b.number(1, uint64(t))
+	b.begin(2, object)
+	if len(raw) > 0 {
+		b.begin(1, len(raw))
+	}
+	if len(raw) <= copied {
+		b.own = append(b.own, raw...)
+	} else {
+		b.cut()
+		b.parts = append(b.parts, mem.SliceBuffer(raw))
+	}
+	b.number(2, uint64(revision))
+	b.size += len(raw)
+}
+
+// numberSize is how many bytes a number takes in a field below 16.
+func numberSize(v int64) int {
+	if v == 0 {
+		return 0
+	}
+	return 1 + protowire.SizeVarint(uint64(v))
+}
+
+// cut makes a part of what is new in own.
+func (b *batch) cut() {
+	if n := len(b.own); n > 0 {
+		b.parts = append(b.parts, mem.SliceBuffer(b.own[:n:n]))
+		b.own = b.own[n:]
+	}
+}
+
+func (b *batch) encoded() Encoded {
+	b.number(3, uint64(b.revision))
+	if b.initialEnd {
+		b.number(4, 1)
+	}
+	b.cut()
+	return b.parts
+}

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"sync"
@@ -11,19 +12,22 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"xebec.dev/apiserver/internal/registry"
+	"xebec.dev/apiserver/internal/storage"
 	pb "xebec.dev/proto/gen/control/v1"
 )
 
 // maxSubscriptions of one stream.
 const maxSubscriptions = 1000
 
-// Watch implements pb.ObjectsServer: one goroutine a subscription reads its
-// cursor and sends; a lock keeps their batches apart.
+// Watch implements pb.ObjectsServer: one goroutine reads the cursors of all
+// subscriptions and sends; those of each only begin it and wait for its end.
 func (s *Server) Watch(stream pb.Objects_WatchServer) error {
 	w := &watchStream{Server: s, stream: stream, open: map[int64]context.CancelFunc{}}
+	w.pump = newPump()
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer w.running.Wait()
 	defer cancel()
+	w.running.Go(func() { w.pump.run(ctx) })
 	if s.Draining != nil {
 		go func() {
 			select {
@@ -53,6 +57,7 @@ type watchStream struct {
 	*Server
 	stream  pb.Objects_WatchServer
 	running sync.WaitGroup
+	pump    *pump
 
 	mu   sync.Mutex
 	open map[int64]context.CancelFunc // guarded by mu
@@ -103,10 +108,11 @@ func (w *watchStream) ended(id int64, err error) {
 	_ = w.deliver(&pb.WatchResponse{Id: id, Ended: packStatus(err)}) // the stream's end shows at Recv
 }
 
-func (w *watchStream) deliver(r *pb.WatchResponse) error {
+// deliver sends a WatchResponse, or one whose wire form is made already.
+func (w *watchStream) deliver(r any) error {
 	w.send.Lock()
 	defer w.send.Unlock()
-	return w.stream.Send(r)
+	return w.stream.SendMsg(r)
 }
 
 // lifetime of a subscription: who may watch is asked again when the client
@@ -142,21 +148,13 @@ func (w *watchStream) subscription(ctx context.Context, id int64, q *pb.Subscrib
 		return err
 	}
 	defer cursor.Close()
-	s := &sender{w: w, id: id, p: p, cursor: cursor, initial: q.AfterRevision == 0}
-	err = s.run(ctx, time.Duration(q.GatherMilliseconds)*time.Millisecond, time.Duration(q.BookmarkMilliseconds)*time.Millisecond)
+	poller, ok := cursor.(storage.Poller)
+	if !ok {
+		return fmt.Errorf("the cursor of %s cannot be polled", t.Plural)
+	}
+	err = w.pump.deliver(&sender{
+		ctx: ctx, w: w, id: id, p: p, cursor: poller, initial: q.AfterRevision == 0, done: make(chan error, 1),
+		gather: time.Duration(q.GatherMilliseconds) * time.Millisecond, idle: time.Duration(q.BookmarkMilliseconds) * time.Millisecond,
+	})
 	return registry.Status(err, t.GroupResource(), "")
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
