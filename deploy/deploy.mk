@@ -72,3 +72,10 @@ up: images ## a cluster on this machine: containerd, kubelet, everything else in
 
 down: ## takes away what `make up` made, and looks that nothing is left
 	bin/xebec-up down --bin bin $(UPFLAGS)
+
+.PHONY: test-install test-systemd
+test-install: images ## what the READMEs tell, on clusters with real containers: quick start, registry, upgrade and the like; as root
+	cd test && go test -timeout 20m -v ./e2e/install
+
+test-systemd: images ## a Debian with systemd and cgroups v2 under QEMU, in which units keep the node; as root, minutes
+	test/deploy/systemd/boot.sh bin .cache/systemd

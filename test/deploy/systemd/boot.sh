@@ -60,6 +60,7 @@ ExecStopPost=/bin/systemctl --no-block poweroff
 [Install]
 WantedBy=multi-user.target
 UNIT
+ln -sf /dev/null "$work/root/etc/systemd/system/serial-getty@ttyS0.service"
 ln -sf ../guest.service "$work/root/etc/systemd/system/multi-user.target.wants/guest.service"
 for unit in systemd-networkd.service; do
   ln -sf "/lib/systemd/system/$unit" "$work/root/etc/systemd/system/multi-user.target.wants/$unit"
