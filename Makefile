@@ -49,6 +49,7 @@ test-nodes: images ## tests with real containers; as root
 	@echo "== nodes"; cd test && go test -count=1 -timeout 20m -p 1 $(NODE_TESTS)
 
 include deploy/deploy.mk
+include test/vm/vm.mk
 
 check: $(TOOLS)/staticcheck ## gofmt, vet, staticcheck, modules alone, generated code, fences
 	@test -z "$$(gofmt -l $(MODULES))" || { echo "gofmt these:"; gofmt -l $(MODULES); exit 1; }
