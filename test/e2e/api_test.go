@@ -73,7 +73,7 @@ var kinds = []kindCase{
 	{ids: "AU-df88 AU-e0ad ServiceAccount", resource: "/v1/serviceaccounts", object: `{automountServiceAccountToken: true}`, change: `{automountServiceAccountToken: false}`},
 	{ids: "AU-f830 CertificateSigningRequest", resource: "certificates.k8s.io/v1/certificatesigningrequests",
 		object: `{spec: {request: REQUEST, signerName: example.com/e2e, usages: [client auth]}}`, status: `{status: {conditions: [{type: StatusUpdate, status: 'True', reason: E2E, message: set}]}}`,
-		approval: `{status: {conditions: [{type: Approved, status: 'True', reason: E2E, message: yes}, {type: StatusUpdate, status: 'True', reason: E2E, message: set}]}}`, cluster: true},
+		approval: `{status: {conditions: [{type: Approved, status: 'True', reason: E2E, message: fine}, {type: StatusUpdate, status: 'True', reason: E2E, message: set}]}}`, cluster: true},
 	{ids: "IN-0d5e IN-f75a Event", resource: "/v1/events", object: `{involvedObject: {kind: Pod, name: p, namespace: NAMESPACE}, reason: Tested, message: one}`, change: `{message: two}`},
 	{ids: "IN-3dfc Event of its own group", resource: "events.k8s.io/v1/events",
 		object: `{regarding: {kind: Pod, name: p, namespace: NAMESPACE}, reason: Tested, note: one, type: Normal, action: Test, eventTime: '2026-01-01T00:00:00.000000Z', reportingController: e2e, reportingInstance: e2e-1}`,

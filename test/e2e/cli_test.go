@@ -92,7 +92,7 @@ func TestKubectl(t *testing.T) {
 			return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 				var d net.Dialer
 				return d.DialContext(ctx, "unix", socket)
-			}}}, "http://unix"
+			}}}, "http://localhost"
 		})
 	})
 }

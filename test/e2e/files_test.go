@@ -118,7 +118,7 @@ var sharings = []said{
 	{id: "ST-8d2f subPath of a Secret", container: "volumeMounts: [{name: k, mountPath: /f, subPath: one}]", script: "cat /f", want: "secret-1"},
 	{id: "ST-8bdc subPath of downward files", container: "volumeMounts: [{name: i, mountPath: /f, subPath: f}]", script: "cat /f", want: "files"},
 	{id: "ST-78c1 subPath of a projection", container: "volumeMounts: [{name: all, mountPath: /f, subPath: key}]", script: "cat /f", want: "secret-1"},
-	{id: "NO-b0ef NO-6648 subPath by a variable", container: "env: [{name: N, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}], volumeMounts: [{name: scratch, mountPath: /own, subPathExpr: $(N)}, {name: scratch, mountPath: /all}]", script: "echo mine > /own/x; cat /all/files/x", want: "mine"},
+	{id: "NO-b0ef NO-6648 subPath by a variable", container: "env: [{name: SPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}], volumeMounts: [{name: scratch, mountPath: /own, subPathExpr: $(SPACE)}, {name: scratch, mountPath: /all}]", script: "echo mine > /own/x; cat /all/files/x", want: "mine"},
 }
 
 // TestFiles: what volumes of configuration and scratch space hold, and how.

@@ -98,14 +98,14 @@ func TestManyVolumes(t *testing.T) {
 	u := newUser(t, "many")
 	var maps, mounts, sources strings.Builder
 	for i := range 50 {
-		fmt.Fprintf(&maps, "{apiVersion: v1, kind: ConfigMap, metadata: {name: m%d}, data: {n: '%d'}}\n---\n", i, i)
+		fmt.Fprintf(&maps, "{apiVersion: v1, kind: ConfigMap, metadata: {name: m%d}, data: {number: '%d'}}\n---\n", i, i)
 		fmt.Fprintf(&mounts, "{name: v%d, mountPath: /v/%d},", i, i)
 		fmt.Fprintf(&sources, "{name: v%d, configMap: {name: m%d}},", i, i)
 	}
 	u.apply(maps.String())
 	u.sub("ST-6c79 fifty in each of five pods", func(u user) {
 		u.apply(fmt.Sprintf(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: many}, spec: {replicas: 5, selector: {matchLabels: {app: many}}, template: {metadata: {labels: {app: many}},
-			spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: '%s', command: [sh, -c, 'cat /v/*/n | wc -c; sleep 100000'], volumeMounts: [%s]}], volumes: [%s]}}}}`, busybox, mounts.String(), sources.String()))
+			spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: '%s', command: [sh, -c, 'cat /v/*/number | wc -c; sleep 100000'], volumeMounts: [%s]}], volumes: [%s]}}}}`, busybox, mounts.String(), sources.String()))
 		u.rolledOut("deployment/many")
 		for pod := range strings.FieldsSeq(u.get("pods -l app=many", "{.items[*].metadata.name}")) {
 			if got := u.run("logs", pod); got != "90" {

@@ -61,14 +61,22 @@ func bench(ctx context.Context, out io.Writer) (err error) {
 			err = downErr
 		}
 	}()
+	client, err := inside(c)
+	if err != nil {
+		return err
+	}
 	time.Sleep(*settle)
+	asked, err := requests(ctx, client)
+	if err != nil {
+		return err
+	}
 	before, err := look(c.Members()[0])
 	if err != nil {
 		return err
 	}
 	begun = time.Now()
 	if *profile != "" {
-		if err := profiles(ctx, c, *profile); err != nil {
+		if err := profiles(ctx, client, *profile); err != nil {
 			return err
 		}
 	}
@@ -78,6 +86,11 @@ func bench(ctx context.Context, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	askedNow, err := requests(ctx, client)
+	if err != nil {
+		return err
+	}
+	tellRequests(out, asked, askedNow, took)
 	return report(out, up, before, after, took)
 }
 
