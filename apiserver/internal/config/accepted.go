@@ -21,14 +21,10 @@ var noEffect = map[string]string{
 	"disable-http2-serving":                       "components need HTTP/2",
 	"permit-address-sharing":                      "not shared",
 	"permit-port-sharing":                         "not shared",
-	"tls-sni-cert-key":                            "one serving certificate",
 	"tls-curve-preferences":                       "Go's defaults",
-	"cors-allowed-origins":                        "browsers of other origins are not served",
-	"goaway-chance":                               "connections are kept",
 	"livez-grace-period":                          "liveness does not wait for start-up hooks",
 	"shutdown-send-retry-after":                   "Retry-After is always sent while draining",
 	"storage-initialization-timeout":              "the server retries until etcd answers",
-	"strict-transport-security-directives":        "not sent",
 	"emulated-version":                            "the level is v1.37",
 	"emulation-forward-compatible":                "the level is v1.37",
 	"min-compatibility-version":                   "the level is v1.37",
@@ -62,7 +58,6 @@ var noEffect = map[string]string{
 	"proxy-client-key-file":                       "for aggregated APIs",
 	"service-account-signing-endpoint":            "tokens are signed with --service-account-signing-key-file",
 	"egress-selector-config-file":                 "connections are direct",
-	"encryption-provider-config-automatic-reload": "the file is read at start",
 	"admission-control":                           "use --enable-admission-plugins",
 	"unsupported-kube-api-over-localhost":         "not served",
 }
@@ -73,7 +68,7 @@ var booleans = map[string]bool{
 	"permit-port-sharing": true, "shutdown-send-retry-after": true, "emulation-forward-compatible": true,
 	"runtime-config-emulation-forward-compatible": true, "contention-profiling": true, "enable-priority-and-fairness": true,
 	"log-json-split-stream": true, "log-text-split-stream": true, "aggregator-reject-forwarding-redirect": true,
-	"enable-aggregator-routing": true, "enable-logs-handler": true, "encryption-provider-config-automatic-reload": true,
+	"enable-aggregator-routing": true, "enable-logs-handler": true,
 	"unsupported-kube-api-over-localhost": true,
 }
 

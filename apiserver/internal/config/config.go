@@ -32,6 +32,15 @@ type Config struct {
 	TLSCert, TLSKey  string
 	TLSMinVersion    string
 	TLSCiphers       []string
+	// TLSNames are "cert,key" or "cert,key:name,name": pairs for names that
+	// clients ask for.
+	TLSNames []string
+	// Origins are expressions of web origins that browsers may call from.
+	Origins []string
+	// HSTS are the directives of Strict-Transport-Security.
+	HSTS []string
+	// GoAway is the chance that a client of HTTP/2 is told to connect anew.
+	GoAway float64
 
 	Etcd  Etcd
 	Authn authn.Options
@@ -73,6 +82,7 @@ type Etcd struct {
 	CA, Cert, Key      string
 	CompactionInterval time.Duration
 	EncryptionConfig   string
+	EncryptionReload   bool
 }
 
 // Kubelet says how nodes are reached for logs, exec and the like.
@@ -111,6 +121,9 @@ func (c *Config) servingFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.TLSKey, "tls-private-key-file", "", "Key of --tls-cert-file.")
 	f.StringVar(&c.TLSMinVersion, "tls-min-version", "", "Lowest TLS version: VersionTLS12 or VersionTLS13.")
 	f.StringSliceVar(&c.TLSCiphers, "tls-cipher-suites", nil, "Cipher suites for TLS 1.2; Go's secure ones when unset.")
+	f.StringArrayVar(&c.TLSNames, "tls-sni-cert-key", nil, "Another serving certificate and its key: CERT,KEY for the names in the certificate, or CERT,KEY:NAME,*.NAME for these. May be repeated.")
+	f.StringSliceVar(&c.Origins, "cors-allowed-origins", nil, "Web origins that browsers may call from, as regular expressions; each must hold on to the beginning of the host with // or ^.")
+	f.StringSliceVar(&c.HSTS, "strict-transport-security-directives", nil, "Directives of the header Strict-Transport-Security: max-age=SECONDS, includeSubDomains, preload.")
 	f.BoolVar(&c.Profiling, "profiling", true, "Serve /debug/pprof.")
 }
 
@@ -122,6 +135,7 @@ func (c *Config) etcdFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.Etcd.Key, "etcd-keyfile", "", "Key of --etcd-certfile.")
 	f.DurationVar(&c.Etcd.CompactionInterval, "etcd-compaction-interval", 5*time.Minute, "How often old revisions are compacted; 0 leaves that to others.")
 	f.StringVar(&c.Etcd.EncryptionConfig, "encryption-provider-config", "", "File with the providers that encrypt values in etcd.")
+	f.BoolVar(&c.Etcd.EncryptionReload, "encryption-provider-config-automatic-reload", false, "Read --encryption-provider-config again when it changes.")
 }
 
 func (c *Config) limitFlags(f *pflag.FlagSet) {
@@ -130,6 +144,7 @@ func (c *Config) limitFlags(f *pflag.FlagSet) {
 	f.IntVar(&c.MaxInFlight, "max-requests-inflight", 400, "Reading requests in flight at once.")
 	f.IntVar(&c.MaxMutating, "max-mutating-requests-inflight", 200, "Writing requests in flight at once.")
 	f.Uint32Var(&c.MaxStreams, "http2-max-streams-per-connection", 0, "Requests that a client may have open on a connection; 0 is 250.")
+	f.Float64Var(&c.GoAway, "goaway-chance", 0, "Chance that a request over HTTP/2 makes its client connect anew, so that clients spread over servers: 0 to 0.02.")
 	f.DurationVar(&c.ShutdownDelay, "shutdown-delay-duration", 0, "How long to go on serving, not ready, after a signal to stop.")
 	f.DurationVar(&c.WatchGrace, "shutdown-watch-termination-grace-period", 0, "How long watches may take to end at shutdown; 0 is a second.")
 	f.DurationVar(&c.EventTTL, "event-ttl", time.Hour, "How long events are kept.")
@@ -167,6 +182,9 @@ func (c *Config) Complete() error {
 	}
 	if len(c.Etcd.Servers) == 0 && c.DataDir == "" {
 		return fmt.Errorf("give --data-dir for a server of its own, or --etcd-servers for an etcd cluster")
+	}
+	if c.GoAway < 0 || c.GoAway > 0.02 {
+		return fmt.Errorf("--goaway-chance: %v is not between 0 and 0.02", c.GoAway)
 	}
 	if c.SecurePort < 0 || c.SecurePort > 65535 {
 		return fmt.Errorf("--secure-port: %d is not a port", c.SecurePort)

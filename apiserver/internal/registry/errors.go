@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,9 @@ func (e *corruptError) Error() string {
 func (e *corruptError) Unwrap() error { return e.err }
 
 var errModified = errors.New("the object has been modified; please apply your changes to the latest version and try again")
+
+// etcdTooLarge is what etcd says of a value over its --max-request-bytes.
+const etcdTooLarge = "etcdserver: request is too large"
 
 // unknownOutcome is the status of a write that etcd did not answer.
 type unknownOutcome struct{ *apierrors.StatusError }
@@ -73,6 +77,8 @@ func statusOf(err error, gr schema.GroupResource, name string) error {
 		return apierrors.NewTimeoutError("the server was unable to return a response in the time allotted, but may still be processing the request", 0)
 	case errors.Is(err, storage.ErrUnknown):
 		return apierrors.NewTimeoutError("etcd did not say whether the write was done: read the object again before you repeat it: "+err.Error(), 1)
+	case strings.Contains(err.Error(), etcdTooLarge):
+		return plain500(etcdTooLarge) // Kubernetes passes it on as it is
 	case errors.Is(err, storage.ErrClosed):
 		e := apierrors.NewServiceUnavailable("the API server is shutting down")
 		e.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: 1}

@@ -97,6 +97,9 @@ type Options struct {
 	Tokens    Tokens
 	// Components are what componentstatuses shows.
 	Components []Component
+	// StaleBefore is the revision up to which objects may be stored in
+	// another form than the one that is written now; nil is none.
+	StaleBefore func() int64
 	// EventTTL replaces Resource.TTLSeconds where that is set.
 	EventTTL time.Duration
 }
@@ -108,6 +111,13 @@ type Registry struct {
 
 // New makes a registry.
 func New(o Options) *Registry { return &Registry{o} }
+
+func (r *Registry) staleBefore() int64 {
+	if r.StaleBefore == nil {
+		return 0
+	}
+	return r.StaleBefore()
+}
 
 func (r *Registry) hook(res *scheme.Resource) *Hook {
 	if h := r.Hooks[res]; h != nil {

@@ -224,7 +224,8 @@ func (r *Registry) updateOnce(ctx context.Context, c storage.Collection, u *upda
 }
 
 // swap writes the new version, or removes the object when this update took
-// its last finalizer. An update that changes nothing is not written.
+// its last finalizer. An update that changes nothing is not written, unless
+// the stored form is no longer the one that is written: so values get a new key.
 func (r *Registry) swap(ctx context.Context, c storage.Collection, u *updating, current *storage.Object, obj scheme.Object) (*Result, error) {
 	raw, err := Encode(obj)
 	if err != nil {
@@ -241,7 +242,7 @@ func (r *Registry) swap(ctx context.Context, c storage.Collection, u *updating, 
 		r.afterDelete(ctx, u.Resource, obj)
 		return &Result{Stored: unstored(obj, raw, rev)}, nil
 	}
-	if bytes.Equal(raw, current.Raw) {
+	if bytes.Equal(raw, current.Raw) && !current.Stale && current.Revision > r.staleBefore() {
 		return &Result{Stored: current}, nil
 	}
 	if u.dryRun {

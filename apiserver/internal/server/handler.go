@@ -84,6 +84,9 @@ func (s *Server) handler() (http.Handler, error) {
 		Tokens:     tokens{auth.Requests},
 		Components: []registry.Component{{Name: "etcd-0", Check: s.store.Ready}},
 	})
+	if s.keys != nil {
+		s.registry.StaleBefore = s.keys.staleBefore
+	}
 	s.maker.Registry = s.registry
 	s.checks()
 	s.discovery = discovery.NewHandler(s.address())

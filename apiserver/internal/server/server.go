@@ -9,7 +9,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -35,7 +34,6 @@ import (
 	"xebec.dev/apiserver/internal/rpc"
 	"xebec.dev/apiserver/internal/serviceip"
 	"xebec.dev/apiserver/internal/storage/embedded"
-	"xebec.dev/apiserver/internal/storage/encrypt"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/version"
 	"xebec.dev/apiserver/internal/watchcache"
@@ -66,6 +64,7 @@ type Server struct {
 	records   audit.Backend // nil without an audit policy
 	services  *serviceip.Hook
 	orphans   serviceip.Orphans
+	keys      *encryption // nil when nothing is encrypted
 	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
@@ -180,16 +179,15 @@ func (s *Server) storage() error {
 		return err
 	}
 	options := watchcache.Options{Log: s.log.Named("watchcache")}
-	if path := c.Etcd.EncryptionConfig; path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return fmt.Errorf("--encryption-provider-config: %w", err)
-		}
-		encryption, err := encrypt.Parse(text)
-		if err != nil {
-			return fmt.Errorf("--encryption-provider-config: %s: %w", path, err)
-		}
-		options.Transformer = encryption.Transformer
+	if s.keys, err = s.encryption(); err != nil {
+		return err
+	}
+	switch {
+	case s.keys == nil:
+	case c.Etcd.EncryptionReload:
+		options.Transformer = s.keys.transformer
+	default:
+		options.Transformer = s.keys.file.Get().Transformer
 	}
 	s.store = watchcache.New(s.etcd, append(s.scheme.Resources(), serviceip.Ranges, bootstrap.Leases), options)
 	s.metrics.Registerer().MustRegister(metrics.Cache(s.store))
@@ -211,6 +209,13 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 	if _, err := pair.get(nil); err != nil {
 		return nil, err
 	}
+	named, err := namedPairs(c.TLSNames)
+	if err != nil {
+		return nil, err
+	}
+	if handler, err = s.surroundings(handler); err != nil {
+		return nil, err
+	}
 	httpLog := zap.NewStdLog(s.log.Named("http").WithOptions(zap.IncreaseLevel(zap.ErrorLevel)))
 	srv := &http.Server{
 		Handler:           handler,
@@ -219,7 +224,7 @@ func (s *Server) listener(handler http.Handler) (*http.Server, error) {
 		MaxHeaderBytes:    1 << 20,
 		ErrorLog:          log.New(s.metrics.HandshakeErrors(httpLog.Writer()), "", 0),
 		TLSConfig: &tls.Config{
-			MinVersion: minVersion, CipherSuites: ciphers, GetCertificate: pair.get,
+			MinVersion: minVersion, CipherSuites: ciphers, GetCertificate: choose(named, pair),
 			ClientAuth: tls.RequestClientCert, // verified by the authenticators
 			NextProtos: []string{grpcProtocol, "h2", "http/1.1"},
 			// Answers are small: one record, not a dozen.

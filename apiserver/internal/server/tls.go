@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -42,6 +44,61 @@ func (k *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	k.loaded, k.changed = &pair, changed
 	return k.loaded, nil
+}
+
+// namedPair is a pair for names that clients ask for.
+type namedPair struct {
+	keyPair
+	names []string // the certificate's own when empty
+}
+
+// namedPairs reads --tls-sni-cert-key. Of several that fit the last is taken.
+func namedPairs(texts []string) ([]*namedPair, error) {
+	var out []*namedPair
+	for _, text := range texts {
+		files, names, _ := strings.Cut(text, ":")
+		cert, key, ok := strings.Cut(files, ",")
+		if !ok || cert == "" || key == "" {
+			return nil, fmt.Errorf("--tls-sni-cert-key: %q is neither CERT,KEY nor CERT,KEY:NAME,NAME", text)
+		}
+		p := &namedPair{keyPair: keyPair{cert: cert, key: key}}
+		if names != "" {
+			p.names = strings.Split(names, ",")
+		}
+		if _, err := p.get(nil); err != nil {
+			return nil, fmt.Errorf("--tls-sni-cert-key: %w", err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// fits reports whether a client that asks for a name gets this pair.
+func (p *namedPair) fits(name string, loaded *tls.Certificate) bool {
+	if len(p.names) == 0 {
+		return loaded.Leaf != nil && loaded.Leaf.VerifyHostname(name) == nil
+	}
+	_, domain, _ := strings.Cut(name, ".")
+	for _, n := range p.names {
+		if strings.EqualFold(n, name) || domain != "" && strings.EqualFold(n, "*."+domain) {
+			return true
+		}
+	}
+	return false
+}
+
+func choose(named []*namedPair, otherwise *keyPair) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(named) == 0 {
+		return otherwise.get
+	}
+	return func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		for _, p := range slices.Backward(named) {
+			if c, err := p.get(hello); err == nil && hello.ServerName != "" && p.fits(hello.ServerName, c) {
+				return c, nil
+			}
+		}
+		return otherwise.get(hello)
+	}
 }
 
 func newest(paths ...string) (time.Time, error) {
