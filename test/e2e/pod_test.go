@@ -101,8 +101,8 @@ func attached(u user) {
 	lookOn()
 	_ = second.Wait() // it ends by being killed
 	cancel()
-	_ = c.Wait() // so does the first
 	hold.Close()
+	_ = c.Wait() // so does the first
 	if log := u.run("logs", "echoes"); !strings.HasPrefix(log, "began\nheard one\nheard two\nheard three") {
 		u.t.Errorf("the log is %q", log)
 	}
