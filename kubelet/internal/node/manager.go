@@ -176,12 +176,7 @@ func (m *Manager) reconcile(ctx context.Context, have *corev1.Node) error {
 	if !m.o.Register {
 		return nil
 	}
-	labels := map[string]string{}
-	for k, v := range own(m.o.Spec.Hostname) {
-		if have.Labels[k] != v {
-			labels[k] = v
-		}
-	}
+	labels := missing(have.Labels, own(m.o.Spec.Hostname))
 	if len(labels) == 0 {
 		return nil
 	}
@@ -195,6 +190,17 @@ func (m *Manager) reconcile(ctx context.Context, have *corev1.Node) error {
 	}
 	m.Seen(n)
 	return nil
+}
+
+// missing are the labels that a node should have and has not.
+func missing(have, want map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range want {
+		if have[k] != v {
+			out[k] = v
+		}
+	}
+	return out
 }
 
 // tries of a status' write against those of others.
@@ -213,9 +219,9 @@ func (m *Manager) sync(ctx context.Context) error {
 		next := *n // shallow: only the status is another
 		next.Status = *Status(&n.Status, f)
 		m.mu.Lock()
-		due := time.Since(m.written) >= m.o.Report
+		silent := time.Since(m.written)
 		m.mu.Unlock()
-		if !due && same(&n.Status, &next.Status) {
+		if !due(&n.Status, &next.Status, silent, m.o.Report) {
 			return nil
 		}
 		var stored *corev1.Node
@@ -240,6 +246,12 @@ func (m *Manager) sync(ctx context.Context) error {
 	return err
 }
 
+// due reports whether a status is written: it is another, or the last was
+// written long ago.
+func due(old, next *corev1.NodeStatus, silent, report time.Duration) bool {
+	return silent >= report || !same(old, next)
+}
+
 // same compares all but the heartbeats.
 func same(a, b *corev1.NodeStatus) bool {
 	x, y := *a, *b
@@ -259,6 +271,13 @@ func quiet(list []corev1.NodeCondition) []corev1.NodeCondition {
 
 // tell records what changed for people.
 func (m *Manager) tell(old, now *corev1.NodeStatus) {
+	for _, reason := range changes(old, now) {
+		m.o.Event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", m.o.Spec.Name, reason))
+	}
+}
+
+// changes are the reasons of the events about conditions that changed.
+func changes(old, now *corev1.NodeStatus) []string {
 	words := map[corev1.NodeConditionType][2]string{ // when true, when false
 		corev1.NodeReady:          {"NodeReady", "NodeNotReady"},
 		corev1.NodeMemoryPressure: {"NodeHasInsufficientMemory", "NodeHasSufficientMemory"},
@@ -269,6 +288,7 @@ func (m *Manager) tell(old, now *corev1.NodeStatus) {
 	for _, c := range old.Conditions {
 		before[c.Type] = c.Status
 	}
+	var out []string
 	for _, c := range now.Conditions {
 		w, ok := words[c.Type]
 		if !ok || before[c.Type] == c.Status {
@@ -278,6 +298,7 @@ func (m *Manager) tell(old, now *corev1.NodeStatus) {
 		if c.Status == corev1.ConditionTrue {
 			reason = w[0]
 		}
-		m.o.Event(corev1.EventTypeNormal, reason, fmt.Sprintf("Node %s status is now: %s", m.o.Spec.Name, reason))
+		out = append(out, reason)
 	}
+	return out
 }

@@ -111,19 +111,7 @@ func (p *PLEG) list(ctx context.Context) {
 		return
 	}
 	p.seen.Store(time.Now().Unix())
-	changed := map[types.UID]bool{}
-	found := map[types.UID]runtime.Key{}
-	for id, s := range all {
-		found[s.UID] = s.Key
-		if old, ok := p.last[id]; (!ok || old.State != s.State) && !p.o.Known(s.UID, id, s.State) {
-			changed[s.UID] = true
-		}
-	}
-	for id, s := range p.last {
-		if _, ok := all[id]; !ok {
-			changed[s.UID] = true
-		}
-	}
+	changed, found := news(p.last, all, p.o.Known)
 	p.last = all
 	for uid := range changed {
 		p.o.Changed(uid)
@@ -131,6 +119,24 @@ func (p *PLEG) list(ctx context.Context) {
 	for uid, key := range found {
 		p.o.Found(uid, key)
 	}
+}
+
+// news are the pods of which a listing says what the last did not and nobody
+// knows, and all that it has.
+func news(last, all map[string]runtime.Summary, known func(types.UID, string, runtime.State) bool) (changed map[types.UID]bool, found map[types.UID]runtime.Key) {
+	changed, found = map[types.UID]bool{}, map[types.UID]runtime.Key{}
+	for id, s := range all {
+		found[s.UID] = s.Key
+		if old, ok := last[id]; (!ok || old.State != s.State) && !known(s.UID, id, s.State) {
+			changed[s.UID] = true
+		}
+	}
+	for id, s := range last {
+		if _, ok := all[id]; !ok {
+			changed[s.UID] = true
+		}
+	}
+	return changed, found
 }
 
 // hasEvents is false once the runtime has said that it has none.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -65,7 +66,11 @@ func ContainerConfig(in ContainerInput) (*runtimeapi.ContainerConfig, error) {
 		Linux: &runtimeapi.LinuxContainerConfig{Resources: in.Resources, SecurityContext: security},
 	}
 	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil {
-		out.StopSignal = runtimeapi.Signal(runtimeapi.Signal_value[string(*c.Lifecycle.StopSignal)])
+		signal, ok := stopSignal(*c.Lifecycle.StopSignal)
+		if !ok {
+			return nil, fmt.Errorf("lifecycle.stopSignal: %q is no signal that the runtime knows", *c.Lifecycle.StopSignal)
+		}
+		out.StopSignal = signal
 	}
 	return out, nil
 }
@@ -97,4 +102,24 @@ func containerAnnotations(in ContainerInput) (map[string]string, error) {
 		out[annotationPorts] = string(raw)
 	}
 	return out, nil
+}
+
+const signalPrefix = "SIGNAL_"
+
+// stopSignal is the runtime's word for a signal: SIGNAL_SIGRTMINPLUS1 for
+// SIGRTMIN+1.
+func stopSignal(s corev1.Signal) (runtimeapi.Signal, bool) {
+	name := strings.NewReplacer("+", "PLUS", "-", "MINUS").Replace(string(s))
+	n, ok := runtimeapi.Signal_value[signalPrefix+name]
+	return runtimeapi.Signal(n), ok
+}
+
+// signalOf is the pod's word for the runtime's, nil for the default.
+func signalOf(s runtimeapi.Signal) *corev1.Signal {
+	name, ok := strings.CutPrefix(s.String(), signalPrefix)
+	if s == 0 || !ok {
+		return nil
+	}
+	out := corev1.Signal(strings.NewReplacer("PLUS", "+", "MINUS", "-").Replace(name))
+	return &out
 }

@@ -58,6 +58,7 @@ type Container struct {
 	MessagePolicy            corev1.TerminationMessagePolicy
 	Grace                    int64 // the pod's, in seconds
 	Resources                *runtimeapi.LinuxContainerResources
+	StopSignal               *corev1.Signal // nil where the runtime does not say
 	User                     *runtimeapi.LinuxContainerUser
 	Mounts                   []*runtimeapi.Mount
 }
@@ -265,6 +266,7 @@ func containerOf(s *runtimeapi.ContainerStatus) *Container {
 		Grace:         number(s.Annotations[annotationGrace], 0),
 		Resources:     s.GetResources().GetLinux(), User: s.GetUser().GetLinux(), Mounts: s.Mounts,
 	}
+	out.StopSignal = signalOf(s.StopSignal)
 	if s.GetImage().GetUserSpecifiedImage() != "" {
 		out.Image = s.Image.UserSpecifiedImage
 	}

@@ -110,7 +110,7 @@ func (w *Worker) killed(ctx context.Context, v view) time.Time {
 }
 
 func (w *Worker) pause() time.Time {
-	t := now().Add(min(firstRetry<<min(w.failures, 10), lastRetry))
+	t := now().Add(pauseAfter(w.failures))
 	w.failures++
 	return t
 }
@@ -137,7 +137,7 @@ func (w *Worker) halt() {
 // the sandboxes.
 func (w *Worker) killAll(ctx context.Context, pod *corev1.Pod, seen *runtime.Pod, grace time.Duration) error {
 	until := now().Add(grace)
-	sidecars := map[string]*runtime.Container{}
+	first, sidecars := endOrder(pod, seen)
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
@@ -148,21 +148,12 @@ func (w *Worker) killAll(ctx context.Context, pod *corev1.Pod, seen *runtime.Pod
 			mu.Unlock()
 		}
 	}
-	for _, c := range seen.Containers {
-		if c.State != runtime.Running && c.State != runtime.Unknown {
-			continue
-		}
-		if spec := containerOf(pod, c.Name); spec != nil && isSidecar(pod, spec) {
-			sidecars[c.Name] = c
-			continue
-		}
+	for _, c := range first {
 		group.Go(func() { one(c, grace) })
 	}
 	group.Wait()
-	for i := len(pod.Spec.InitContainers) - 1; i >= 0; i-- {
-		if c := sidecars[pod.Spec.InitContainers[i].Name]; c != nil {
-			one(c, max(until.Sub(now()), leastGrace))
-		}
+	for _, c := range sidecars {
+		one(c, max(until.Sub(now()), leastGrace))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -173,6 +164,26 @@ func (w *Worker) killAll(ctx context.Context, pod *corev1.Pod, seen *runtime.Pod
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// endOrder is in which order a pod's running containers end: those that end
+// together, then its sidecars one after the other, the last one first.
+func endOrder(pod *corev1.Pod, seen *runtime.Pod) (together, sidecars []*runtime.Container) {
+	for _, c := range seen.Containers {
+		if c.State != runtime.Running && c.State != runtime.Unknown {
+			continue
+		}
+		if spec := containerOf(pod, c.Name); spec != nil && isSidecar(pod, spec) {
+			sidecars = append(sidecars, c)
+		} else {
+			together = append(together, c)
+		}
+	}
+	at := func(c *runtime.Container) int {
+		return slices.IndexFunc(pod.Spec.InitContainers, func(i corev1.Container) bool { return i.Name == c.Name })
+	}
+	slices.SortStableFunc(sidecars, func(a, b *runtime.Container) int { return at(b) - at(a) })
+	return together, sidecars
 }
 
 func isSidecar(pod *corev1.Pod, c *corev1.Container) bool {

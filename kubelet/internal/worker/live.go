@@ -111,19 +111,28 @@ func (w *Worker) failed(ctx context.Context, err error) time.Time {
 	w.log.Debug("the pod is not what it should be yet", zap.Error(err))
 	var notStarted *startError
 	if errors.As(err, &notStarted) {
-		// Many pods that fail alike should not come back as one.
-		w.retry = now().Add(startRetry + time.Duration(rand.Int64N(int64(startRetry/2))))
-		if until := notStarted.until; until.After(now()) {
-			w.retry = until
-			if notStarted.reason == image.ErrImagePull { // first say that it waits
-				w.retry = now().Add(until.Sub(now()) / 2)
-			}
-		}
+		w.retry = notStarted.retry(now(), rand.Float64())
 		return w.retry
 	}
-	w.retry = now().Add(min(firstRetry<<min(w.failures, 10), lastRetry))
+	w.retry = now().Add(pauseAfter(w.failures))
 	w.failures++
 	return w.retry
+}
+
+// pauseAfter is before another attempt when so many have failed.
+func pauseAfter(failures int) time.Duration { return min(firstRetry<<min(failures, 10), lastRetry) }
+
+// retry is when to start a container again, by luck between 0 and 1: many
+// pods that fail alike should not come back as one. One that waits for its
+// image says so before it tries again.
+func (e *startError) retry(now time.Time, luck float64) time.Time {
+	switch {
+	case !e.until.After(now):
+		return now.Add(startRetry + time.Duration(luck*float64(startRetry/2)))
+	case e.reason == image.ErrImagePull:
+		return now.Add(e.until.Sub(now) / 2)
+	}
+	return e.until
 }
 
 // prepare makes what containers need: a place in the tree of cgroups, and

@@ -170,6 +170,29 @@ type view struct {
 	grace   *int64
 }
 
+// next is what a pod is brought to now: what has been over stays over.
+func (v view) next(at stage) stage {
+	switch {
+	case at >= ended:
+		return ended
+	case at == ending || v.pod.DeletionTimestamp != nil || v.removed || v.verdict != nil:
+		return ending
+	}
+	return living
+}
+
+// first is the stage of a pod that this kubelet sees for the first time; fresh
+// is one that has to be admitted. What runs already was admitted before.
+func (v view) first(seen *runtime.Pod) stage {
+	switch {
+	case v.pod.Status.Phase == corev1.PodFailed || v.pod.Status.Phase == corev1.PodSucceeded:
+		return ending
+	case v.removed || v.pod.DeletionTimestamp != nil || seen != nil && len(seen.Containers) > 0:
+		return living
+	}
+	return fresh
+}
+
 func (w *Worker) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -243,10 +266,10 @@ func (w *Worker) round(ctx context.Context) time.Time {
 	w.mu.Lock()
 	at := w.at
 	w.mu.Unlock()
-	switch {
-	case at >= ended:
+	switch v.next(at) {
+	case ended:
 		return w.after(ctx, v)
-	case at == ending || v.pod.DeletionTimestamp != nil || v.removed || v.verdict != nil:
+	case ending:
 		return w.end(ctx, v)
 	}
 	v.pod = w.allocate(v.pod)
@@ -324,17 +347,10 @@ func (w *Worker) recover(pod *corev1.Pod, o *runtime.Pod) {
 	w.mu.Unlock()
 }
 
-// admitted decides once whether the pod may live here. What runs already was
-// admitted before.
+// admitted decides once whether the pod may live here.
 func (w *Worker) admitted(v view) bool {
-	seen := w.seen()
-	over := v.pod.Status.Phase == corev1.PodFailed || v.pod.Status.Phase == corev1.PodSucceeded
-	switch {
-	case over:
-		w.advance(ending)
-		return true
-	case v.removed || v.pod.DeletionTimestamp != nil || seen != nil && len(seen.Containers) > 0:
-		w.advance(living)
+	if s := v.first(w.seen()); s != fresh {
+		w.advance(s)
 		return true
 	}
 	w.p.admit.Lock()
