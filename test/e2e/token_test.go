@@ -70,6 +70,9 @@ func startToken(ctx context.Context) error {
 // TestTokenRotation: the file gets a new token in time, client-go goes over to
 // it, and no request is refused, whatever else the tests break meanwhile.
 func TestTokenRotation(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes eight minutes at least")
+	}
 	t.Parallel()
 	told := regexp.MustCompile(`file has token (\S+) after (\S+)`)
 	pods := api.CoreV1().Pods(rotatingSpace)
