@@ -24,6 +24,7 @@ import (
 	"xebec.dev/kube-proxy/internal/config"
 	"xebec.dev/kube-proxy/internal/conntrack"
 	"xebec.dev/kube-proxy/internal/health"
+	"xebec.dev/kube-proxy/internal/ipvs"
 	"xebec.dev/kube-proxy/internal/podnet"
 	"xebec.dev/kube-proxy/internal/state"
 )
@@ -70,6 +71,11 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	}
 	if f.WriteTo != "" {
 		return config.Write(f.WriteTo, cfg)
+	}
+	if cfg.Mode == config.ModeIPVS {
+		if err := ipvs.Available(cfg.IPVS.Scheduler); err != nil {
+			return err
+		}
 	}
 	p.Configz.Set(config.Group, cfg)
 	if err := prepare(cfg, p.Log); err != nil || f.InitOnly {

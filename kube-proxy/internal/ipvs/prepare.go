@@ -21,7 +21,7 @@ const (
 
 // prepare loads modules and makes settings of the kernel.
 func prepare(o *Options) error {
-	if err := available(o.Scheduler); err != nil {
+	if err := Available(o.Scheduler); err != nil {
 		return err
 	}
 	for _, s := range settings(o) {
@@ -37,9 +37,9 @@ func prepare(o *Options) error {
 	return nil
 }
 
-// available loads IPVS where it is a module, and says what to do where that
+// Available loads IPVS where it is a module, and says what to do where that
 // does not help.
-func available(scheduler string) error {
+func Available(scheduler string) error {
 	modules := []string{"ip_vs", "ip_vs_" + scheduler, "ip_vs_" + sourceHash, "nf_conntrack", "dummy"}
 	modprobe(modules)
 	if _, err := os.Stat(filepath.Join(sysctls, ours)); err != nil {
