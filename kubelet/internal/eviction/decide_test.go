@@ -107,6 +107,11 @@ func TestThresholds(t *testing.T) {
 	if !slices.Contains(got, Threshold{Signal: Memory, Value: 1 << 30, Grace: 90 * time.Second}) || !slices.Contains(got, Threshold{Signal: NodeFS, Share: 0.1, ReclaimShare: 0.05}) {
 		t.Errorf("%v", got)
 	}
+	// Where pods are held to what they may have, that can run short too.
+	got, err = Thresholds(&config.Kubelet{EvictionHard: map[string]string{"memory.available": "100Mi", "nodefs.available": "10%"}, EnforceAllocatable: []string{"pods"}})
+	if err != nil || len(got) != 3 || !slices.Contains(got, Threshold{Signal: AllocatableMem, Value: 100 << 20}) {
+		t.Errorf("%v %v", got, err)
+	}
 }
 
 // The manager waits soft thresholds out, evicts one pod at a time, and keeps
