@@ -91,8 +91,14 @@ func Binary(name string) string { return filepath.Join(here(), "..", "..", "..",
 
 // Start starts a node. Stop must be called whatever it gives.
 func Start(o Options) (*Node, error) {
+	if err := sweep(); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "xnode")
 	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, ownerFile), []byte(owner(os.Getpid())), 0o600); err != nil {
 		return nil, err
 	}
 	id := filepath.Base(dir)
@@ -432,8 +438,7 @@ func (n *Node) Stop() error {
 		errs = append(errs, n.removePods())
 		kill(n.containerd, syscall.SIGTERM)
 	}
-	errs = append(errs, n.unmount(), run("ip", "netns", "del", n.netns), n.removeGroups(), os.RemoveAll(n.Dir))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, n.remove())...)
 }
 
 // unmount detaches what is mounted below the node's directory, last first.
