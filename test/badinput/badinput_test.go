@@ -322,3 +322,26 @@ func TestStalledBody(t *testing.T) {
 	}
 	same(t, s)
 }
+
+// TestNodeIsTheServer: who may write a node's status has the server connect
+// to itself, with its own certificate for kubelets. It must not be let in.
+func TestNodeIsTheServer(t *testing.T) {
+	s := apiservertest.Start(t)
+	client := s.Client(t)
+	node := fmt.Sprintf(`{"apiVersion":"v1","kind":"Node","metadata":{"name":"n"},"status":{"addresses":[{"type":"InternalIP","address":"127.0.0.1"}],"daemonEndpoints":{"kubeletEndpoint":{"Port":%d}}}}`, s.Port)
+	resp, err := client.Post(s.URL+"/api/v1/nodes", jsonType, strings.NewReader(node))
+	if err != nil || resp.StatusCode != http.StatusCreated {
+		t.Fatal(err, resp)
+	}
+	resp.Body.Close()
+	resp, err = client.Post(s.URL+"/api/v1/nodes/n/proxy/apis/authentication.k8s.io/v1/selfsubjectreviews", jsonType,
+		strings.NewReader(`{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(text), "the address of the node is not the node's") {
+		t.Errorf("%s %s %v", resp.Status, text, err)
+	}
+}

@@ -21,11 +21,7 @@ import (
 // logOptions reads the query of a request for logs.
 func logOptions(q url.Values) (*corev1.PodLogOptions, error) {
 	o := &corev1.PodLogOptions{Container: q.Get("container")}
-	on := func(key string) bool {
-		// As all of Kubernetes' boolean parameters: there, and not false.
-		v := strings.ToLower(q.Get(key))
-		return q.Has(key) && v != "false" && v != "0"
-	}
+	on := func(key string) bool { return truth(q, key) }
 	o.Follow, o.Previous, o.Timestamps = on("follow"), on("previous"), on("timestamps")
 	o.InsecureSkipTLSVerifyBackend = on("insecureSkipTLSVerifyBackend")
 	for key, into := range map[string]**int64{"sinceSeconds": &o.SinceSeconds, "tailLines": &o.TailLines, "limitBytes": &o.LimitBytes} {
@@ -49,6 +45,13 @@ func logOptions(q url.Values) (*corev1.PodLogOptions, error) {
 		o.Stream = &v
 	}
 	return o, nil
+}
+
+// truth reads a parameter as all of Kubernetes' boolean ones: there, and not
+// false. Python's client writes True.
+func truth(q url.Values, key string) bool {
+	v := q.Get(key)
+	return q.Has(key) && v != "0" && !strings.EqualFold(v, "false")
 }
 
 // log streams a container's log.
@@ -82,7 +85,12 @@ func (p *Proxy) log(w http.ResponseWriter, r *http.Request, t registry.Target) e
 	if err != nil {
 		return err
 	}
-	resp, err := p.kubelet.RoundTrip(q) // RoundTrip follows no redirect
+	q.Header.Set("Via", via)
+	transport := p.kubelet
+	if o.InsecureSkipTLSVerifyBackend {
+		transport = p.unverified
+	}
+	resp, err := transport.RoundTrip(q) // RoundTrip follows no redirect
 	if err != nil {
 		return apierrors.NewInternalError(err)
 	}

@@ -35,7 +35,7 @@ func (p *Proxy) proxy(w http.ResponseWriter, r *http.Request, t registry.Target,
 		return err
 	}
 	// The path behind …/proxy as it came, slashes and escapes included.
-	_, rest, _ := strings.Cut(r.URL.EscapedPath(), "/proxy")
+	rest := behind(r.URL.EscapedPath(), t.Resource.Namespaced)
 	if rest == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		// Relative links in the answer need the slash.
 		http.Redirect(w, r, r.URL.EscapedPath()+"/", http.StatusMovedPermanently)
@@ -48,6 +48,25 @@ func (p *Proxy) proxy(w http.ResponseWriter, r *http.Request, t registry.Target,
 	u.RawQuery = r.URL.RawQuery
 	p.forward(w, r, u, transport)
 	return nil
+}
+
+// behind is what follows …/proxy, which is a segment of its own: names and
+// namespaces may begin with the word, too.
+func behind(path string, namespaced bool) string {
+	segments := len([...]string{"api", "v1", "nodes", "NAME", "proxy"})
+	if namespaced {
+		segments += len([...]string{"namespaces", "NAMESPACE"})
+	}
+	for i, c := range path {
+		if c != '/' {
+			continue
+		}
+		if segments == 0 {
+			return path[i:]
+		}
+		segments--
+	}
+	return ""
 }
 
 // splitName reads [SCHEME:]NAME[:PORT].

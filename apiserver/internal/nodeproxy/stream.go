@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -53,7 +54,7 @@ func (p *Proxy) streamTarget(pod *corev1.Pod, subresource string, query url.Valu
 		return nil, nil, err
 	}
 	query.Del("container")
-	on := func(key string) bool { v := query.Get(key); return v == "true" || v == "1" }
+	on := func(key string) bool { return truth(query, key) }
 	// The kubelet's names of the streams.
 	for from, to := range map[string]string{"stdin": "input", "stdout": "output", "stderr": "error"} {
 		if on(from) {
@@ -103,6 +104,9 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *url.URL, tran
 				q.Out.Header.Del(name)
 			}
 			dropIdentity(q.Out.Header)
+			if transport == p.kubelet {
+				q.Out.Header.Add("Via", via)
+			}
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			// Nobody behind us sends the caller elsewhere with our help.
@@ -117,6 +121,19 @@ func (p *Proxy) forward(w http.ResponseWriter, r *http.Request, u *url.URL, tran
 	}
 	rp.ServeHTTP(w, r)
 }
+
+// via marks what goes to nodes with the API server's own certificate. Whoever
+// may write the addresses of a node could have it come back to an API server,
+// and act there with the rights of that certificate.
+const via = "1.1 kube-apiserver"
+
+// Returned reports whether a request has been passed on by an API server.
+func Returned(h http.Header) bool {
+	return slices.Contains(h["Via"], via)
+}
+
+// ErrReturned refuses it.
+var ErrReturned = apierrors.NewBadRequest("an API server passed this request on to a node and it came to an API server: the address of the node is not the node's")
 
 // dropIdentity removes what could make the other side take the request for
 // somebody's.

@@ -6,13 +6,17 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+
+	"xebec.dev/apiserver/internal/nodeproxy"
+	"xebec.dev/apiserver/internal/rest"
 )
 
-// surroundings add what is the same for all answers: who in a browser may read
-// them, that HTTPS is to stay, and now and then that the client shall connect
-// anew. Without any of them handlers are as they were.
+// surroundings add what is the same for all requests: none that has been passed
+// on to a node, who in a browser may read the answer, that HTTPS is to stay, and
+// now and then that the client shall connect anew.
 func (s *Server) surroundings(next http.Handler) (http.Handler, error) {
 	c := s.cfg
+	next = notReturned(next)
 	if c.GoAway > 0 {
 		next = goAway(next, c.GoAway)
 	}
@@ -42,6 +46,17 @@ func (s *Server) surroundings(next http.Handler) (http.Handler, error) {
 		w.Header().Set("Strict-Transport-Security", value)
 		next.ServeHTTP(w, r)
 	}), nil
+}
+
+// notReturned refuses what this server, or another one, sent to a node.
+func notReturned(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if nodeproxy.Returned(r.Header) {
+			rest.Fail(w, r, nodeproxy.ErrReturned)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // cors lets pages of the origins call. It stands before authentication:
