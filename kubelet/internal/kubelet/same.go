@@ -1,6 +1,8 @@
 package kubelet
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 )
@@ -14,5 +16,9 @@ func sameButStatus(a, b *corev1.Pod) bool {
 	if len(a.Spec.ReadinessGates) > 0 || len(b.Spec.ReadinessGates) > 0 {
 		return false
 	}
-	return equality.Semantic.DeepEqual(a.Labels, b.Labels) && equality.Semantic.DeepEqual(a.Annotations, b.Annotations) && equality.Semantic.DeepEqual(&a.Spec, &b.Spec)
+	if !maps.Equal(a.Labels, b.Labels) || !maps.Equal(a.Annotations, b.Annotations) {
+		return false
+	}
+	// A generation is a specification's; pods of old servers have none.
+	return a.Generation == b.Generation && a.Generation > 0 || equality.Semantic.DeepEqual(&a.Spec, &b.Spec)
 }

@@ -82,6 +82,9 @@ func (r *Rotator) one(ctx context.Context, c *runtime.Container) error {
 		return err
 	}
 	rotated := c.LogPath + "." + time.Now().Format(stamp)
+	if _, err := os.Lstat(rotated); err == nil {
+		return nil // the name is a second's: the next look finds another
+	}
 	if err := os.Rename(c.LogPath, rotated); err != nil {
 		return err
 	}
