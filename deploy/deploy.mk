@@ -73,9 +73,12 @@ up: images ## a cluster on this machine: containerd, kubelet, everything else in
 down: ## takes away what `make up` made, and looks that nothing is left
 	bin/xebec-up down --bin bin $(UPFLAGS)
 
-.PHONY: test-install test-systemd
+.PHONY: test-install test-systemd test-systemd-vm
 test-install: images ## what the READMEs tell, on clusters with real containers: quick start, registry, upgrade and the like; as root
 	cd test && go test -timeout 20m -v ./e2e/install
 
-test-systemd: images ## a Debian with systemd and cgroups v2 under QEMU, in which units keep the node; as root, minutes
+test-systemd: images ## systemd in namespaces of its own keeps a node by units; as root
+	test/deploy/systemd/contain.sh bin .cache/systemd
+
+test-systemd-vm: images ## the same in a Debian under QEMU, with cgroups v2; emulated, so a quarter of an hour
 	test/deploy/systemd/boot.sh bin .cache/systemd

@@ -7,69 +7,28 @@ set -euo pipefail
 export PATH=$PATH:/usr/sbin:/sbin
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(realpath "$1") cache=$2
-top=$(realpath "$here/../../..")
 mkdir -p "$cache"
 cache=$(realpath "$cache")
-for p in qemu-system-x86_64:qemu-system-x86 debootstrap:debootstrap mke2fs:e2fsprogs cpio:cpio depmod:kmod; do
+for p in qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs cpio:cpio depmod:kmod; do
   command -v "${p%%:*}" >/dev/null || want="${want:-} ${p##*:}"
 done
 if [ -n "${want:-}" ]; then
   # shellcheck disable=SC2086
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $want >/dev/null
 fi
-if [ ! -e "$cache/root/.complete" ]; then
-  echo "a Debian with systemd, once"
-  rm -rf "$cache/root" "$cache/kernel"
-  debootstrap --variant=minbase --include=systemd,systemd-sysv,udev,dbus,iproute2,nftables,kmod,procps,curl,busybox-static bookworm "$cache/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$cache/debootstrap.log" 2>&1 ||
-    { tail "$cache/debootstrap.log"; exit 1; }
-  mkdir -p "$cache/kernel"
-  package=$(apt-cache depends linux-image-cloud-amd64 | awk '/linux-image-6/{print $2; exit}')
-  (cd "$cache/kernel" && apt-get download -qq "$package" && dpkg -x ./*.deb . && depmod -b . "$(ls lib/modules)")
-  touch "$cache/root/.complete"
-fi
+"$here/debian.sh" "$cache" kernel
 release=$(ls "$cache/kernel/lib/modules")
 work=$(mktemp -d "$cache/run.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# What is in the guest beside Debian.
-mkdir -p "$work/add/opt/xebec/bin" "$work/add/lib" "$work/initrd/bin" "$work/initrd/lib"
-cp -a "$bin/." "$work/add/opt/xebec/bin/"
-cp -r "$top/deploy/systemd" "$work/add/opt/xebec/units"
-install -m 755 "$here/guest.sh" "$work/add/opt/xebec/guest.sh"
-mkdir -p "$work/root/etc/systemd/system/multi-user.target.wants" "$work/root/etc/systemd/network"
-cp -a "$cache/root/." "$work/root/"
+mkdir -p "$work/initrd/bin"
+cp -a "$cache/root" "$work/root"
 mkdir -p "$work/root/usr/lib/modules"
 cp -r "$cache/kernel/lib/modules/." "$work/root/usr/lib/modules/"
-cp -a "$work/add/opt/." "$work/root/opt/"
-printf "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n" >"$work/root/etc/systemd/network/50-guest.network"
-echo node >"$work/root/etc/hostname"
-printf '127.0.0.1 localhost node\n' >"$work/root/etc/hosts"
-cat >"$work/root/etc/systemd/system/guest.service" <<'UNIT'
-[Unit]
-Description=the test
-Wants=network-online.target
-After=network-online.target
-[Service]
-Type=oneshot
-ExecStart=/opt/xebec/guest.sh
-StandardOutput=tty
-StandardError=tty
-TTYPath=/dev/ttyS0
-TimeoutStartSec=infinity
-ExecStopPost=/bin/systemctl --no-block poweroff
-[Install]
-WantedBy=multi-user.target
-UNIT
-ln -sf /dev/null "$work/root/etc/systemd/system/serial-getty@ttyS0.service"
-ln -sf ../guest.service "$work/root/etc/systemd/system/multi-user.target.wants/guest.service"
-for unit in systemd-networkd.service; do
-  ln -sf "/lib/systemd/system/$unit" "$work/root/etc/systemd/system/multi-user.target.wants/$unit"
-done
-mkdir -p "$work/root/etc/systemd/system/network-online.target.wants"
-ln -sf /lib/systemd/system/systemd-networkd-wait-online.service "$work/root/etc/systemd/system/network-online.target.wants/"
+"$here/furnish.sh" "$work/root" "$bin"
 truncate -s 6G "$work/disk"
 mke2fs -q -t ext4 -d "$work/root" "$work/disk"
-rm -rf "$work/root" "$work/add"
+rm -rf "$work/root"
 
 # A first root that finds the disk.
 cp "$(command -v busybox)" "$work/initrd/bin/busybox"

@@ -4,12 +4,11 @@
 set -euo pipefail
 export PATH=/opt/xebec/bin:$PATH HOME=/root
 B=/opt/xebec/bin
-trap 'echo "GUEST: line $LINENO failed"; systemctl --no-pager status xebec-containerd containerd kubelet; journalctl --no-pager -n 40 -u kubelet; tail -n 20 /var/log/xebec/*.log' ERR
+trap 'echo "GUEST: line $LINENO failed"; systemctl --no-pager status xebec-containerd containerd kubelet; journalctl --no-pager -n 40 -u kubelet; tail -n 20 /var/log/xebec/*.log 2>/dev/null' ERR
 say() { echo "GUEST: $*"; }
 until_ok() { for _ in $(seq 600); do if "$@" >/dev/null 2>&1; then return; fi; sleep 0.5; done; "$@"; }
 
-say "$(uname -r), systemd $(systemctl --version | awk 'NR==1{print $2}'), cgroups $(stat -fc %T /sys/fs/cgroup)"
-[ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ]
+say "$(uname -r), systemd $(systemctl --version | awk 'NR==1{print $2}'), /sys/fs/cgroup is a $(stat -fc %T /sys/fs/cgroup)"
 
 say "make up, by units"
 xebec-up up --bin $B
@@ -36,17 +35,7 @@ say "make down"
 xebec-up down --bin $B
 
 say "by hand, as deploy/README.md says"
-cp $B/{containerd,containerd-shim-runc-v2,ctr,runc,kubelet,xebecadm,kubectl} /usr/local/bin/
-mkdir -p /opt/cni/bin /etc/systemd/system/kubelet.service.d
-cp $B/cni/* $B/xebec-bridge /opt/cni/bin/
-cp /opt/xebec/units/{containerd,kubelet}.service /etc/systemd/system/
-cp /opt/xebec/units/kubelet.service.d/* /etc/systemd/system/kubelet.service.d/
-mkdir -p /etc/containerd
-xebecadm config containerd >/etc/containerd/config.toml
-xebecadm config network >/etc/containerd/cni.template
-systemctl daemon-reload
-systemctl enable --now containerd kubelet
-for i in $B/images/*.tar; do ctr -n k8s.io images import --local "$i" >/dev/null; done
+(cd /opt/xebec && export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin && . ./install.sh) >/dev/null
 xebecadm init --pod-network-cidr=10.244.0.0/16
 until_ok kubectl wait --for=condition=Ready node --all --timeout=5s
 kubectl taint nodes --all node-role.kubernetes.io/control-plane-
