@@ -289,3 +289,32 @@ func TestFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestLeave: a server that stops in order is no longer among those of the
+// kubernetes Service, at once; others are.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	etcd := apiservertest.StartEtcd(t)
+	stays := apiservertest.Start(t, "--etcd-servers="+etcd, "--advertise-address=192.0.2.1")
+	leaves := apiservertest.Start(t, "--etcd-servers="+etcd, "--advertise-address=192.0.2.2")
+	client := stays.Client(t)
+	addresses := func() string {
+		var s struct {
+			Endpoints []struct{ Addresses []string }
+		}
+		code, text := get(t, client, stays.URL+"/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")
+		if err := json.Unmarshal(text, &s); err != nil || code != http.StatusOK {
+			t.Fatalf("%d %s %v", code, text, err)
+		}
+		return fmt.Sprint(s.Endpoints)
+	}
+	for deadline := time.Now().Add(time.Minute); addresses() != "[{[192.0.2.1]} {[192.0.2.2]}]"; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("two servers are %s", addresses())
+		}
+	}
+	leaves.Stop(t)
+	if have := addresses(); have != "[{[192.0.2.1]}]" {
+		t.Errorf("after one has stopped: %s", have)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -68,6 +69,8 @@ type Server struct {
 	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
+	keeping   atomic.Bool
+	left      chan struct{} // closed when there is no upkeep any more
 }
 
 // New prepares a server: certificates, storage, the pipeline. Nothing
@@ -75,7 +78,7 @@ type Server struct {
 func New(cfg *config.Config, logger *zap.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: logger, scheme: builtin.Scheme(), health: &health.Handler{},
-		metrics: metrics.New(version.Get()), drain: make(chan struct{}), hooks: newHooks(),
+		metrics: metrics.New(version.Get()), drain: make(chan struct{}), left: make(chan struct{}), hooks: newHooks(),
 	}
 	if err := s.certificates(); err != nil {
 		return nil, err
@@ -292,6 +295,13 @@ func (s *Server) etcdFailed() <-chan error {
 func (s *Server) shutdown() {
 	s.log.Info("draining")
 	s.drained.Do(func() { close(s.drain) })
+	// Clients of the kubernetes Service go elsewhere before this server does.
+	if s.keeping.Load() {
+		select {
+		case <-s.left:
+		case <-time.After(leaveTime):
+		}
+	}
 	time.Sleep(s.cfg.ShutdownDelay)
 	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
 	defer cancel()

@@ -147,9 +147,14 @@ func (s *Server) repairServices(ctx context.Context) error {
 // repairEvery is how often addresses and ports are compared with the services.
 const repairEvery = 3 * time.Minute
 
+// leaveTime is how long a server that stops may take to say so to the others.
+const leaveTime = 2 * time.Second
+
 // keep does what goes on while the server runs: its lease in the kubernetes
 // Service, the repair of addresses, what must not be deleted.
 func (s *Server) keep(ctx context.Context) error {
+	s.keeping.Store(true)
+	defer close(s.left)
 	c := s.cluster()
 	renew, repair := time.NewTicker(bootstrap.RenewEvery), time.NewTicker(repairEvery)
 	defer renew.Stop()
@@ -160,7 +165,7 @@ func (s *Server) keep(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.drain:
-			leave, cancel := context.WithTimeout(ctx, 2*time.Second)
+			leave, cancel := context.WithTimeout(ctx, leaveTime)
 			defer cancel()
 			return c.Leave(leave)
 		case <-renew.C:
