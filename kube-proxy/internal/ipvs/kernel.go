@@ -187,10 +187,22 @@ func (k *linux) Connections(key Key) (map[netip.AddrPort]int, error) {
 	return out, nil
 }
 
+// list gives the addresses of a link, nil for all. A list that addresses
+// changed under is asked for again.
+func (k *linux) list(l netlink.Link) (out []netlink.Addr, err error) {
+	for range 20 {
+		out, err = k.net.AddrList(l, netlink.FAMILY_ALL)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return out, err
+}
+
 // Addresses implements kernel.
 func (k *linux) Addresses() (map[netip.Addr]bool, error) {
 	out := map[netip.Addr]bool{}
-	all, err := k.net.AddrList(k.link, netlink.FAMILY_ALL)
+	all, err := k.list(k.link)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of %s: %w", Link, err)
 	}
@@ -204,13 +216,14 @@ func (k *linux) Addresses() (map[netip.Addr]bool, error) {
 
 // NodeAddresses implements kernel.
 func (k *linux) NodeAddresses() (map[netip.Addr]bool, error) {
-	all, err := k.net.AddrList(nil, netlink.FAMILY_ALL)
+	all, err := k.list(nil)
 	if err != nil {
 		return nil, fmt.Errorf("addresses of the node: %w", err)
 	}
 	out := map[netip.Addr]bool{}
 	for i := range all {
-		if a, ok := netip.AddrFromSlice(all[i].IP); ok && all[i].LinkIndex != k.link.Attrs().Index {
+		// Each pod's link has an address of its own kind.
+		if a, ok := netip.AddrFromSlice(all[i].IP); ok && all[i].LinkIndex != k.link.Attrs().Index && !a.Unmap().IsLinkLocalUnicast() {
 			out[a.Unmap()] = true
 		}
 	}

@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	nft "github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"xebec.dev/kube-proxy/internal/compile"
@@ -316,6 +319,40 @@ func TestNodeServices(t *testing.T) {
 	}
 	if seen, err := testnet.Call(w.Outside, "", "192.168.9.1:22"); err != nil {
 		t.Error(seen, err)
+	}
+}
+
+// TestOthersPorts: who translates what comes to a port of the node, as host
+// ports of pods do, does not get what comes to services.
+func TestOthersPorts(t *testing.T) {
+	w := newWorld(t)
+	testnet.Serve(t, w.Pod, "web", ":8080")
+	testnet.Serve(t, w.Node, "host-port", ":22")
+	w.Node.In(t, func() error {
+		c, err := nft.New()
+		if err != nil {
+			return err
+		}
+		table := c.AddTable(&nft.Table{Name: "others", Family: nft.TableFamilyIPv4})
+		chain := c.AddChain(&nft.Chain{Table: table, Name: "ports", Type: nft.ChainTypeNAT, Hooknum: nft.ChainHookPrerouting, Priority: nft.ChainPriorityNATDest})
+		c.AddRule(&nft.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0, 80}},
+			&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
+			&expr.Immediate{Register: 1, Data: []byte{192, 168, 9, 1}},
+			&expr.Immediate{Register: 2, Data: []byte{0, 22}},
+			&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+		}})
+		return c.Flush()
+	})
+	w.sync(t, testnet.Full(testnet.Service("x/web", testnet.Frontend(compile.ClusterIP, "10.96.0.1:80", testnet.PoolOf(compile.OffCluster, "10.244.0.2:8080")))))
+	for to, want := range map[string]string{"10.96.0.1:80": "web", "192.168.9.1:80": "host-port"} {
+		for _, from := range []string{"other", "outside"} {
+			if seen, err := testnet.Call(w.Space(from), "", to); err != nil || testnet.Who(seen) != want {
+				t.Errorf("%s from %s: %q, %v", to, from, seen, err)
+			}
+		}
 	}
 }
 

@@ -90,6 +90,8 @@ func (f *family) guard(b *batch, o *Options) error {
 	w.rule(chainWays, nodePort(), lookupVerdict(setNodeWays))
 	w.rule(chainAlways, w.mark())
 	w.input()
+	w.keep("nat-prerouting", unix.NF_INET_PRE_ROUTING)
+	w.keep("nat-output", unix.NF_INET_LOCAL_OUT)
 	w.masquerade()
 	// The node's own packets to an address of a service come from that address:
 	// it is one of the node's now.
@@ -99,6 +101,9 @@ func (f *family) guard(b *batch, o *Options) error {
 
 // input is passed before IPVS looks at what comes to the node. The addresses
 // of services are the node's own: nothing but services may be reached at them.
+// That is said by a map, not a set: a packet on its way through a table that is
+// being replaced finds no map's elements any more, but all of a set's. It would
+// be refused for want of the frontend that is there before and after.
 func (w *writer) input() {
 	const chain = "filter-input"
 	w.b.baseChain(chain, "filter", unix.NF_INET_LOCAL_IN, 0)
@@ -111,7 +116,16 @@ func (w *writer) input() {
 	w.rule(chain, exprs{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg0},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: reg0, Data: []byte{ping}},
-	}, stateOf(expr.CtStateBitNEW), w.f.destination(reg0), lookup(setClusterIPs, reg0), jump(chainReject))
+	}, stateOf(expr.CtStateBitNEW), w.f.destination(reg0), lookupVerdict(setGuarded))
+}
+
+// keep leaves what goes to services' addresses to IPVS: these are the node's
+// own, and others translate what comes to the node, such as host ports of pods.
+// A connection is translated once; here it is, to where it goes.
+func (w *writer) keep(chain string, hook uint32) {
+	w.b.baseChain(chain, "nat", hook, dnat-1)
+	w.rule(chain, w.f.destination(reg0), lookup(setClusterIPs, reg0),
+		exprs{&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(w.f.number), RegAddrMin: reg0}})
 }
 
 // marked gives a packet the mark that a map has for the key at reg0.

@@ -49,6 +49,7 @@ const (
 	setNodeWays
 	setMarks
 	setNodeMarks
+	setGuarded // addresses that nothing but services is reached at
 	sets
 	setAffinity // (pool, client) → number; the kernel's own
 	setCount
@@ -59,7 +60,7 @@ var setNames = [...]string{
 	"pools", "pools-outside", "nodeport-pools", "nodeport-pools-outside",
 	"none", "none-outside", "nodeport-none", "nodeport-none-outside", "routes",
 	"endpoints", "affinity-slots", "affinity-endpoints", "cluster-ips", "hairpin", "restricted", "sources",
-	"ways", "nodeport-ways", "marks", "nodeport-marks", "", "affinity",
+	"ways", "nodeport-ways", "marks", "nodeport-marks", "guarded", "", "affinity",
 }
 
 // beside tells of a set whether it is there beside IPVS, or in a table that
@@ -68,7 +69,7 @@ func (s setID) beside(ipvs bool) bool {
 	switch s {
 	case setNone, setNoneOutside, setNodeNone, setNodeNoneOutside, setClusterIPs, setHairpin, setRestricted, setSources:
 		return true
-	case setWays, setNodeWays, setMarks, setNodeMarks:
+	case setWays, setNodeWays, setMarks, setNodeMarks, setGuarded:
 		return ipvs
 	}
 	return !ipvs
@@ -144,7 +145,7 @@ func (f *family) key(s setID) []field {
 		return []field{fieldMark}
 	case setAffinity:
 		return []field{fieldMark, f.addr}
-	case setClusterIPs:
+	case setClusterIPs, setGuarded:
 		return []field{f.addr}
 	case setHairpin:
 		return []field{f.addr, f.addr}
@@ -157,7 +158,7 @@ func (f *family) key(s setID) []field {
 // data of a map; nil for sets.
 func (f *family) data(s setID) []field {
 	switch {
-	case s >= setNone && s < setEndpoints, s == setWays, s == setNodeWays:
+	case s >= setNone && s < setEndpoints, s == setWays, s == setNodeWays, s == setGuarded:
 		return []field{{typeVerdict, 0}}
 	case s < setNone, s == setStaySlots, s == setAffinity, s == setMarks, s == setNodeMarks:
 		return []field{fieldMark}

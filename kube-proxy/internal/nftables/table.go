@@ -32,7 +32,7 @@ type table struct {
 func newTable(f *family, o *Options) *table {
 	return &table{
 		f: f, o: o, services: map[string]*rendered{}, chains: map[route]*chain{},
-		counted: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}},
+		counted: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}, setGuarded: {}},
 	}
 }
 
@@ -103,7 +103,7 @@ func (t *table) apply(changes []compile.Change, b *batch) error {
 	// Only chains that were not in use before: a packet may be between the
 	// frontend and the chain.
 	t.collect(b)
-	e := &edit{touched: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}}}
+	e := &edit{touched: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}, setGuarded: {}}}
 	for _, c := range changes {
 		old := t.services[c.Name]
 		now := t.render(c.New, old, e)
@@ -152,9 +152,13 @@ func (t *table) settle(e *edit) {
 	for s := range sets {
 		for key, before := range e.touched[s] {
 			now := t.counted[s][key]
+			x := element{key: key}
+			if s == setGuarded {
+				x.verdict = verdict{goTo, chainReject}
+			}
 			switch {
 			case before == 0 && now > 0:
-				e.adds[s].add(element{key: key})
+				e.adds[s].add(x)
 			case before > 0 && now == 0:
 				e.dels[s].add(element{key: key})
 			}
@@ -287,7 +291,11 @@ func (r *rendering) frontend(f *compile.Frontend) {
 		key = frontendKey(f.Addr, f.Protocol, f.Port)
 	}
 	if f.Kind == compile.ClusterIP || f.Kind == compile.External && r.t.ipvs != nil && r.t.ipvs.Bound(f.Addr) {
-		r.now.refs = append(r.now.refs, item{set: setClusterIPs, key: string(f.Addr.AsSlice())})
+		key := string(f.Addr.AsSlice())
+		r.now.refs = append(r.now.refs, item{set: setClusterIPs, key: key})
+		if r.t.ipvs != nil {
+			r.now.refs = append(r.now.refs, item{set: setGuarded, key: key})
+		}
 	}
 	r.side(at, key, f, &f.Pool)
 	if r.t.ipvs != nil {

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"slices"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -89,6 +90,8 @@ func (t *trimmer) trim(s *discoveryv1.EndpointSlice) {
 		s.Annotations = map[string]string{lastTrigger: trigger}
 	}
 	s.Labels = map[string]string{discoveryv1.LabelServiceName: s.Labels[discoveryv1.LabelServiceName]}
+	// Decoding leaves room for as many again.
+	s.Endpoints = slices.Clone(s.Endpoints)
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		e.Hostname, e.DeprecatedTopology, e.Zone = nil, nil, nil

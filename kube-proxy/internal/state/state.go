@@ -8,6 +8,7 @@ package state
 import (
 	"context"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -270,6 +271,9 @@ func (s *State) sync() error {
 		return err
 	}
 	s.written, s.nodePorts = true, u.NodePorts
+	if u.Full {
+		debug.FreeOSMemory() // as much again was in use for a moment
+	}
 	s.o.Metrics.synced(u, started, triggers)
 	for _, f := range s.o.Followers {
 		f.Changed(u)
