@@ -73,6 +73,20 @@ type Config struct {
 	LogFormat string
 	Verbosity int
 	Version   bool
+
+	flags *pflag.FlagSet
+}
+
+// Value is a flag as it is set.
+type Value struct{ Name, Value string }
+
+// Values lists all flags in order.
+func (c *Config) Values() []Value {
+	var out []Value
+	if c.flags != nil {
+		c.flags.VisitAll(func(f *pflag.Flag) { out = append(out, Value{f.Name, f.Value.String()}) })
+	}
+	return out
 }
 
 // Etcd says where the objects are kept.
@@ -97,6 +111,7 @@ type PortRange struct{ First, Last int }
 
 // Flags registers the flags onto c's fields, with their defaults.
 func (c *Config) Flags(f *pflag.FlagSet) {
+	c.flags = f
 	f.StringVar(&c.DataDir, "data-dir", "", "Directory for everything a server of its own needs: an embedded etcd (unless --etcd-servers is given), certificates, service account keys, and admin.kubeconfig.")
 	c.servingFlags(f)
 	c.etcdFlags(f)

@@ -190,7 +190,7 @@ func (s *Server) longRunning(r *request.Request, by float64) {
 func (s *Server) paths() http.Handler {
 	measured, slis := s.metrics.Handler(), metrics.NewSLIs()
 	s.health.Observed = slis.Observed
-	indicators := slis.Handler()
+	indicators, flagz, statusz := slis.Handler(), s.flagz(), s.statusz()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch p := r.URL.Path; {
 		case p == "/healthz", p == "/livez", p == "/readyz", strings.HasPrefix(p, "/healthz/"), strings.HasPrefix(p, "/livez/"), strings.HasPrefix(p, "/readyz/"):
@@ -203,6 +203,10 @@ func (s *Server) paths() http.Handler {
 			measured.ServeHTTP(w, r)
 		case p == "/metrics/slis":
 			indicators.ServeHTTP(w, r)
+		case p == "/flagz":
+			flagz(w, r)
+		case p == "/statusz":
+			statusz(w, r)
 		case s.cfg.Profiling && strings.HasPrefix(p, "/debug/pprof"):
 			profile(w, r)
 		case s.accounts != nil && p == serviceaccount.ConfigurationPath:
@@ -217,7 +221,8 @@ func (s *Server) paths() http.Handler {
 
 // writeIndex lists what can be asked for.
 func (s *Server) writeIndex(w http.ResponseWriter) {
-	paths := append(s.discovery.Paths(), "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version")
+	paths := append(s.discovery.Paths(), "/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis",
+		"/openapi/v2", "/openapi/v3", "/readyz", "/statusz", "/version")
 	if s.accounts != nil {
 		paths = append(paths, serviceaccount.ConfigurationPath, serviceaccount.KeysPath)
 	}
