@@ -33,11 +33,14 @@ var machineSettings = [][2]string{{"fs/inotify/max_user_instances", "8192"}, {"f
 var proxySettings = []string{"net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
 	"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
 
+// ErrUp says that there is nothing to start.
+var ErrUp = errors.New("it is up already; `make down` takes it down")
+
 // prepare makes a machine a node but for Kubernetes: kernel settings,
 // directories, container runtime.
 func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	if supervise.Ask(supervise.Socket(n.root.Path(host.State)), "status") == nil {
-		return fmt.Errorf("it is up already; `make down` takes it down")
+		return ErrUp
 	}
 	if err := n.vacant(); err != nil {
 		return err

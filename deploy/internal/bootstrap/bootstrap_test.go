@@ -257,3 +257,51 @@ func TestUpgradePlan(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestManifestsThatChange(t *testing.T) {
+	old := map[string][]byte{"etcd": []byte("e"), "kube-apiserver": []byte("a1"), "kube-scheduler": []byte("s")}
+	next := map[string][]byte{"etcd": []byte("e"), "kube-apiserver": []byte("a2"), "kube-controller-manager": []byte("c"), "kube-scheduler": []byte("s")}
+	order := []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
+	if got := strings.Join(changes(order, old, next), " "); got != "kube-apiserver kube-controller-manager" {
+		t.Errorf("changes: %s", got)
+	}
+}
+
+func TestMembersThatANodeJoined(t *testing.T) {
+	cluster := "--initial-cluster=a=https://10.0.0.1:2380,b=https://10.0.0.2:2380"
+	if got := strings.Join(otherMembers([]string{"etcd", cluster, "--initial-cluster-state=existing"}, "b"), " "); got != "a=https://10.0.0.1:2380" {
+		t.Errorf("members: %s", got)
+	}
+	if got := otherMembers([]string{"etcd", cluster, "--initial-cluster-state=new"}, "b"); got != nil {
+		t.Errorf("the first node joined %v", got)
+	}
+}
+
+// TestUpgradeFindsTheNode: what init wrote is what an upgrade starts from, so
+// that the same version changes nothing.
+func TestUpgradeFindsTheNode(t *testing.T) {
+	i, _ := newInit(t)
+	i.Config.LocalAPIEndpoint.BindPort = 7443
+	i.Config.NodeRegistration.CRISocket = "unix:///run/other.sock"
+	run(t, i, "certs", "kubeconfig", "etcd", "control-plane", "kubelet-start")
+	u := &Upgrade{Init: &Init{Node: i.Node, Cluster: i.Cluster, Config: &kubeadm.InitConfiguration{}}, plane: true}
+	if err := u.findNode(); err != nil {
+		t.Fatal(err)
+	}
+	if u.Config.NodeRegistration.Name != "node1" || u.Config.NodeRegistration.CRISocket != "unix:///run/other.sock" || u.Config.LocalAPIEndpoint != i.Config.LocalAPIEndpoint {
+		t.Errorf("found %+v", u.Config)
+	}
+	next, err := u.render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := map[string][]byte{}
+	for name := range next {
+		if old[name], err = os.ReadFile(u.manifest(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := changes(u.order(), old, next); len(got) > 0 {
+		t.Errorf("without another version these change: %v", got)
+	}
+}

@@ -67,7 +67,9 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Start(ctx); err != nil {
+	if err := c.Start(ctx); errors.Is(err, cluster.ErrUp) {
+		return err
+	} else if err != nil {
 		first := c.Members()[0]
 		return fmt.Errorf("%w\n\nWhat is there stays, to be looked at: the logs are in %s. `make down` takes it away", err, filepath.Dir(first.Log("kubelet")))
 	}

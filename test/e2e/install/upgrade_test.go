@@ -112,7 +112,12 @@ func upgrade(t *testing.T, c *cluster.Cluster) {
 	if out, err := run("upgrade apply " + later + " --dry-run"); err != nil || !strings.Contains(out, "Would replace these manifests: [kube-apiserver kube-controller-manager kube-scheduler]") || manifests(t, c) != before {
 		t.Errorf("dry run: %v\n%s", err, out)
 	}
-	out, err := run("upgrade apply " + later + " --yes")
+	// etcd stays as it is between these versions: a patch makes its manifest another.
+	patches := " --patches=" + t.TempDir()
+	if err := os.WriteFile(filepath.Join(strings.TrimPrefix(patches, " --patches="), "etcd0+merge.yaml"), []byte("metadata: {labels: {patched: \"yes\"}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := run("upgrade apply " + later + " --yes" + patches)
 	if err != nil || !strings.Contains(out, `SUCCESS! A control plane node of your cluster was upgraded to "`+later+`".`) {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -126,12 +131,23 @@ func upgrade(t *testing.T, c *cluster.Cluster) {
 	if now := ours(); now != containers {
 		t.Errorf("users' containers before:\n%safter:\n%s", containers, now)
 	}
-	if saved, err := filepath.Glob(c.Members()[0].Path("/etc/kubernetes/tmp/kubeadm-backup-manifests-*/kube-apiserver.yaml")); err != nil || len(saved) == 0 {
-		t.Errorf("no backup of the manifests: %v %v", saved, err)
+	if backup, err := filepath.Glob(c.Members()[0].Path("/etc/kubernetes/tmp/kubeadm-backup-manifests-*/kube-apiserver.yaml")); err != nil || len(backup) == 0 {
+		t.Errorf("no backup of the manifests: %v %v", backup, err)
+	}
+	if got := c.Must(t, "get", "pods", "-n=kube-system", "-l=component=etcd", "-o=jsonpath={.items[*].metadata.labels.patched}"); got != "yes" {
+		t.Errorf("etcd's pod has the patch's label %q", got)
+	}
+	saved, err := filepath.Glob(c.Members()[0].Path("/etc/kubernetes/tmp/kubeadm-backup-etcd-*/snapshot.db"))
+	if err != nil || len(saved) != 1 {
+		t.Fatalf("snapshots of etcd: %v %v", saved, err)
+	}
+	// What is behind the store in a snapshot is a checksum of the store.
+	if st, err := os.Stat(saved[0]); err != nil || st.Size()%512 != 32 {
+		t.Errorf("the snapshot of etcd: %v %v", st, err)
 	}
 	// A second time, and what other nodes do, changes nothing more.
 	before = manifests(t, c)
-	if out, err := run("upgrade node"); err != nil || manifests(t, c) != before {
+	if out, err := run("upgrade node" + patches); err != nil || manifests(t, c) != before {
 		t.Errorf("upgrade node: %v\n%s", err, out)
 	}
 	if out, err := run("upgrade apply v1.37.2 --yes"); err == nil || !strings.Contains(out, "no way back") {
