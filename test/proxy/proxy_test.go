@@ -41,23 +41,32 @@ func client(t testing.TB, kubeconfig string) kubernetes.Interface {
 	return kubernetes.NewForConfigOrDie(cfg)
 }
 
-func (c *cluster) start(t testing.TB, kubeconfig string) {
+func (c *cluster) start(t testing.TB, kubeconfig string, more ...string) {
 	t.Helper()
 	out := &bytes.Buffer{}
-	c.proxy = exec.Command(apiservertest.Binary("kube-proxy"), "--kubeconfig="+kubeconfig, "--hostname-override=node", "--cluster-cidr=10.128.0.0/9",
-		"--healthz-bind-address=", "--metrics-bind-address=", "--conntrack-max-per-core=0", "--oom-score-adj=0")
+	args := append([]string{"--kubeconfig=" + kubeconfig, "--hostname-override=node", "--cluster-cidr=10.128.0.0/9",
+		"--healthz-bind-address=", "--metrics-bind-address=", "--conntrack-max-per-core=0", "--oom-score-adj=0"}, more...)
+	c.proxy = exec.Command(apiservertest.Binary("kube-proxy"), args...)
 	c.proxy.Stdout, c.proxy.Stderr = out, out
 	c.proxy.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.proxy.Start(); err != nil {
 		t.Fatalf("start kube-proxy (make build makes it): %v", err)
 	}
 	t.Cleanup(func() {
-		_ = c.proxy.Process.Kill()
-		_ = c.proxy.Wait() // killed
+		c.stop()
 		if t.Failed() {
 			t.Logf("kube-proxy:\n%s", out)
 		}
 	})
+}
+
+// stop kills kube-proxy.
+func (c *cluster) stop() {
+	if c.proxy != nil {
+		_ = c.proxy.Process.Kill()
+		_ = c.proxy.Wait() // killed
+		c.proxy = nil
+	}
 }
 
 func endpoints(n int) (out []netip.Addr) {

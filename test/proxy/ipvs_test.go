@@ -1,0 +1,129 @@
+//go:build vm
+
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"xebec.dev/test/apiservertest"
+)
+
+// TestIPVS: the program in the mode ipvs, from a Service to a connection, over
+// a kill, to --cleanup. It needs a kernel with IPVS: test/vm has one.
+func TestIPVS(t *testing.T) {
+	server := apiservertest.Start(t)
+	c := &cluster{kube: client(t, server.Kubeconfig)}
+	// Two endpoints at addresses of the namespace's own.
+	var at []netip.Addr
+	for i := range 2 {
+		a := netip.AddrFrom4([4]byte{10, 250, 0, byte(i + 1)})
+		if out, err := exec.Command("ip", "address", "add", a.String()+"/32", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		l, err := net.Listen("tcp", netip.AddrPortFrom(a, 8080).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, a) })) // ends with the listener
+		}()
+		at = append(at, a)
+	}
+	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "web-0"}, Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}}}
+	s, err := c.kube.CoreV1().Services("default").Create(t.Context(), s, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.kube.DiscoveryV1().EndpointSlices("default").Create(t.Context(), slice(0, at), metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--proxy-mode=ipvs", "--metrics-bind-address=127.0.0.1:10249"}
+	c.start(t, server.Kubeconfig, flags...)
+	url := "http://" + s.Spec.ClusterIP
+	answers(t, url, at...)
+	if mode := get(t, "http://127.0.0.1:10249/proxyMode"); mode != "ipvs" {
+		t.Errorf("the mode is %q", mode)
+	}
+	if m := get(t, "http://127.0.0.1:10249/metrics"); !strings.Contains(m, "kubeproxy_ipvs_virtual_servers ") {
+		t.Error("no metrics of IPVS")
+	}
+	// Without the program all goes on; another one follows what changed.
+	c.stop()
+	answers(t, url, at...)
+	if _, err := c.kube.DiscoveryV1().EndpointSlices("default").Update(t.Context(), slice(0, at[1:]), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	c.start(t, server.Kubeconfig, flags...)
+	answers(t, url, at[1])
+	c.stop()
+	if out, err := exec.Command(apiservertest.Binary("kube-proxy"), "--cleanup").CombinedOutput(); err != nil {
+		t.Errorf("--cleanup: %v\n%s", err, out)
+	}
+	raw, err := os.ReadFile("/proc/net/ip_vs")
+	if err != nil || strings.Count(string(raw), "\n") != 3 { // the heading
+		t.Errorf("left in IPVS: %s, %v", raw, err)
+	}
+	if _, err := net.InterfaceByName("kube-ipvs0"); err == nil {
+		t.Error("kube-ipvs0 is left")
+	}
+}
+
+// answers waits until these endpoints answer at an address, and no others.
+func answers(t *testing.T, url string, want ...netip.Addr) {
+	t.Helper()
+	got := map[string]int{}
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
+		clear(got)
+		for range 6 {
+			got[get(nil, url)]++
+		}
+		all := len(got) == len(want)
+		for _, a := range want {
+			all = all && got[a.String()] > 0
+		}
+		if all {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("%s is answered by %v, want %v", url, got, want)
+}
+
+// get is what a server says, on a connection of its own; without t, also when
+// it says nothing.
+func get(t *testing.T, url string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err.Error()
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err == nil {
+		defer resp.Body.Close()
+		var raw []byte
+		if raw, err = io.ReadAll(resp.Body); err == nil {
+			return string(raw)
+		}
+	}
+	if t != nil {
+		t.Error(err)
+	}
+	return err.Error()
+}
