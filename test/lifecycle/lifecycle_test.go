@@ -4,6 +4,7 @@ package lifecycle
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -316,5 +317,49 @@ func TestLeave(t *testing.T) {
 	leaves.Stop(t)
 	if have := addresses(); have != "[{[192.0.2.1]}]" {
 		t.Errorf("after one has stopped: %s", have)
+	}
+}
+
+// TestWithoutEtcd: a server that waits for etcd says so, to whoever asks how
+// it is; it forbids nothing for want of rules.
+func TestWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	dir, port := t.TempDir(), apiservertest.FreePort(t)
+	s := &apiservertest.Server{Dir: dir, URL: fmt.Sprintf("https://127.0.0.1:%d", port)}
+	cmd := exec.Command(apiservertest.Binary("kube-apiserver"), "--data-dir="+dir, "--bind-address=127.0.0.1",
+		fmt.Sprintf("--secure-port=%d", port), fmt.Sprintf("--etcd-servers=http://127.0.0.1:%d", apiservertest.FreePort(t)))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // it is over
+		_ = cmd.Wait()
+	})
+	anybody := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // a probe, no secrets
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := anybody.Get(s.URL + "/livez")
+		if err != nil && time.Now().After(deadline) {
+			t.Fatal(err)
+		} else if err != nil {
+			continue
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusInternalServerError || !bytes.Contains(text, []byte("[-]etcd failed")) {
+			t.Errorf("livez: %s %s %v", resp.Status, text, err)
+		}
+		break
+	}
+	for _, path := range []string{"/version", "/api/v1/nodes"} {
+		resp, err := anybody.Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" || !bytes.Contains(text, []byte("waits for etcd")) {
+			t.Errorf("%s: %s %s %v", path, resp.Status, text, err)
+		}
 	}
 }

@@ -109,6 +109,9 @@ func (p *Pipeline) Authorize(ctx context.Context, u *request.User, i *request.In
 	// Who could not be asked has not forbidden anything: Kubernetes says 500.
 	if err != nil {
 		request.Annotate(ctx, "authorization.k8s.io/reason", "internal error")
+		if _, ok := err.(apierrors.APIStatus); ok {
+			return err
+		}
 		return apierrors.NewInternalError(err)
 	}
 	request.Annotate(ctx, "authorization.k8s.io/decision", "forbid")

@@ -72,7 +72,7 @@ func (s *Server) handler() (http.Handler, error) {
 	auditor.Measure(s.metrics.Registerer())
 	s.pipeline = pipeline.New(pipeline.Options{
 		Audit:         auditor,
-		Authenticator: auth, Authorizer: permissions, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
+		Authenticator: auth, Authorizer: loading{permissions, s.rulesLoaded}, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}
 	s.services = s.serviceHook()
@@ -104,6 +104,8 @@ func (s *Server) handler() (http.Handler, error) {
 		Watched: s.metrics.Watched, Draining: s.drain, Log: s.log.Named("rest"),
 	})), nil
 }
+
+func (s *Server) rulesLoaded() bool { return s.hooks.finished("rbac/bootstrap-roles") }
 
 // troubled logs what goes wrong with files that are read again.
 func (s *Server) troubled(what string) func(error) {
