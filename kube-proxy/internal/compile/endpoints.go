@@ -52,8 +52,9 @@ func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, fami
 	slices.SortFunc(up, func(a, b candidate) int { return byAddress(a.Backend, b.Backend) })
 	slices.SortFunc(out.draining, byAddress)
 	out.draining = slices.Compact(out.draining)
-	for _, c := range up {
-		out.all = append(out.all, c.Backend)
+	out.all = make([]Backend, len(up))
+	for i, c := range up {
+		out.all[i] = c.Backend
 	}
 	out.near = near(up, node)
 	return out
