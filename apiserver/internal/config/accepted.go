@@ -23,7 +23,7 @@ var noEffect = map[string]string{
 	"permit-port-sharing":                         "not shared",
 	"tls-curve-preferences":                       "Go's defaults",
 	"livez-grace-period":                          "liveness does not wait for start-up hooks",
-	"shutdown-send-retry-after":                   "Retry-After is always sent while draining",
+	"shutdown-send-retry-after":                   "connections are told to go elsewhere, nobody is refused",
 	"storage-initialization-timeout":              "the server retries until etcd answers",
 	"emulated-version":                            "the level is v1.37",
 	"emulation-forward-compatible":                "the level is v1.37",
