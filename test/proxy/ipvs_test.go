@@ -71,6 +71,18 @@ func TestIPVS(t *testing.T) {
 	c.start(t, server.Kubeconfig, flags...)
 	answers(t, url, at[1])
 	c.stop()
+	// The other mode takes over, and takes this one's things away; and back.
+	if out, err := exec.Command("ip", "route", "add", "default", "dev", "lo").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.start(t, server.Kubeconfig)
+	waitLink(t, false)
+	answers(t, url, at[1])
+	c.stop()
+	c.start(t, server.Kubeconfig, flags...)
+	waitLink(t, true)
+	answers(t, url, at[1])
+	c.stop()
 	if out, err := exec.Command(apiservertest.Binary("kube-proxy"), "--cleanup").CombinedOutput(); err != nil {
 		t.Errorf("--cleanup: %v\n%s", err, out)
 	}
@@ -81,6 +93,17 @@ func TestIPVS(t *testing.T) {
 	if _, err := net.InterfaceByName("kube-ipvs0"); err == nil {
 		t.Error("kube-ipvs0 is left")
 	}
+}
+
+// waitLink waits until the link of IPVS' addresses is there, or is gone.
+func waitLink(t *testing.T, want bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if _, err := net.InterfaceByName("kube-ipvs0"); (err == nil) == want {
+			return
+		}
+	}
+	t.Fatalf("kube-ipvs0: want %v", want)
 }
 
 // answers waits until these endpoints answer at an address, and no others.
