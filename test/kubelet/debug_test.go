@@ -146,17 +146,3 @@ func TestDeadContainers(t *testing.T) {
 		return nil
 	})
 }
-
-// A container that listens to another signal is sent that one.
-func TestStopSignal(t *testing.T) {
-	t.Parallel()
-	p := always(pod("stop-signal", "stubborn"))
-	grace, signal := int64(900), corev1.SIGUSR1 // to wait for the end of the grace would fail the test
-	p.Spec.TerminationGracePeriodSeconds, p.Spec.OS = &grace, &corev1.PodOS{Name: corev1.Linux}
-	p.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{StopSignal: &signal}
-	create(t, p)
-	p = wait(t, p.Name, "ready", ready)
-	if s := status(p, "main").StopSignal; s != nil && *s != signal {
-		t.Errorf("the status says %s", *s)
-	}
-}

@@ -3,6 +3,7 @@ package certificate
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -208,8 +209,8 @@ func (c *Client) bootstrap(ctx context.Context) error {
 	return os.Rename(temporary, c.Kubeconfig)
 }
 
-// pause between attempts at the first certificate.
-const pause = 2 * time.Second
+// again is the pause between attempts at the first certificate.
+const again = 2 * time.Second
 
 func (c *Client) first(ctx context.Context) error {
 	api, err := client.Dial(client.Config{Kubeconfig: c.Bootstrap}, c.Scheme, client.Options{})
@@ -230,7 +231,7 @@ func (c *Client) first(ctx context.Context) error {
 			told = err.Error()
 			c.Log.Warn("no client certificate yet; trying again", zap.Error(err))
 		}
-		t := time.NewTimer(pause)
+		t := time.NewTimer(again)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -253,7 +254,30 @@ func (c *Client) KeepFresh(ctx context.Context, api *client.Client) error {
 		return ctx.Err()
 	}
 	r := rotation{want: func() Want { return ForClient(c.Node) }, store: c.Store, api: api, pair: pair, log: c.Log, name: "client"}
+	if c.Bootstrap != "" {
+		r.expired = c.anew
+	}
 	return r.run(ctx)
+}
+
+// anew asks with the bootstrap credentials, as a node does that joins: one
+// that slept longer than its certificate lasted needs nobody's help.
+func (c *Client) anew(ctx context.Context) (cert, key []byte, err error) {
+	api, err := client.Dial(client.Config{Kubeconfig: c.Bootstrap}, c.Scheme, client.Options{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("--bootstrap-kubeconfig: %w", err)
+	}
+	defer api.Close()
+	return ForClient(c.Node).Ask(ctx, api)
+}
+
+// pause is until a certificate is looked at again, 0 once it is due.
+func pause(c *x509.Certificate, now time.Time, luck float64) time.Duration {
+	left := RotateAt(c, luck).Sub(now)
+	if left <= 0 {
+		return 0
+	}
+	return min(max(left, time.Second), look)
 }
 
 // rotation keeps one stored identity fresh.
@@ -265,6 +289,9 @@ type rotation struct {
 	name  string
 	// again reports whether what is wanted has changed.
 	again func(*tls.Certificate) bool
+	// expired asks in another way once the certificate, with which a request
+	// would be made, has run out; it may be nil.
+	expired func(ctx context.Context) (cert, key []byte, err error)
 
 	mu   sync.Mutex
 	pair *tls.Certificate // guarded by mu; nil: none yet
@@ -290,12 +317,20 @@ func (r *rotation) run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		pair := r.get()
-		wait = look
-		if pair != nil && time.Now().Before(RotateAt(pair.Leaf, luck)) && (r.again == nil || !r.again(pair)) {
-			wait = min(max(time.Until(RotateAt(pair.Leaf, luck)), time.Second), look)
+		if pair != nil && (r.again == nil || !r.again(pair)) {
+			if wait = pause(pair.Leaf, time.Now(), luck); wait > 0 {
+				continue
+			}
+		}
+		want := r.want()
+		if want.empty() { // it is not known yet what for
+			wait = time.Second
 			continue
 		}
-		cert, key, err := r.want().Ask(ctx, r.api)
+		cert, key, err := want.Ask(ctx, r.api)
+		if err != nil && r.expired != nil && pair != nil && time.Now().After(pair.Leaf.NotAfter) {
+			cert, key, err = r.expired(ctx)
+		}
 		if err == nil {
 			pair, err = r.store.Save(cert, key)
 		}
@@ -306,7 +341,7 @@ func (r *rotation) run(ctx context.Context) error {
 			wait = look / 4
 			continue
 		}
-		luck = rand.Float64()
+		luck, wait = rand.Float64(), time.Second // then it is seen when the next is due
 		r.mu.Lock()
 		r.pair = pair
 		r.mu.Unlock()

@@ -35,6 +35,12 @@ func ForClient(node string) Want {
 	}
 }
 
+// empty reports whether a serving certificate would be for no address: no
+// signer takes that.
+func (w Want) empty() bool {
+	return w.Signer == certificatesv1.KubeletServingSignerName && len(w.DNS) == 0 && len(w.IPs) == 0
+}
+
 // ForServing is the identity of a node towards those who call it.
 func ForServing(node string, addresses []corev1.NodeAddress) Want {
 	w := Want{

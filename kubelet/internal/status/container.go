@@ -86,7 +86,10 @@ func (m *maker) observed(out *corev1.ContainerStatus, c *corev1.Container, run *
 	if u := run.User; u != nil {
 		out.User = &corev1.ContainerUser{Linux: &corev1.LinuxContainerUser{UID: u.Uid, GID: u.Gid, SupplementalGroups: slices.Clone(u.SupplementalGroups)}}
 	}
-	out.VolumeMounts, out.StopSignal = volumeMounts(c), run.StopSignal
+	out.VolumeMounts = volumeMounts(c)
+	if c.Lifecycle != nil && c.Lifecycle.StopSignal != nil { // who asks for none is not told of it
+		out.StopSignal = run.StopSignal
+	}
 	for _, earlier := range m.in.Observed.Containers {
 		if earlier.Name == run.Name && earlier.ID != run.ID && earlier.State == runtime.Exited {
 			out.LastTerminationState.Terminated = m.terminated(earlier)
