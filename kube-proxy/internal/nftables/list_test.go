@@ -2,6 +2,7 @@ package nftables
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
@@ -19,11 +20,17 @@ func TestListed(t *testing.T) {
 	}
 	h := testnet.NewSpace(t)
 	h.In(t, func() error {
-		p, err := New(Options{Pods: Pods{Networks: prefixes("10.244.0.0/16", "fd44::/56")}})
+		o := Options{Pods: Pods{Networks: prefixes("10.244.0.0/16", "fd44::/56")}}
+		p, err := New(o)
 		if err != nil {
 			return err
 		}
 		defer p.Close()
+		guard, err := NewGuard(o, besideNothing{})
+		if err != nil {
+			return err
+		}
+		defer guard.Close()
 		var all []*compile.Service
 		for i, affinity := range []time.Duration{0, time.Hour} {
 			for j, m := range []compile.Masquerade{compile.Never, compile.OffCluster, compile.Always} {
@@ -41,14 +48,28 @@ func TestListed(t *testing.T) {
 				all = append(all, s)
 			}
 		}
-		if err := p.Sync(full(all...)); err != nil {
-			return err
+		for _, p := range []*Proxy{p, guard} {
+			if err := p.Sync(full(all...)); err != nil {
+				return err
+			}
+			out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
+			if err != nil || strings.Contains(string(out), "Error") {
+				return fmt.Errorf("nft list ruleset: %w\n%s", err, out)
+			}
+			t.Logf("%s", out)
 		}
-		out, err := exec.Command("nft", "list", "ruleset").CombinedOutput()
-		if err != nil || strings.Contains(string(out), "Error") {
-			return fmt.Errorf("nft list ruleset: %w\n%s", err, out)
-		}
-		t.Logf("%s", out)
 		return nil
 	})
 }
+
+// besideNothing stands for IPVS: rules beside it need none.
+type besideNothing struct{}
+
+func (besideNothing) Mark(f *compile.Frontend) uint32 {
+	if f.Outside == nil {
+		return 0
+	}
+	return 0x0b000000 | uint32(f.Port)
+}
+
+func (besideNothing) Bound(netip.Addr) bool { return true }
