@@ -37,7 +37,7 @@ func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas
 }
 
 func newBackend(p *daemon.Process, cfg *config.Configuration, pods nftables.Pods) (state.Backend, error) {
-	o := nftables.Options{Pods: pods, MarkBit: int(*cfg.NFTables.MasqueradeBit), Liberal: cfg.Conntrack.TCPBeLiberal}
+	o := nftables.Options{Pods: pods, MarkBit: cfg.MasqueradeBit(), Liberal: cfg.Conntrack.TCPBeLiberal}
 	if cfg.Mode == config.ModeIPVS {
 		m := ipvs.NewMetrics()
 		p.Registry.MustRegister(m.Collectors()...)
@@ -98,7 +98,7 @@ func podsOf(ctx context.Context, cfg *config.Configuration, feed *state.Replicas
 // cleanup removes what any mode has left.
 func cleanup(cfg *config.Configuration, log *zap.Logger) error {
 	noIPVS := func() error {
-		return ipvs.Cleanup(ipvs.Options{Options: nftables.Options{MarkBit: int(*cfg.NFTables.MasqueradeBit)}, Exclude: cfg.IPVSExclude()})
+		return ipvs.Cleanup(ipvs.Options{Options: nftables.Options{MarkBit: cfg.MasqueradeBit()}, Exclude: cfg.IPVSExclude()})
 	}
 	var failed error
 	for _, c := range []struct {

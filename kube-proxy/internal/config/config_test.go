@@ -76,6 +76,7 @@ func TestRefused(t *testing.T) {
 		{"healthzBindAddress: host:1", "must be IP:port"},
 		{"oomScoreAdj: 2000", "range [-1000, 1000]"},
 		{"nftables: {masqueradeBit: 40}", "range [0, 31]"},
+		{"iptables: {masqueradeBit: -1}", "range [0, 31]"},
 		{"detectLocalMode: BridgeInterface", "detectLocal.bridgeInterface"},
 		{"detectLocalMode: Guess", "must be ClusterCIDR"},
 		{"conntrack: {min: -1}", "greater than or equal to 0"},
@@ -87,11 +88,11 @@ func TestRefused(t *testing.T) {
 }
 
 func TestIPVS(t *testing.T) {
-	c, err := Decode([]byte(head + "mode: ipvs\nipvs: {syncPeriod: 7s, minSyncPeriod: 2s, excludeCIDRs: [10.9.0.0/16], tcpTimeout: 1m}\n"))
+	c, err := Decode([]byte(head + "mode: ipvs\niptables: {masqueradeBit: 9}\nipvs: {syncPeriod: 7s, minSyncPeriod: 2s, excludeCIDRs: [10.9.0.0/16], tcpTimeout: 1m}\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.SyncPeriod() != 7*time.Second || c.MinSyncPeriod() != 2*time.Second || c.IPVS.Scheduler != "rr" || len(c.IPVSExclude()) != 1 || c.IPVS.TCPTimeout.Duration != time.Minute {
+	if c.MasqueradeBit() != 9 || c.SyncPeriod() != 7*time.Second || c.MinSyncPeriod() != 2*time.Second || c.IPVS.Scheduler != "rr" || len(c.IPVSExclude()) != 1 || c.IPVS.TCPTimeout.Duration != time.Minute {
 		t.Errorf("%+v", c.IPVS)
 	}
 	// As Kubernetes has it, node ports are at all addresses in this mode.

@@ -82,6 +82,7 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 func (f *Flags) Build() (*Configuration, error) {
 	c := f.Configuration
 	c.NFTables = NFTables{MasqueradeAll: f.masqueradeAll, MasqueradeBit: &f.masqueradeBit}
+	c.IPTables.MasqueradeAll, c.IPTables.MasqueradeBit = f.masqueradeAll, &f.masqueradeBit
 	c.NFTables.SyncPeriod.Duration, c.NFTables.MinSyncPeriod.Duration = f.syncPeriod, f.minSync
 	c.OOMScoreAdj = &f.oom
 	c.Conntrack.MaxPerCore, c.Conntrack.Min = &f.maxPerCore, &f.min

@@ -165,8 +165,10 @@ func (c *Configuration) validate() error {
 			bad(field, fmt.Sprint(v), "must be greater than or equal to 0")
 		}
 	}
-	if v := *c.NFTables.MasqueradeBit; v < 0 || v > 31 {
-		bad("nftables.masqueradeBit", fmt.Sprint(v), "must be within the range [0, 31]")
+	for field, v := range map[string]int32{"nftables.masqueradeBit": *c.NFTables.MasqueradeBit, "iptables.masqueradeBit": *c.IPTables.MasqueradeBit} {
+		if v < 0 || v > 31 {
+			bad(field, fmt.Sprint(v), "must be within the range [0, 31]")
+		}
 	}
 	if v := *c.OOMScoreAdj; v < -1000 || v > 1000 {
 		bad("oomScoreAdj", fmt.Sprint(v), "must be within the range [-1000, 1000]")
@@ -263,6 +265,15 @@ func (c *Configuration) NodePortNetworks() (out []netip.Prefix, primary bool) {
 // MasqueradeAll, SyncPeriod and MinSyncPeriod are those of the mode.
 func (c *Configuration) MasqueradeAll() bool {
 	return c.NFTables.MasqueradeAll || c.IPTables.MasqueradeAll
+}
+
+// MasqueradeBit is the bit of the packet mark that asks for it; the mode ipvs
+// shares iptables' as in Kubernetes.
+func (c *Configuration) MasqueradeBit() int {
+	if c.Mode == ModeIPVS {
+		return int(*c.IPTables.MasqueradeBit)
+	}
+	return int(*c.NFTables.MasqueradeBit)
 }
 
 // SyncPeriod is how often the kernel is looked at though nothing has changed.
