@@ -365,7 +365,11 @@ func (u *Upgrade) addon(ctx context.Context) error {
 }
 
 func (u *Upgrade) lateInstances(ctx context.Context) ([]string, error) {
-	pods, _, err := client.List[*corev1.Pod](ctx, u.api, client.Selection{Namespace: metav1.NamespaceSystem, Labels: "component=kube-apiserver,tier=control-plane"})
+	var pods []*corev1.Pod
+	err := u.ask(ctx, "list of API servers", func(ctx context.Context) (err error) {
+		pods, _, err = client.List[*corev1.Pod](ctx, u.api, client.Selection{Namespace: metav1.NamespaceSystem, Labels: "component=kube-apiserver,tier=control-plane"})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

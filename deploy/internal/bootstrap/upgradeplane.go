@@ -92,7 +92,11 @@ func (u *Upgrade) component(ctx context.Context, name string, old, next []byte, 
 			return err
 		}
 	}
-	before, err := u.mirror(ctx, name)
+	var before *corev1.Pod
+	err := u.ask(ctx, "pod of "+name, func(ctx context.Context) (err error) {
+		before, err = u.mirror(ctx, name)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -128,6 +132,12 @@ func (u *Upgrade) component(ctx context.Context, name string, old, next []byte, 
 		u.say("upgrade/staticpods", "Component %q upgraded successfully!", name)
 	}
 	return err
+}
+
+// ask repeats a question to the API server: behind it etcd, or itself, may
+// have been replaced a moment ago.
+func (u *Upgrade) ask(ctx context.Context, what string, f func(context.Context) error) error {
+	return retry(ctx, u.Config.Timeouts.KubernetesAPICall.Duration, what, f)
 }
 
 // mirror is the pod that shows a component's static pod to the cluster.

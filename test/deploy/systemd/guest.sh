@@ -36,7 +36,15 @@ xebec-up down --bin $B
 
 say "by hand, as deploy/README.md says"
 (cd /opt/xebec && export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin && . ./install.sh) >/dev/null
-xebecadm init --pod-network-cidr=10.244.0.0/16
+# The disk is the machine's, which may be fuller than a node's should be.
+cat >/opt/xebec/kubelet.yaml <<'END'
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard: {imagefs.available: 1%, nodefs.available: 1%, memory.available: 50Mi}
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+END
+xebecadm init --pod-network-cidr=10.244.0.0/16 --kubelet-config=/opt/xebec/kubelet.yaml
 until_ok kubectl wait --for=condition=Ready node --all --timeout=5s
 kubectl taint nodes --all node-role.kubernetes.io/control-plane-
 kubectl create deployment web --image=xebec.dev/web:v1 --port=8080
