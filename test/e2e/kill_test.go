@@ -160,7 +160,6 @@ func (d daemon) kill(t *testing.T) {
 // TestKillDaemons kills each daemon in turn, with kill -9, while workloads are
 // being created, calls are made and connections are open. Containers and
 // connections do not notice; what was ordered is done once; then it is quiet.
-// In the words of the list of faults: I9, I10, I11, I13, I14, I15; F20, F22, F27.
 func TestKillDaemons(t *testing.T) {
 	u := newUser(t, "kills")
 	u.apply(servers)

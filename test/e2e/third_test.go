@@ -157,7 +157,7 @@ func (u user) reachable(nodes int) {
 }
 
 // TestKubeletAway: while a node's kubelet does not run, pods are deleted and
-// made; containers go on. When it is back it does both. F21, I14, I16.
+// made; containers go on. When it is back it does both.
 func TestKubeletAway(t *testing.T) {
 	u := newUser(t, "away")
 	n := running.Members()[1]
