@@ -200,6 +200,8 @@ func TestManagerAgainstOthers(t *testing.T) {
 			s.mu.Unlock()
 			m.Set(pod, made(corev1.PodRunning, ""))
 			time.Sleep(beat)
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			if s.pod.Status.NominatedNodeName != "x" {
 				t.Error("what another has written is lost")
 			}
