@@ -317,3 +317,38 @@ func TestHalfFrame(t *testing.T) {
 		}
 	}
 }
+
+// TestUnreadBody: who is answered before a short body has come may send it all
+// the same; a long one need not be sent, and one that does not come is not
+// waited for.
+func TestUnreadBody(t *testing.T) {
+	t.Parallel()
+	p := connect(t, New(Options{}), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) })).greet()
+	answered := func(id uint32) {
+		t.Helper()
+		f, err := p.next()
+		if h, ok := f.(*http2.MetaHeadersFrame); err != nil || !ok || h.StreamID != id || h.PseudoValue("status") != "401" || !h.StreamEnded() {
+			t.Fatalf("stream %d: %v, %v", id, f, err)
+		}
+	}
+	id := uint32(1)
+	for ; id < 600; id += 2 { // more than may be open at once
+		p.request(id, false, "POST", "/", "content-length", "3000")
+		p.ok(p.framer.WriteData(id, false, make([]byte, 1000)))
+		answered(id)
+		p.ok(p.framer.WriteData(id, false, make([]byte, 1000)))
+		p.ok(p.framer.WriteData(id, true, make([]byte, 1000)))
+	}
+	p.request(id, false, "POST", "/", "content-length", "1000000")
+	p.ok(p.framer.WriteData(id, false, make([]byte, 1000)))
+	answered(id)
+	p.reset(id, http2.ErrCodeNo)
+	p.request(id+2, false, "POST", "/", "content-length", "3000")
+	p.ok(p.framer.WriteData(id+2, false, make([]byte, 1000)))
+	answered(id + 2)
+	p.request(id+4, false, "POST", "/", "content-length", "10")
+	answered(id + 4)
+	p.ok(p.framer.WriteData(id+4, true, make([]byte, 11)))
+	p.reset(id+4, http2.ErrCodeProtocol) // too much is an error as ever
+	p.reset(id+2, http2.ErrCodeNo)       // a while later
+}

@@ -243,6 +243,9 @@ func (w *response) wait() {
 func (w *response) ended() {
 	s, c := w.s, w.s.c
 	s.localDone = true
+	if s.discard() {
+		return
+	}
 	if !s.remoteDone {
 		// The client need not send the rest.
 		b := c.buffer()

@@ -41,7 +41,8 @@ type stream struct {
 	started    bool // or queued
 	remoteDone bool
 	localDone  bool
-	err        error // it is closed
+	rest       *time.Timer // of the body, which is discarded
+	err        error       // it is closed
 }
 
 // data takes a piece of a body.
@@ -91,9 +92,36 @@ func (c *conn) data(f *http2.DataFrame) error {
 	return c.replied()
 }
 
+// restBytes is how much of a body is still taken once the request is answered,
+// and restTime how long it may take to come.
+const (
+	restBytes = 64 << 10
+	restTime  = 5 * time.Second
+)
+
+// discard takes the rest of a short body that nobody will read, and reports
+// whether it does. The client could be told to stop (RST_STREAM with NO_ERROR),
+// but one that is still sending may take that for a failure, as curl 7 does,
+// and drop the answer that it has. It needs mu.
+func (s *stream) discard() bool {
+	left := s.declare - s.length
+	if s.remoteDone || s.proceed || s.declare < 0 || left > min(restBytes, s.recvWindow) {
+		return false
+	}
+	s.bodyErr = errDone
+	s.c.giveBack(nil, int64(len(s.body)-s.taken))
+	s.body, s.taken = nil, 0
+	s.rest = time.AfterFunc(restTime, func() { s.reset(http2.ErrCodeNo) })
+	return true
+}
+
 // remoteEnd: the request is complete. It needs mu.
 func (c *conn) remoteEnd(s *stream) {
 	s.remoteDone = true
+	if s.localDone {
+		c.closeLocked(s, errDone)
+		return
+	}
 	if s.bodyErr == nil {
 		s.bodyErr = io.EOF
 	}
@@ -164,7 +192,7 @@ func (c *conn) giveBack(s *stream, n int64) {
 		c.recvWindow += c.credit
 		c.credit = 0
 	}
-	if s == nil || s.remoteDone || s.err != nil {
+	if s == nil || s.remoteDone || s.localDone || s.err != nil {
 		return
 	}
 	if s.credit += n; s.credit >= int64(c.srv.o.StreamWindow)/2 {
@@ -203,6 +231,9 @@ func (c *conn) closeLocked(s *stream, err error) {
 		return
 	}
 	s.err = err
+	if s.rest != nil {
+		s.rest.Stop()
+	}
 	if s.bodyErr == nil || s.bodyErr == io.EOF && len(s.body) > s.taken {
 		s.bodyErr = err
 	}
