@@ -69,6 +69,7 @@ bench-cluster: images ## the other daemons: scheduling, controllers, proxy, pod 
 	cd test && go run ./scheduling/bench
 	cd test && go test ./controllers -run '^$$' -bench Controllers -benchtime 5x
 	cd kube-proxy && go test -run '^$$' -bench TenThousand -benchtime 1x ./internal/nftables
+	cd test && go test -run '^$$' -bench EndpointToRule -benchtime 1x ./proxy
 	cd test && go run ./kubelet/bench
 
 # What shares memory between goroutines and has tests that make them meet.
