@@ -155,7 +155,7 @@ func (s *Server) Patch(ctx context.Context, q *pb.PatchRequest) (*pb.WriteRespon
 // Delete implements pb.ObjectsServer.
 func (s *Server) Delete(ctx context.Context, q *pb.DeleteRequest) (*pb.WriteResponse, error) {
 	return s.write(ctx, q.Key, "delete", func(ctx context.Context, t registry.Target) (*pb.WriteResponse, error) {
-		res, err := s.Registry.Delete(ctx, t, deleteOptions(q.Options))
+		res, err := s.Registry.Delete(ctx, t, deleteOptions(ctx, q.Options))
 		if err != nil {
 			return nil, err
 		}
@@ -184,7 +184,7 @@ func (s *Server) write(ctx context.Context, k *pb.Key, verb string, do func(cont
 }
 
 func (s *Server) create(ctx context.Context, t registry.Target, q *pb.CreateRequest) (*pb.WriteResponse, error) {
-	o := &metav1.CreateOptions{DryRun: dryRun(q.Options), FieldManager: manager(ctx, q.Options)}
+	o := &metav1.CreateOptions{DryRun: dryRun(ctx, q.Options), FieldManager: manager(ctx, q.Options)}
 	if sub := registry.BodyKind(t.Subresource); sub != nil {
 		body := sub.New()
 		if err := body.(scheme.Message).Unmarshal(q.Object.GetRaw()); err != nil {
@@ -220,7 +220,7 @@ func (s *Server) create(ctx context.Context, t registry.Target, q *pb.CreateRequ
 }
 
 func (s *Server) update(ctx context.Context, t registry.Target, q *pb.UpdateRequest) (*pb.WriteResponse, error) {
-	o := &metav1.UpdateOptions{DryRun: dryRun(q.Options), FieldManager: manager(ctx, q.Options)}
+	o := &metav1.UpdateOptions{DryRun: dryRun(ctx, q.Options), FieldManager: manager(ctx, q.Options)}
 	if t.Subresource == "scale" {
 		scale := &autoscalingv1.Scale{}
 		if err := scale.Unmarshal(q.Object.GetRaw()); err != nil {
@@ -258,7 +258,8 @@ func (s *Server) patch(ctx context.Context, t registry.Target, q *pb.PatchReques
 	if !ok {
 		return nil, apierrors.NewBadRequest("type: one of JSON, MERGE, STRATEGIC and APPLY is required")
 	}
-	o := &metav1.PatchOptions{DryRun: dryRun(q.Options), FieldManager: manager(ctx, q.Options), FieldValidation: q.Options.GetFieldValidation()}
+	request.From(ctx).Apply = kind == types.ApplyPatchType
+	o := &metav1.PatchOptions{DryRun: dryRun(ctx, q.Options), FieldManager: manager(ctx, q.Options), FieldValidation: q.Options.GetFieldValidation()}
 	if q.Force {
 		o.Force = &q.Force
 	}
@@ -293,7 +294,7 @@ func (s *Server) DeleteCollection(ctx context.Context, q *pb.DeleteCollectionReq
 	defer func() { done(err) }()
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
-	l, err := s.Registry.DeleteCollection(ctx, t, deleteOptions(q.Options), o)
+	l, err := s.Registry.DeleteCollection(ctx, t, deleteOptions(ctx, q.Options), o)
 	if err != nil {
 		return nil, statusError(err)
 	}
@@ -326,8 +327,9 @@ func setRevision(m metav1.Object, revision int64) {
 	}
 }
 
-func dryRun(o *pb.WriteOptions) []string {
+func dryRun(ctx context.Context, o interface{ GetDryRun() bool }) []string {
 	if o.GetDryRun() {
+		request.From(ctx).DryRun = true
 		return []string{metav1.DryRunAll}
 	}
 	return nil
@@ -346,7 +348,7 @@ func manager(ctx context.Context, o *pb.WriteOptions) string {
 	return agent
 }
 
-func deleteOptions(o *pb.DeleteOptions) *metav1.DeleteOptions {
+func deleteOptions(ctx context.Context, o *pb.DeleteOptions) *metav1.DeleteOptions {
 	out := &metav1.DeleteOptions{}
 	if o != nil {
 		out.GracePeriodSeconds = o.GracePeriodSeconds
@@ -364,9 +366,7 @@ func deleteOptions(o *pb.DeleteOptions) *metav1.DeleteOptions {
 	if p := metav1.DeletionPropagation(o.GetPropagationPolicy()); p != "" {
 		out.PropagationPolicy = &p
 	}
-	if o.GetDryRun() {
-		out.DryRun = []string{metav1.DryRunAll}
-	}
+	out.DryRun = dryRun(ctx, o)
 	return out
 }
 
