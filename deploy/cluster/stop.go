@@ -140,7 +140,7 @@ func (n *Node) clean() error {
 		return errors.Join(append(errs, err)...)
 	}
 	n.before = r.Before
-	errs = append(errs, n.removeLinks(r))
+	errs = append(errs, n.removeLinks(r), host.RemoveTraces(n.root))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -195,6 +196,51 @@ func removeCgroup(dir string) error {
 func NodeFiles() []string {
 	return []string{layout.Kubernetes + "/manifests", layout.Kubernetes + "/pki", layout.Kubernetes + "/tmp", layout.Kubelet, layout.Etcd,
 		layout.PodLogs, layout.ContainerLogs}
+}
+
+// RemoveTraces removes what is noted of a node's pods outside of its root: links
+// to their logs, and the results of network plugins that runtimes keep.
+func RemoveTraces(root layout.Root) error {
+	return errors.Join(removeLogLinks(layout.ContainerLogs, root.Path(layout.PodLogs)), removeResults("/var/lib/cni/results", root.Path(State)))
+}
+
+// removeLogLinks removes the links of a directory that go below another.
+func removeLogLinks(dir, below string) error {
+	return eachFile(dir, func(path string) (bool, error) {
+		to, err := os.Readlink(path)
+		return err == nil && strings.HasPrefix(to, below+"/"), nil
+	})
+}
+
+// removeResults removes those that name a namespace below a runtime's state.
+func removeResults(dir, state string) error {
+	return eachFile(dir, func(path string) (bool, error) {
+		raw, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return bytes.Contains(raw, []byte(`"`+state+`/`)), err
+	})
+}
+
+// eachFile removes the files of a directory that are chosen.
+func eachFile(dir string, chosen func(path string) (bool, error)) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil // there is none
+	}
+	var errs []error
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		yes, err := chosen(path)
+		if err == nil && yes {
+			err = os.Remove(path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Snapshot is what of a machine's network was there at one moment. Pods'

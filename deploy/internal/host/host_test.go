@@ -209,3 +209,26 @@ func TestOnlyTheNodesOwnIsLeft(t *testing.T) {
 		t.Errorf("left: %s", got)
 	}
 }
+
+// TestTracesOfPods: only those of the node go.
+func TestTracesOfPods(t *testing.T) {
+	dir := t.TempDir()
+	for name, to := range map[string]string{"ours": "/run/n1/var/log/pods/a/b/0.log", "others": "/run/n11/var/log/pods/a/b/0.log"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, text := range map[string]string{"net-1": `{"netns":"/run/n1/run/xebec/containerd/netns/cni-1"}`, "net-2": `{"netns":"/run/netns/cni-2"}`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := layout.Root("/run/n1")
+	if err := errors.Join(removeLogLinks(dir, root.Path(layout.PodLogs)), removeResults(dir, root.Path(State)), removeResults(dir+"/missing", "/x")); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(dir + "/*")
+	if err != nil || len(left) != 2 || filepath.Base(left[0]) != "net-2" || filepath.Base(left[1]) != "others" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}

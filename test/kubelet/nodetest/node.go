@@ -441,6 +441,26 @@ func (n *Node) Stop() error {
 	return errors.Join(append(errs, n.remove())...)
 }
 
+// unlinkLogs removes the links to this node's logs: their directory is one for
+// all kubelets of the machine.
+func (n *Node) unlinkLogs() error {
+	links, err := filepath.Glob("/var/log/containers/*.log")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, l := range links {
+		to, err := os.Readlink(l)
+		if err == nil && strings.HasPrefix(to, n.Dir+"/") {
+			err = os.Remove(l)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // unmount detaches what is mounted below the node's directory, last first.
 func (n *Node) unmount() error {
 	table, err := os.ReadFile("/proc/self/mountinfo")
