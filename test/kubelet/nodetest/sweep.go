@@ -68,11 +68,11 @@ func sweep() error {
 // remove removes all that a node has, once its daemons have ended: what is
 // still in its groups and its network is ended, as what it runs was.
 func (n *Node) remove() error {
-	errs := []error{eventually(10*time.Second, n.killAll), n.unmount()}
+	errs := []error{eventually(10*time.Second, n.killAll), n.unmount(), n.unlinkLogs()}
 	if _, err := os.Stat("/var/run/netns/" + n.netns); err == nil {
 		errs = append(errs, run("ip", "netns", "del", n.netns))
 	}
-	return errors.Join(append(errs, n.removeGroups(), os.RemoveAll(n.Dir))...)
+	return errors.Join(append(errs, n.removeGroups(), n.unlinkLogs(), os.RemoveAll(n.Dir))...)
 }
 
 // killAll ends the processes that are the node's: those in its groups, and
