@@ -72,7 +72,7 @@ func (n *Node) remove() error {
 	if _, err := os.Stat("/var/run/netns/" + n.netns); err == nil {
 		errs = append(errs, run("ip", "netns", "del", n.netns))
 	}
-	return errors.Join(append(errs, n.removeGroups(), os.RemoveAll(n.Dir))...)
+	return errors.Join(append(errs, n.removeGroups(), n.unlinkLogs(), os.RemoveAll(n.Dir))...)
 }
 
 // killAll ends the processes that are the node's: those in its groups, and
