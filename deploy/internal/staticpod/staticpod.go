@@ -94,7 +94,9 @@ func (c *component) pod(n *Node) *corev1.Pod {
 		// A start is looked at every second, for four minutes.
 		StartupProbe:   c.probe(c.startPath, 1, 240),
 		LivenessProbe:  c.probe(c.livePath, 10, 8),
-		ReadinessProbe: c.probe(c.readyPath, 1, 3),
+		// A TLS handshake for each component and second would be most of what
+		// an idle control plane does; nothing routes by this readiness.
+		ReadinessProbe: c.probe(c.readyPath, 10, 3),
 	}
 	if c.memory != "" {
 		ctr.Resources.Requests[corev1.ResourceMemory] = resource.MustParse(c.memory)
