@@ -42,7 +42,10 @@ const (
 	// and collecting would only look at it again and again.
 	gcStart = 64 << 20
 	gcFirst = 200
+	// gcEvery is how often collecting is looked at, gcRest how seldom where
+	// nothing was collected: an idle server is woken by little else.
 	gcEvery = time.Second / 4
+	gcRest  = 2 * time.Second
 )
 
 // AdaptGC keeps the collector fit to the heap until ctx ends. One per process
@@ -55,14 +58,18 @@ func AdaptGC(ctx context.Context) {
 	}}
 	before := debug.SetGCPercent(gcFirst)
 	defer debug.SetGCPercent(before)
-	tick := time.NewTicker(gcEvery)
-	defer tick.Stop()
-	for {
+	for every := gcEvery; ; {
+		t := time.NewTimer(every)
 		select {
 		case <-ctx.Done():
+			t.Stop()
 			return
-		case <-tick.C:
-			a.adapt()
+		case <-t.C:
+		}
+		if a.adapt(every) {
+			every = gcEvery
+		} else {
+			every = min(2*every, gcRest)
 		}
 	}
 }
@@ -74,11 +81,13 @@ type adapter struct {
 	collected float64 // seconds at the last decision
 }
 
-func (a *adapter) adapt() {
+// adapt looks back over a time, and reports whether anything was collected.
+func (a *adapter) adapt(since time.Duration) bool {
 	metrics.Read(a.samples)
 	live := max(a.samples[0].Value.Uint64(), 1)
 	collected := a.samples[1].Value.Float64() + a.samples[2].Value.Float64()
-	share := (collected - a.collected) / gcEvery.Seconds() / float64(runtime.GOMAXPROCS(0))
+	spent := collected - a.collected
+	share := spent / since.Seconds() / float64(runtime.GOMAXPROCS(0))
 	a.collected = collected
 	a.room = gcRoom(a.room, live, share)
 	// Setting it stops the world for a moment: not for a trifle.
@@ -87,4 +96,5 @@ func (a *adapter) adapt() {
 		a.percent = percent
 		debug.SetGCPercent(percent)
 	}
+	return spent > 0
 }
