@@ -92,8 +92,8 @@ func (c *component) pod(n *Node) *corev1.Pod {
 		Ports:     []corev1.ContainerPort{{Name: "probe-port", ContainerPort: c.port, HostPort: c.port, Protocol: corev1.ProtocolTCP}},
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(c.cpu)}},
 		// A start is looked at every second, for four minutes.
-		StartupProbe:   c.probe(c.startPath, 1, 240),
-		LivenessProbe:  c.probe(c.livePath, 10, 8),
+		StartupProbe:  c.probe(c.startPath, 1, 240),
+		LivenessProbe: c.probe(c.livePath, 10, 8),
 		// A TLS handshake for each component and second would be most of what
 		// an idle control plane does; nothing routes by this readiness.
 		ReadinessProbe: c.probe(c.readyPath, 10, 3),
