@@ -182,6 +182,52 @@ func TestFollowAcrossRotation(t *testing.T) {
 	}
 }
 
+// A runtime that is asked to turn to a new file makes it, and still writes what
+// it has read to the old one.
+func TestFollowTakesLateLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	write := func(f *os.File, text string) {
+		if _, err := f.WriteString("2026-01-02T03:04:05Z stdout F " + text + "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open := func() *os.File {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	old := open()
+	write(old, "early")
+	var out buffer
+	var running atomic.Bool
+	running.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		done <- Read(context.Background(), path, Options{Follow: true, settle: 3 * time.Second, Running: func(context.Context) bool { return running.Load() }}, &out, func() {})
+	}()
+	for end := time.Now().Add(time.Minute); out.String() != "early\n"; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nothing came within a minute")
+		}
+	}
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write(open(), "new")
+	time.Sleep(100 * time.Millisecond) // the follower sees the new file
+	write(old, "late")
+	running.Store(false)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); got != "early\nlate\nnew\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestFollowEndsWithItsReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")
 	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {

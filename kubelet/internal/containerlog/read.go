@@ -3,6 +3,7 @@ package containerlog
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ type Options struct {
 	Timestamps bool
 	// Stream, when not "", leaves out the other one.
 	Stream string
+
+	// settle is settlePause, but for tests.
+	settle time.Duration
 }
 
 const (
@@ -213,8 +217,7 @@ func (r *follower) run(ctx context.Context) error {
 			return err
 		}
 		if next != nil {
-			// The runtime writes to the new file only: the old one is whole.
-			if err := errors.Join(r.drain(ctx), r.last()); err != nil {
+			if err := errors.Join(r.settle(ctx), r.last()); err != nil {
 				next.Close()
 				return err
 			}
@@ -235,6 +238,37 @@ func (r *follower) run(ctx context.Context) error {
 			return errors.Join(r.drain(ctx), r.last())
 		}
 	}
+}
+
+// A runtime makes the new file before it turns to it, and then writes what it
+// has read already to the old one. So that has settled when nothing came for a
+// pause; one that keeps growing is not what this takes it for.
+const (
+	settlePause  = 50 * time.Millisecond
+	settleRounds = 40
+)
+
+// settle drains a file that another has come in the place of.
+func (r *follower) settle(ctx context.Context) error {
+	size := int64(-1)
+	for range settleRounds {
+		if err := r.drain(ctx); err != nil {
+			return err
+		}
+		now, err := r.f.Stat()
+		if err != nil || now.Size() == size {
+			return err
+		}
+		size = now.Size()
+		t := time.NewTimer(cmp.Or(r.o.settle, settlePause))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+	}
+	return nil
 }
 
 // successor is the file that has come in the place of the open one, or nil.
