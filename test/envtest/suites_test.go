@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"xebec.dev/test/apiservertest"
@@ -48,7 +50,9 @@ func TestSuites(t *testing.T) {
 	}
 	c := exec.Command("go", append(args, "-args", "-ginkgo.no-color", "-ginkgo.flake-attempts=3", "-ginkgo.skip", custom)...)
 	c.Dir = dir
-	c.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "KUBEBUILDER_ASSETS="+filepath.Dir(apiservertest.Binary("kube-apiserver")))
+	temp := t.TempDir()
+	t.Cleanup(func() { end(t, temp) })
+	c.Env = append(os.Environ(), "TMPDIR="+temp, "GOWORK=off", "GOFLAGS=-mod=mod", "KUBEBUILDER_ASSETS="+filepath.Dir(apiservertest.Binary("kube-apiserver")))
 	got, err := c.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, got)
@@ -57,6 +61,28 @@ func TestSuites(t *testing.T) {
 		t.Errorf("%d suites ran, not %d:\n%s", n, len(suites), got)
 	}
 	t.Logf("%s", got)
+}
+
+// end kills the servers that the suites leave behind: not each of them stops
+// what it started. Their directories, and so their arguments, are below temp.
+func end(t *testing.T, temp string) {
+	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, l := range lines {
+		args, err := os.ReadFile(l)
+		if err != nil || !strings.Contains(string(args), temp+"/") {
+			continue // gone, or somebody else's
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(l)))
+		if err == nil && pid != os.Getpid() {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err != nil && err != syscall.ESRCH {
+			t.Errorf("end %s: %v", strings.ReplaceAll(string(args), "\x00", " "), err)
+		}
+	}
 }
 
 // withoutDefinitions rewrites the suite files of a package.
