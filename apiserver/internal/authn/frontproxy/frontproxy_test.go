@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 
 	"xebec.dev/apiserver/internal/authn/authntest"
 	"xebec.dev/apiserver/internal/reload"
@@ -67,7 +68,11 @@ func FuzzExtraKey(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if ExtraKey(s) != ExtraKey(strings.ToUpper(s)) && strings.EqualFold(strings.ToUpper(s), s) {
+		// Header names are ASCII; the case of other letters is their own.
+		if strings.IndexFunc(s, func(r rune) bool { return r > unicode.MaxASCII }) >= 0 {
+			return
+		}
+		if ExtraKey(s) != ExtraKey(strings.ToUpper(s)) {
 			t.Errorf("%q: the key depends on the case", s)
 		}
 	})
