@@ -1,11 +1,8 @@
 package ipvs
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,38 +11,15 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestGolden reads testdata/*.txt: states of a Service and its slices as YAML
 // documents, with "====" between one state and the next, then "----". What
 // follows are, for each state, its virtual servers on node a, the addresses
 // that the node has for them, and the changes from the state before.
 func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			raw, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			in, want, _ := strings.Cut(string(raw), "\n----\n")
-			got := planned(t, in)
-			if *update {
-				if err := os.WriteFile(file, []byte(in+"\n----\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
-			}
-		})
-	}
+	golden.Run(t, planned)
 }
 
 func planned(t *testing.T, in string) string {

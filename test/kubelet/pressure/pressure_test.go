@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -31,20 +30,6 @@ const (
 	imageSize  = 300
 	imagesLeft = 60
 )
-
-func until(t *testing.T, what string, f func() error) {
-	t.Helper()
-	const limit = 3 * time.Minute
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
 
 func memory(t *testing.T) int64 {
 	t.Helper()
@@ -127,7 +112,7 @@ func get(t *testing.T, n *nodetest.Node, name string) *corev1.Pod {
 
 func running(t *testing.T, n *nodetest.Node, name string) {
 	t.Helper()
-	until(t, "pod "+name+" runs", func() error {
+	nodetest.Until(t, "pod "+name+" runs", func() error {
 		if p := get(t, n, name); p.Status.Phase != corev1.PodRunning {
 			return fmt.Errorf("%v", p.Status)
 		}
@@ -178,7 +163,7 @@ func short(t *testing.T, n *nodetest.Node, s shortage) {
 	}
 	is := func(want corev1.ConditionStatus, reason string, tainted bool) {
 		t.Helper()
-		until(t, fmt.Sprintf("%s=%s", s.condition, want), func() error {
+		nodetest.Until(t, fmt.Sprintf("%s=%s", s.condition, want), func() error {
 			now := node()
 			i := slices.IndexFunc(now.Status.Conditions, func(c corev1.NodeCondition) bool { return c.Type == s.condition })
 			has := slices.ContainsFunc(now.Spec.Taints, func(x corev1.Taint) bool { return x.Key == s.taint && x.Effect == corev1.TaintEffectNoSchedule })
@@ -201,7 +186,7 @@ func short(t *testing.T, n *nodetest.Node, s shortage) {
 
 	create(t, n, s.greedy(n))
 	var p *corev1.Pod
-	until(t, "the greedy pod is evicted", func() error {
+	nodetest.Until(t, "the greedy pod is evicted", func() error {
 		if p = get(t, n, s.name); p.Status.Phase != corev1.PodFailed {
 			return fmt.Errorf("%v", p.Status)
 		}
@@ -216,7 +201,7 @@ func short(t *testing.T, n *nodetest.Node, s shortage) {
 	if !disrupted {
 		t.Errorf("conditions %v", p.Status.Conditions)
 	}
-	until(t, "the event", func() error {
+	nodetest.Until(t, "the event", func() error {
 		list, err := n.Client.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=Evicted,involvedObject.name=" + s.name})
 		if err == nil && (len(list.Items) != 1 || list.Items[0].Message != p.Status.Message || list.Items[0].Type != corev1.EventTypeWarning) {
 			err = fmt.Errorf("events %v", list.Items)
@@ -265,7 +250,7 @@ func images(t *testing.T, n *nodetest.Node) {
 	p.Spec.RestartPolicy = corev1.RestartPolicyNever
 	p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = registry.Address+"/once:1", corev1.PullIfNotPresent
 	create(t, n, p)
-	until(t, "pod once is done", func() error {
+	nodetest.Until(t, "pod once is done", func() error {
 		if p := get(t, n, "once"); p.Status.Phase != corev1.PodSucceeded {
 			return fmt.Errorf("%v", p.Status)
 		}
@@ -294,7 +279,7 @@ func images(t *testing.T, n *nodetest.Node) {
 	if have := names(); !slices.Contains(have, registry.Address+"/once:1") {
 		t.Fatalf("images %v", have)
 	}
-	until(t, "no container of it", func() error {
+	nodetest.Until(t, "no container of it", func() error {
 		list, err := cri.ListContainers(t.Context(), &runtimeapi.ListContainersRequest{Filter: &runtimeapi.ContainerFilter{LabelSelector: map[string]string{"io.kubernetes.pod.name": "once"}}})
 		if err == nil && len(list.Containers) > 0 {
 			err = fmt.Errorf("there are %v", list.Containers)
@@ -310,7 +295,7 @@ func images(t *testing.T, n *nodetest.Node) {
 	if err := os.WriteFile(filepath.Join(n.Dir, "root", "filler"), make([]byte, filler), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the unused image is removed", func() error {
+	nodetest.Until(t, "the unused image is removed", func() error {
 		if have := names(); !slices.Equal(have, []string{nodetest.Agent, nodetest.Pause}) {
 			return fmt.Errorf("images %v", have)
 		}

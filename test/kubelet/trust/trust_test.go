@@ -28,20 +28,6 @@ import (
 // to 24 after.
 const life = time.Minute
 
-func until(t *testing.T, what string, f func() error) {
-	t.Helper()
-	const limit = 3 * time.Minute
-	for end := time.Now().Add(limit); ; time.Sleep(100 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
-}
-
 func stored(path string) (*x509.Certificate, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -75,28 +61,28 @@ func TestCertificates(t *testing.T) {
 	}
 	current := filepath.Join(n.Dir, "pki", "kubelet-client-current.pem")
 	var first *x509.Certificate
-	until(t, "a client certificate", func() error {
+	nodetest.Until(t, "a client certificate", func() error {
 		first, err = stored(current)
 		return err
 	})
 	if want := "system:node:" + n.Name; first.Subject.CommonName != want || len(first.Subject.Organization) != 1 || first.Subject.Organization[0] != "system:nodes" {
 		t.Errorf("it is of %s", first.Subject)
 	}
-	until(t, "the kubeconfig that uses it", func() error {
+	nodetest.Until(t, "the kubeconfig that uses it", func() error {
 		raw, err := os.ReadFile(n.Identity())
 		if err == nil && !strings.Contains(string(raw), "client-certificate: "+current) {
 			err = fmt.Errorf("it is\n%s", raw)
 		}
 		return err
 	})
-	until(t, "the node", func() error {
+	nodetest.Until(t, "the node", func() error {
 		_, err := n.Client.CoreV1().Nodes().Get(t.Context(), n.Name, metav1.GetOptions{})
 		return err
 	})
 	bootstrapped(t, n)
 	serves(t, n)
 
-	until(t, "another client certificate", func() error {
+	nodetest.Until(t, "another client certificate", func() error {
 		next, err := stored(current)
 		if err == nil && next.SerialNumber.Cmp(first.SerialNumber) == 0 {
 			err = fmt.Errorf("it is the first, until %v", first.NotAfter)
@@ -104,7 +90,7 @@ func TestCertificates(t *testing.T) {
 		return err
 	})
 	// Once the first has run out, only another can renew the lease.
-	until(t, "the node lives on", func() error {
+	nodetest.Until(t, "the node lives on", func() error {
 		lease, err := n.Client.CoordinationV1().Leases("kube-node-lease").Get(t.Context(), n.Name, metav1.GetOptions{})
 		if err == nil && !lease.Spec.RenewTime.After(first.NotAfter) {
 			err = fmt.Errorf("its lease was renewed at %v; the first certificate ends at %v", lease.Spec.RenewTime, first.NotAfter)
@@ -143,7 +129,7 @@ func serves(t *testing.T, n *nodetest.Node) {
 		t.Errorf("certificate of %s for %v %v", first.Subject, first.DNSNames, first.IPAddresses)
 	}
 	// The API server's own calls, which need it.
-	until(t, "the node's API through the API server", func() error {
+	nodetest.Until(t, "the node's API through the API server", func() error {
 		out, err := n.Kubectl("get", "--raw", "/api/v1/nodes/"+n.Name+"/proxy/healthz")
 		if err != nil || out != "ok" {
 			return fmt.Errorf("%v: %s", err, out)
@@ -164,7 +150,7 @@ func serving(t *testing.T, n *nodetest.Node, old *x509.Certificate) *x509.Certif
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
 	var out *x509.Certificate
-	until(t, "a serving certificate", func() error {
+	nodetest.Until(t, "a serving certificate", func() error {
 		if err := approve(t.Context(), n); err != nil {
 			return err
 		}
