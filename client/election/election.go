@@ -54,9 +54,11 @@ type Options struct {
 	Identity string
 	// LeaseDuration is how long others wait since they last saw a renewal.
 	LeaseDuration time.Duration
-	// RenewDeadline is how long a leader tries to renew before it gives up.
+	// RenewDeadline is how long a leader tries to renew before it gives up,
+	// from RetryPeriod after the last renewal. A leader renews twice as often.
 	RenewDeadline time.Duration
-	// RetryPeriod is the pause between attempts.
+	// RetryPeriod is the pause between attempts of those who do not lead, and
+	// of a leader who could not renew.
 	RetryPeriod time.Duration
 	// KeepOnStop leaves the lease to run out instead of releasing it.
 	KeepOnStop bool
@@ -188,18 +190,18 @@ func (e *Elector) acquire(ctx context.Context) error {
 
 // renew keeps the lease until it can't within the deadline, or ctx ends.
 func (e *Elector) renew(ctx context.Context) error {
-	renewed := time.Now()
+	renewed, pause := time.Now(), e.renewEvery()
 	for {
-		if err := sleep(ctx, e.o.RetryPeriod); err != nil {
+		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
-		deadline, cancel := context.WithDeadline(ctx, renewed.Add(e.o.RenewDeadline))
+		deadline, cancel := context.WithDeadline(ctx, renewed.Add(e.patience()))
 		began := time.Now()
 		held, err := e.try(deadline)
 		cancel()
 		switch {
 		case held:
-			renewed = began
+			renewed, pause = began, e.renewEvery()
 			e.renewed(began)
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -207,11 +209,24 @@ func (e *Elector) renew(ctx context.Context) error {
 			return ErrLost // somebody else has it
 		default:
 			e.o.Log.Warn("could not renew the lease", zap.String("lease", e.o.Namespace+"/"+e.o.Name), zap.Error(err))
-			if time.Since(renewed) >= e.o.RenewDeadline {
+			if time.Since(renewed) >= e.patience() {
 				return ErrLost
 			}
+			pause = e.o.RetryPeriod
 		}
 	}
+}
+
+// renewEvery is the pause after a renewal. Kubernetes' clients renew every
+// RetryPeriod; each renewal is a write that wakes the API server, etcd and all
+// who watch leases, and half the deadline leaves time for several attempts.
+func (e *Elector) renewEvery() time.Duration { return max(e.o.RetryPeriod, e.o.RenewDeadline/2) }
+
+// patience is how long after its last renewal a leader gives up: Kubernetes'
+// clients begin to count when they next try, RetryPeriod later. It ends before
+// others may take the lease.
+func (e *Elector) patience() time.Duration {
+	return max(e.o.RenewDeadline, min(e.o.RenewDeadline+e.o.RetryPeriod, e.o.LeaseDuration-e.o.RetryPeriod/2))
 }
 
 func (e *Elector) renewed(at time.Time) {

@@ -30,8 +30,9 @@ const (
 	maxPause = 5 * time.Second
 	// steady is how long a stream must last for the next pause to be short.
 	steady = 10 * time.Second
-	// bookmarkEvery keeps the age of an idle replica low.
-	bookmarkEvery = 10 * time.Second
+	// bookmarkEvery bounds the age of an idle replica. The server sends those
+	// of a stream together: an idle component is woken this often by them.
+	bookmarkEvery = 30 * time.Second
 	// buffered batches per subscription.
 	buffered = 8
 )

@@ -196,9 +196,9 @@ func (p *pump) collect(todo []*sender, next, now time.Time) ([]*sender, time.Tim
 	for _, g := range p.topics {
 		for _, s := range g.all {
 			s.mu.Lock()
-			due := s.due
+			due, early := s.due, s.early()
 			s.mu.Unlock()
-			if !due.IsZero() && !now.Before(due) {
+			if !due.IsZero() && !now.Before(due.Add(-early)) {
 				todo = append(todo, s)
 			} else {
 				next = sooner(next, due)

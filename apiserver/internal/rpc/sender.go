@@ -61,7 +61,7 @@ func (s *sender) try(now time.Time) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	idle := s.idle > 0 && now.Sub(s.sent) >= s.idle
+	idle := s.idle > 0 && now.Sub(s.sent) >= s.idle-s.early()
 	if len(events) > 0 || idle {
 		s.sent = now
 		if err := s.send(events); err != nil {
@@ -77,6 +77,10 @@ func (s *sender) try(now time.Time) (more bool, err error) {
 	}
 	return false, nil
 }
+
+// early is how long before it is due a bookmark may go along with others: an
+// idle client is then woken once for all its subscriptions.
+func (s *sender) early() time.Duration { return s.idle / 2 }
 
 // leave ends the sending. What is under way is done when it returns.
 func (s *sender) leave() {
