@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -157,24 +158,40 @@ func (s *Server) checks() {
 			return nil
 		}
 	}
-	etcd := func(ctx context.Context) error {
+	etcd := lately(time.Second, func(ctx context.Context) error {
 		if err := s.store.Ready(ctx); err != nil {
 			return fmt.Errorf("etcd: %w", err)
 		}
 		return nil
-	}
+	})
 	s.health.Add(
 		health.Check{Name: "ping"},
 		health.Check{Name: "log"},
 		health.Check{Name: "etcd", Func: etcd},
 		health.Check{Name: "etcd-readiness", ReadyOnly: true, Func: etcd},
-		health.Check{Name: "informer-sync", ReadyOnly: true, Func: etcd},
+		health.Check{Name: "informer-sync", ReadyOnly: true, Func: func(context.Context) error { return s.store.Loaded() }},
 	)
 	s.health.Add(s.hooks.check("storage-readiness"))
 	for _, st := range s.steps() {
 		s.health.Add(s.hooks.check(st.name))
 	}
 	s.health.Add(health.Check{Name: "shutdown", ReadyOnly: true, Func: draining})
+}
+
+// lately is check, not asked again for a while after it was well: two checks
+// of one probe are one question to etcd.
+func lately(while time.Duration, check func(context.Context) error) func(context.Context) error {
+	var well atomic.Int64 // when, in nanoseconds since the epoch
+	return func(ctx context.Context) error {
+		if since := time.Since(time.Unix(0, well.Load())); since >= 0 && since < while {
+			return nil
+		}
+		err := check(ctx)
+		if err == nil {
+			well.Store(time.Now().UnixNano())
+		}
+		return err
+	}
 }
 
 func exists(path string) bool {

@@ -241,14 +241,22 @@ func (s *Store) localRevision() (int64, bool) {
 
 // Ready is nil once every cache has its objects and the store below answers.
 func (s *Store) Ready(ctx context.Context) error {
-	s.mu.RLock()
-	ready, problem := s.ready, s.problem
-	s.mu.RUnlock()
-	if !ready {
-		return problem
+	if err := s.Loaded(); err != nil {
+		return err
 	}
 	_, err := s.CurrentRevision(ctx)
 	return err
+}
+
+// Loaded is nil once every cache has its objects, and else says what is
+// missing.
+func (s *Store) Loaded() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.ready {
+		return nil
+	}
+	return s.problem
 }
 
 // Collection gives a resource's objects. One that New was not told of, a
