@@ -114,8 +114,12 @@ require (
 	github.com/google/gnostic-models v0.7.0
 	golang.org/x/net v0.62.0
 	golang.org/x/sync v0.24.0
+	k8s.io/apiserver v0.37.2
 	sigs.k8s.io/randfill v1.0.0
 	xebec.dev/proto v0.0.0
 )
 
-require k8s.io/component-base v0.37.2 // indirect
+require (
+	github.com/blang/semver/v4 v4.0.0 // indirect
+	k8s.io/component-base v0.37.2 // indirect
+)

@@ -28,8 +28,19 @@ import (
 	"xebec.dev/api/storagemigration"
 )
 
-// Scheme is the table of what a Kubernetes v1.37 API server serves.
-func Scheme() *scheme.Scheme {
+// Checks are what validation needs from outside this module; nil ones check
+// nothing.
+type Checks struct {
+	// DeviceSelector compiles the CEL expressions that choose devices.
+	DeviceSelector resource.CompileExpression
+}
+
+// Scheme is the table of what a Kubernetes v1.37 API server serves, with CEL
+// expressions stored as they come.
+func Scheme() *scheme.Scheme { return SchemeWith(Checks{}) }
+
+// SchemeWith is Scheme with more checks.
+func SchemeWith(c Checks) *scheme.Scheme {
 	return scheme.New(
 		core.Resources(),
 		apps.Resources(),
@@ -47,7 +58,7 @@ func Scheme() *scheme.Scheme {
 		coordination.Resources(),
 		node.Resources(),
 		discovery.Resources(),
-		resource.Resources(),
+		resource.ResourcesWith(c.DeviceSelector),
 		flowcontrol.Resources(),
 		apiextensions.Resources(),
 		apiregistration.Resources(),

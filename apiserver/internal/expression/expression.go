@@ -50,11 +50,7 @@ func (s *Scope) build() (*cel.Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	structs := map[string]*Struct{}
-	for _, each := range s.Structs {
-		each.collect(structs)
-	}
-	options := []cel.EnvOption{cel.CustomTypeProvider(&provider{base.CELTypeProvider(), structs})}
+	options := []cel.EnvOption{Structs(base, s.Structs...)}
 	for name, t := range s.Variables {
 		options = append(options, cel.Variable(name, t))
 	}

@@ -27,6 +27,15 @@ func (s *Struct) collect(into map[string]*Struct) {
 	}
 }
 
+// Structs extends an environment by structs and what is nested in them.
+func Structs(base *cel.Env, structs ...*Struct) cel.EnvOption {
+	known := map[string]*Struct{}
+	for _, s := range structs {
+		s.collect(known)
+	}
+	return cel.CustomTypeProvider(&provider{base.CELTypeProvider(), known})
+}
+
 // provider adds structs to the types that an environment knows.
 type provider struct {
 	types.Provider

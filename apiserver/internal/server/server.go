@@ -24,6 +24,7 @@ import (
 	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/config"
+	"xebec.dev/apiserver/internal/deviceselector"
 	"xebec.dev/apiserver/internal/discovery"
 	"xebec.dev/apiserver/internal/h2"
 	"xebec.dev/apiserver/internal/health"
@@ -77,7 +78,7 @@ type Server struct {
 // listens or runs yet.
 func New(cfg *config.Config, logger *zap.Logger) (*Server, error) {
 	s := &Server{
-		cfg: cfg, log: logger, scheme: builtin.Scheme(), health: &health.Handler{},
+		cfg: cfg, log: logger, scheme: builtin.SchemeWith(builtin.Checks{DeviceSelector: deviceselector.Compile}), health: &health.Handler{},
 		metrics: metrics.New(version.Get()), drain: make(chan struct{}), left: make(chan struct{}), hooks: newHooks(),
 	}
 	if err := s.certificates(); err != nil {
