@@ -2,14 +2,17 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
@@ -148,6 +151,39 @@ func TestFailover(t *testing.T) {
 	})
 	if ever, most := n.get(); ever != 14 || most != 14 {
 		t.Errorf("%d pods were created, %d at most at once; want 14", ever, most)
+	}
+}
+
+// TestServerAway: a manager that lost its lease because the API server was
+// away for longer leads again under its old name, without waiting for the lease
+// to run out.
+func TestServerAway(t *testing.T) {
+	c := newCluster(t)
+	m := c.manage("--leader-elect", "--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=2s", "--leader-elect-retry-period=400ms")
+	ns := c.namespace(t)
+	c.kubectl(t, ns, web, "apply", "-f", "-")
+	c.count(t, ns, "app=web", 4)
+	lease := func() *coordinationv1.Lease {
+		l, err := c.CoordinationV1().Leases("kube-system").Get(t.Context(), "kube-controller-manager", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	before := lease()
+	c.server.Kill()
+	eventually(t, "the manager gives up", func() error {
+		text, err := os.ReadFile(m.log)
+		if err == nil && !strings.Contains(string(text), "standing for leadership again") {
+			err = errors.New("it has not said so")
+		}
+		return err
+	})
+	c.server.Run(t)
+	c.kubectl(t, ns, "", "scale", "deployment/web", "--replicas=8")
+	c.count(t, ns, "app=web", 8)
+	if now := lease(); *now.Spec.HolderIdentity != *before.Spec.HolderIdentity || *now.Spec.LeaseTransitions != *before.Spec.LeaseTransitions {
+		t.Errorf("the lease was %+v, and is %+v", before.Spec, now.Spec)
 	}
 }
 

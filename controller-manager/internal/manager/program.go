@@ -87,17 +87,19 @@ func run(ctx context.Context, p *daemon.Process, cfg *control.Config) error {
 
 // stand leads whenever it is the leader. A leader that loses its lease stops
 // all it does, forgets what it knew and stands again: a slow disk below the
-// API server is no reason to end.
+// API server is no reason to end. It stands under its old name, and so need
+// not wait for its own lease to run out.
 func (m *manager) stand(ctx context.Context, metrics *election.Metrics) error {
+	o := m.Flags.Election()
+	o.Log, o.Metrics = m.Log.Named("election"), metrics
+	held := o.RenewDeadline
+	o.Renewed = func(at time.Time) { m.fence.renewed(at, held) }
 	for {
-		o := m.Flags.Election()
-		o.Log, o.Metrics = m.Log.Named("election"), metrics
-		held := o.RenewDeadline
-		o.Renewed = func(at time.Time) { m.fence.renewed(at, held) }
 		e, err := election.New(election.Over(m.lease), o)
 		if err != nil {
 			return err
 		}
+		o.Identity = e.Identity()
 		if err := e.Run(ctx, m.lead); !errors.Is(err, election.ErrLost) {
 			return err
 		}

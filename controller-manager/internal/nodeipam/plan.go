@@ -120,10 +120,26 @@ next:
 	return netip.Prefix{}, false
 }
 
-// plan gives a node a part of each pool, or of none when one is used up.
+// of is the part of a pool that a node was given.
+func (t *taken) of(p *pool, node string) (netip.Prefix, bool) {
+	for n, owner := range t.owners {
+		if owner == node && n.Bits() == p.bits && p.network.Contains(n.Addr()) {
+			return n, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// plan gives a node a part of each pool, or of none when one is used up. A node
+// that was given some gets the same again: it is asked for twice when the node
+// changes before it is seen with them, or when nobody knows whether it has them.
 func plan(pools []*pool, t *taken, node string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
 	for _, p := range pools {
+		if part, ok := t.of(p, node); ok {
+			out = append(out, part)
+			continue
+		}
 		part, ok := t.pick(p)
 		if !ok {
 			return nil, fmt.Errorf("no part of %s with %d bits is free for node %s: give a larger --cluster-cidr", p.network, p.bits, node)

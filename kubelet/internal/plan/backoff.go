@@ -14,6 +14,20 @@ type Limits struct{ First, Max time.Duration }
 // DefaultLimits are Kubernetes'.
 var DefaultLimits = Limits{First: 10 * time.Second, Max: 5 * time.Minute}
 
+// StaticLimits are those of static pods: everything in a cluster waits for a
+// control plane that was killed twice, and a manifest that can't work is a rare
+// thing. They are the shorter pauses that Kubernetes has behind the gate
+// ReduceDefaultCrashLoopBackOffDecay.
+var StaticLimits = Limits{First: time.Second, Max: time.Minute}
+
+// For are the limits of a pod.
+func (l Limits) For(static bool) Limits {
+	if static {
+		return Limits{First: min(StaticLimits.First, l.First), Max: min(StaticLimits.Max, l.Max)}
+	}
+	return l
+}
+
 // Backoff is the pause before a container's next restart. A container's first
 // restart does not wait.
 type Backoff struct {

@@ -248,6 +248,20 @@ func TestBackoffGrows(t *testing.T) {
 	}
 }
 
+// A static pod's container begins at a second, and no pod waits longer than the
+// node's configuration says.
+func TestStaticBackoff(t *testing.T) {
+	short := Limits{First: 5 * time.Second, Max: 5 * time.Second}
+	for _, c := range []struct{ got, want Limits }{
+		{DefaultLimits.For(false), DefaultLimits}, {DefaultLimits.For(true), Limits{time.Second, time.Minute}},
+		{short.For(false), short}, {short.For(true), Limits{time.Second, 5 * time.Second}},
+	} {
+		if c.got != c.want {
+			t.Errorf("limits %v, want %v", c.got, c.want)
+		}
+	}
+}
+
 // The plan comes to rest: what it starts is there the next time.
 func TestConverges(t *testing.T) {
 	in, err := parse("init i\nsidecar s\ncontainer a\ncontainer b\nephemeral e")

@@ -170,7 +170,7 @@ func (w *Worker) mountEvents(pod *corev1.Pod, err error) {
 func (w *Worker) plan(v view) *plan.Plan {
 	seen := w.seen()
 	in := plan.Input{
-		Pod: v.pod, Observed: seen, Backoff: w.backoff, Limits: w.o.Limits, Now: now(),
+		Pod: v.pod, Observed: seen, Backoff: w.backoff, Limits: w.o.Limits.For(runtime.IsStatic(v.pod)), Now: now(),
 		Unhealthy: map[string]string{}, Unstarted: map[string]bool{}, Resources: map[string]*runtimeapi.LinuxContainerResources{},
 	}
 	if seen != nil {
