@@ -5,8 +5,6 @@ import (
 	"hash/maphash"
 	"sync"
 	"time"
-
-	"xebec.dev/api/scheme"
 )
 
 // detectEvery is how often objects are compared with what they were.
@@ -18,14 +16,20 @@ type detector struct {
 	seed maphash.Seed
 
 	mu   sync.Mutex
-	sums map[scheme.Object]uint64 // guarded by mu
+	sums map[message]uint64 // guarded by mu
+}
+
+// message is an item that can be compared: an object.
+type message interface {
+	Item
+	Marshal() ([]byte, error)
 }
 
 func newDetector() *detector {
-	return &detector{seed: maphash.MakeSeed(), sums: map[scheme.Object]uint64{}}
+	return &detector{seed: maphash.MakeSeed(), sums: map[message]uint64{}}
 }
 
-func (d *detector) sum(obj scheme.Object) uint64 {
+func (d *detector) sum(obj message) uint64 {
 	raw, err := obj.Marshal()
 	if err != nil {
 		panic(fmt.Sprintf("cache: an object of a replica can't be encoded: %v", err))
@@ -34,8 +38,12 @@ func (d *detector) sum(obj scheme.Object) uint64 {
 }
 
 // enter remembers an object.
-func (d *detector) enter(obj scheme.Object) {
+func (d *detector) enter(item Item) {
 	if d == nil {
+		return
+	}
+	obj, ok := item.(message)
+	if !ok {
 		return
 	}
 	sum := d.sum(obj)
@@ -45,20 +53,24 @@ func (d *detector) enter(obj scheme.Object) {
 }
 
 // leave checks an object for the last time.
-func (d *detector) leave(obj scheme.Object) {
+func (d *detector) leave(item Item) {
 	if d == nil {
 		return
 	}
+	obj, ok := item.(message)
+	if !ok {
+		return
+	}
 	d.mu.Lock()
-	sum, ok := d.sums[obj]
+	sum, known := d.sums[obj]
 	delete(d.sums, obj)
 	d.mu.Unlock()
-	if ok {
+	if known {
 		d.compare(obj, sum)
 	}
 }
 
-func (d *detector) compare(obj scheme.Object, sum uint64) {
+func (d *detector) compare(obj message, sum uint64) {
 	if d.sum(obj) != sum {
 		panic(fmt.Sprintf("cache: somebody changed an object of a replica, which is shared: %T %s/%s", obj, obj.GetNamespace(), obj.GetName()))
 	}

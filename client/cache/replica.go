@@ -16,7 +16,7 @@ import (
 )
 
 // Options of a replica; the zero value is all objects, whole, without indexes.
-type Options[T scheme.Object] struct {
+type Options[T Item] struct {
 	Selection client.Selection
 	// Fields and MetadataOnly are a projection: only metadata and the named
 	// fields are received and kept.
@@ -35,7 +35,7 @@ type Options[T scheme.Object] struct {
 // Change is what a handler is told. Handlers look at the objects to find the
 // keys to queue, and nothing more: several changes of an object may come as
 // one, and what it is now is in the snapshot.
-type Change[T scheme.Object] struct {
+type Change[T Item] struct {
 	Key Key
 	// Old and New are absent (HasOld, HasNew false) for new and deleted objects.
 	Old, New       T
@@ -44,9 +44,10 @@ type Change[T scheme.Object] struct {
 
 // Replica is a local copy of the objects that one subscription selects. Run
 // owns it; everybody else reads snapshots.
-type Replica[T scheme.Object] struct {
+type Replica[T Item] struct {
 	resource *scheme.Resource
 	stream   *stream.Stream
+	decode   func(*pb.Object) (T, error)
 	o        Options[T]
 	metrics  *replicaMetrics
 	detector *detector
@@ -75,17 +76,25 @@ func New[T scheme.Object](c *client.Client, s *stream.Stream, o Options[T]) (*Re
 	if err != nil {
 		return nil, err
 	}
+	projected := o.projected()
+	return newReplica(r, s, func(raw *pb.Object) (T, error) { return client.Decode[T](r, raw, projected) }, o), nil
+}
+
+// projected objects lack fields, and so have no defaults.
+func (o *Options[T]) projected() bool { return o.MetadataOnly || len(o.Fields) > 0 }
+
+func newReplica[T Item](r *scheme.Resource, s *stream.Stream, decode func(*pb.Object) (T, error), o Options[T]) *Replica[T] {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	replica := &Replica[T]{resource: r, stream: s, o: o, synced: make(chan struct{})}
+	replica := &Replica[T]{resource: r, stream: s, decode: decode, o: o, synced: make(chan struct{})}
 	replica.progress.changed = make(chan struct{})
 	replica.snapshot.Store(&Snapshot[T]{indexes: o.Indexes, indexed: make([]tree[T], len(o.Indexes))})
 	replica.metrics = o.Metrics.replica(r)
 	if o.DetectMutations || raceEnabled {
 		replica.detector = newDetector()
 	}
-	return replica, nil
+	return replica
 }
 
 // Resource is what the replica holds objects of.
@@ -201,7 +210,7 @@ func (r *Replica[T]) empty() *Snapshot[T] {
 func (r *Replica[T]) initial(b stream.Batch) {
 	old := r.Snapshot()
 	for _, e := range b.Events {
-		obj, ok := r.decode(e)
+		obj, ok := r.item(e)
 		if !ok {
 			continue
 		}
@@ -231,7 +240,7 @@ func (r *Replica[T]) initial(b stream.Batch) {
 	}
 }
 
-func same[T scheme.Object](a, b T) bool {
+func same[T Item](a, b T) bool {
 	return a.GetUID() == b.GetUID() && a.GetResourceVersion() == b.GetResourceVersion() && a.GetResourceVersion() != ""
 }
 
@@ -248,7 +257,7 @@ func (r *Replica[T]) follow(b stream.Batch) {
 	d := old.draft()
 	changes := make([]Change[T], 0, len(b.Events))
 	for _, e := range b.Events {
-		obj, ok := r.decode(e)
+		obj, ok := r.item(e)
 		if !ok {
 			continue
 		}
@@ -280,12 +289,11 @@ func (r *Replica[T]) left(c *Change[T]) {
 	}
 }
 
-// decode makes the object of an event. One that can't be decoded is a fault
+// item makes the object of an event. One that can't be decoded is a fault
 // of the server's store or of the two sides' releases; to go on without it
 // and say so beats stopping the component.
-func (r *Replica[T]) decode(e *pb.Event) (T, bool) {
-	projected := r.o.MetadataOnly || len(r.o.Fields) > 0
-	obj, err := client.Decode[T](r.resource, e.Object, projected)
+func (r *Replica[T]) item(e *pb.Event) (T, bool) {
+	obj, err := r.decode(e.Object)
 	if err != nil {
 		r.o.Log.Error("an object can't be decoded", zap.String("kind", r.resource.Kind), zap.Error(err))
 		r.metrics.undecodable()
@@ -317,7 +325,7 @@ func (r *Replica[T]) tell(changes []Change[T]) {
 }
 
 // differences are the changes that lead from one snapshot to another.
-func differences[T scheme.Object](old, now *Snapshot[T]) []Change[T] {
+func differences[T Item](old, now *Snapshot[T]) []Change[T] {
 	var out []Change[T]
 	for _, obj := range now.objects.from("") {
 		before, ok := old.Get(obj.GetNamespace(), obj.GetName())

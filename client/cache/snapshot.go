@@ -12,19 +12,17 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"xebec.dev/api/scheme"
 )
 
 // Key names an object; the namespace of cluster-scoped ones is empty.
 type Key = types.NamespacedName
 
 // KeyOf is an object's key.
-func KeyOf(obj scheme.Object) Key { return Key{Namespace: obj.GetNamespace(), Name: obj.GetName()} }
+func KeyOf(obj Item) Key { return Key{Namespace: obj.GetNamespace(), Name: obj.GetName()} }
 
 // Index finds objects by values computed from them: a pod's node, an owner's
 // uid. The zero values of an object's index are none at all.
-type Index[T scheme.Object] struct {
+type Index[T Item] struct {
 	// Name is for people.
 	Name string
 	// Values are what the object is found by. It must depend on nothing but
@@ -38,7 +36,7 @@ const separator = "\x00"
 func treeKey(namespace, name string) string { return namespace + separator + name }
 
 // Snapshot is the state of a replica at one revision.
-type Snapshot[T scheme.Object] struct {
+type Snapshot[T Item] struct {
 	revision int64
 	objects  tree[T]
 	indexes  []*Index[T]
@@ -114,7 +112,7 @@ func distinct[V any](t *tree[V]) iter.Seq[string] {
 }
 
 // draft is the next snapshot in the making.
-type draft[T scheme.Object] struct {
+type draft[T Item] struct {
 	from    *Snapshot[T]
 	objects *edit[T]
 	indexed []*edit[T]

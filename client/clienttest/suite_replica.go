@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
@@ -20,6 +21,7 @@ var replicaTests = tests{
 	"a replica follows":               testReplicaFollows,
 	"indexes agree with the objects":  testReplicaIndexes,
 	"projections keep what was named": testReplicaProjection,
+	"reduced objects are followed":    testReplicaReduced,
 	"own writes can be waited for":    testReplicaWaitFor,
 	"64 replicas share a stream":      testReplicaMany,
 	"a slow handler loses nothing":    testReplicaSlow,
@@ -153,6 +155,48 @@ func testReplicaProjection(t *testing.T, e *Env) {
 	}
 	if got, ok := r.Get(ns, "p"); !ok || got.Spec.NodeName != "n1" || got.ResourceVersion == "" {
 		t.Errorf("got %v", got)
+	}
+}
+
+// reduced is what a component keeps of a ConfigMap.
+type reduced struct{ namespace, name, revision, value string }
+
+func (r *reduced) GetNamespace() string       { return r.namespace }
+func (r *reduced) GetName() string            { return r.name }
+func (r *reduced) GetUID() types.UID          { return "" }
+func (r *reduced) GetResourceVersion() string { return r.revision }
+
+func testReplicaReduced(t *testing.T, e *Env) {
+	c, ctx := e.Client(t), testContext(t)
+	ns := namespace(t, c)
+	fill(t, ctx, c, ns, 300)
+	byValue := &cache.Index[*reduced]{Name: "value", Values: func(r *reduced) []string { return []string{r.value} }}
+	s := stream.New(c, stream.Options{})
+	r := must[*cache.Replica[*reduced]](t)(cache.Reduce(c, s, func(o *cm) *reduced {
+		return &reduced{o.Namespace, o.Name, o.ResourceVersion, o.Data["value"]}
+	}, cache.Options[*reduced]{Selection: client.Selection{Namespace: ns}, Indexes: []*cache.Index[*reduced]{byValue}}))
+	follow(t, s.Run, r.Run)
+	all, _, err := client.List[*cm](ctx, c, client.Selection{Namespace: ns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := all[0].DeepCopy()
+	o.Data = map[string]string{"value": "changed"}
+	now, err := client.Update(ctx, c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Delete[*cm](ctx, c, ns, all[1].Name, client.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the replica has a change and a deletion", func() bool {
+		got, ok := r.Get(ns, o.Name)
+		_, gone := r.Get(ns, all[1].Name)
+		return ok && got.value == "changed" && got.revision == now.ResourceVersion && !gone && r.Snapshot().Len() == len(all)-1
+	})
+	found := slices.Collect(r.Snapshot().By(byValue, "changed"))
+	if len(found) != 1 || found[0].name != o.Name {
+		t.Errorf("the index finds %v", found)
 	}
 }
 
