@@ -17,9 +17,6 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 
-	"xebec.dev/api/core"
-	"xebec.dev/api/discovery"
-	"xebec.dev/api/scheme"
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
 	"xebec.dev/client/daemon"
@@ -96,7 +93,7 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	if err != nil {
 		return err
 	}
-	c, err := client.Dial(client.Config{Kubeconfig: cfg.ClientConnection.Kubeconfig, Server: p.Flags.Master}, scheme.New(core.Resources(), discovery.Resources()), client.Options{})
+	c, err := client.Dial(client.Config{Kubeconfig: cfg.ClientConnection.Kubeconfig, Server: p.Flags.Master}, state.Scheme(), client.Options{})
 	if err != nil {
 		return err
 	}

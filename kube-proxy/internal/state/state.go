@@ -100,7 +100,7 @@ func New(o Options, r *Replicas, open Open) *State {
 		o.Verify = 30 * time.Second
 	}
 	s := &State{o: o, r: r, open: open, dirty: map[cache.Key]bool{}, wake: make(chan struct{}, 1), claims: newClaims()}
-	r.Services.OnChange(func(c cache.Change[*corev1.Service]) {
+	r.Services.OnChange(func(c cache.Change[*Packed]) {
 		s.o.Metrics.services.Inc()
 		s.look(c.Key, time.Time{})
 	})
@@ -114,37 +114,28 @@ func New(o Options, r *Replicas, open Open) *State {
 	return s
 }
 
-func (s *State) sliceChanged(c cache.Change[*discoveryv1.EndpointSlice]) {
+func (s *State) sliceChanged(c cache.Change[*Packed]) {
 	s.o.Metrics.endpoints.Inc()
 	if c.HasOld {
-		if k, ok := serviceOf(c.Old); ok {
+		if k, ok := c.Old.serviceKey(); ok {
 			s.look(k, time.Time{})
 		}
 	}
 	if !c.HasNew {
 		return
 	}
-	if k, ok := serviceOf(c.New); ok {
+	if k, ok := c.New.serviceKey(); ok {
 		s.look(k, triggerOf(&c))
 	}
 }
 
-func serviceOf(e *discoveryv1.EndpointSlice) (cache.Key, bool) {
-	name := e.Labels[discoveryv1.LabelServiceName]
-	return cache.Key{Namespace: e.Namespace, Name: name}, name != ""
-}
-
 // triggerOf is when what changed in a slice happened.
-func triggerOf(c *cache.Change[*discoveryv1.EndpointSlice]) time.Time {
-	text := c.New.Annotations[lastTrigger]
-	if text == "" || c.HasOld && c.Old.Annotations[lastTrigger] == text {
+func triggerOf(c *cache.Change[*Packed]) time.Time {
+	at := c.New.trigger
+	if at == 0 || c.HasOld && c.Old.trigger == at {
 		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return time.Time{}
-	}
-	return at
+	return time.Unix(0, at)
 }
 
 // manyTriggers are enough for a histogram.
@@ -292,19 +283,31 @@ func (s *State) updated() {
 func (s *State) compile(dirty map[cache.Key]bool) map[string]*compile.Service {
 	services, slices := s.r.Services.Snapshot(), s.r.Slices.Snapshot()
 	out := make(map[string]*compile.Service, len(dirty))
-	var found []*discoveryv1.EndpointSlice
 	for k := range dirty {
-		name := k.Namespace + "/" + k.Name
-		svc, ok := services.Lookup(k)
-		if !ok {
-			out[name] = nil
-			continue
-		}
-		found = found[:0]
-		for e := range slices.By(byService, name) {
-			found = append(found, e)
-		}
-		out[name] = compile.One(svc, found, &s.self)
+		out[k.Namespace+"/"+k.Name] = s.one(k, services, slices)
 	}
 	return out
+}
+
+// one is what a service means, nil where there is none.
+func (s *State) one(k cache.Key, services, slices *cache.Snapshot[*Packed]) *compile.Service {
+	p, ok := services.Lookup(k)
+	if !ok {
+		return nil
+	}
+	svc, err := p.asService()
+	if err != nil {
+		s.o.Log.DPanic("a service is left out", zap.Error(err)) // its bytes are our own
+		return nil
+	}
+	var found []*discoveryv1.EndpointSlice
+	for p := range slices.By(byService, k.Namespace+"/"+k.Name) {
+		e, err := p.asSlice()
+		if err != nil {
+			s.o.Log.DPanic("endpoints are left out", zap.Error(err))
+			continue
+		}
+		found = append(found, e)
+	}
+	return compile.One(svc, found, &s.self)
 }

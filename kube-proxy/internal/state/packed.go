@@ -1,0 +1,105 @@
+package state
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+	"unique"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/client/cache"
+)
+
+// Packed is an object as it is kept: what is needed of it, encoded. Most are
+// looked at once, and decoded they take ten times the room.
+type Packed struct {
+	namespace unique.Handle[string]
+	name      string
+	revision  int64
+	// service that a slice belongs to.
+	service string
+	// trigger is when what changed in a slice happened, in Unix nanoseconds; 0
+	// where that is not known.
+	trigger int64
+	raw     []byte
+}
+
+// GetNamespace, GetName, GetUID and GetResourceVersion implement cache.Item.
+// No two states of objects have a resource version in common.
+func (p *Packed) GetNamespace() string       { return p.namespace.Value() }
+func (p *Packed) GetName() string            { return p.name }
+func (p *Packed) GetUID() types.UID          { return "" }
+func (p *Packed) GetResourceVersion() string { return strconv.FormatInt(p.revision, 10) }
+
+// serviceKey is what the slice belongs to.
+func (p *Packed) serviceKey() (cache.Key, bool) {
+	return cache.Key{Namespace: p.GetNamespace(), Name: p.service}, p.service != ""
+}
+
+func pack(meta *metav1.ObjectMeta, needed interface{ Marshal() ([]byte, error) }) *Packed {
+	raw, err := needed.Marshal()
+	if err != nil {
+		panic(fmt.Sprintf("state: an object that was decoded can't be encoded: %v", err))
+	}
+	revision, err := strconv.ParseInt(meta.ResourceVersion, 10, 64)
+	if err != nil {
+		revision = 0 // never the same as another
+	}
+	return &Packed{namespace: unique.Make(meta.Namespace), name: meta.Name, revision: revision, raw: raw}
+}
+
+func packService(s *corev1.Service) *Packed {
+	spec := s.Spec
+	spec.Selector = nil
+	return pack(&s.ObjectMeta, &corev1.Service{Spec: spec, Status: corev1.ServiceStatus{LoadBalancer: s.Status.LoadBalancer}})
+}
+
+// asService is the Service again; its labels have gone.
+func (p *Packed) asService() (*corev1.Service, error) {
+	s := &corev1.Service{}
+	if err := s.Unmarshal(p.raw); err != nil {
+		return nil, fmt.Errorf("decode service %s/%s: %w", p.GetNamespace(), p.name, err)
+	}
+	s.Namespace, s.Name = p.GetNamespace(), p.name
+	return s, nil
+}
+
+// lastTrigger says since when an endpoint is what it is.
+const lastTrigger = "endpoints.kubernetes.io/last-change-trigger-time"
+
+// packSlice keeps what a node needs of a slice: of endpoints elsewhere their
+// address, conditions and hints.
+func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
+	kept := discoveryv1.EndpointSlice{AddressType: s.AddressType, Ports: s.Ports, Endpoints: make([]discoveryv1.Endpoint, 0, len(s.Endpoints))}
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		if len(e.Addresses) == 0 {
+			continue
+		}
+		x := discoveryv1.Endpoint{Addresses: e.Addresses[:1], Conditions: e.Conditions, Hints: e.Hints}
+		if e.NodeName != nil && *e.NodeName == node {
+			x.NodeName, x.TargetRef = e.NodeName, e.TargetRef
+		}
+		kept.Endpoints = append(kept.Endpoints, x)
+	}
+	p := pack(&s.ObjectMeta, &kept)
+	p.service = s.Labels[discoveryv1.LabelServiceName]
+	if at, err := time.Parse(time.RFC3339Nano, s.Annotations[lastTrigger]); err == nil {
+		p.trigger = at.UnixNano()
+	}
+	return p
+}
+
+// asSlice is the EndpointSlice again.
+func (p *Packed) asSlice() (*discoveryv1.EndpointSlice, error) {
+	s := &discoveryv1.EndpointSlice{}
+	if err := s.Unmarshal(p.raw); err != nil {
+		return nil, fmt.Errorf("decode endpoint slice %s/%s: %w", p.GetNamespace(), p.name, err)
+	}
+	s.Namespace, s.Name = p.GetNamespace(), p.name
+	return s, nil
+}
