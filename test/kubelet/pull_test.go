@@ -73,3 +73,56 @@ func TestPullOpen(t *testing.T) {
 		told(t, name, "Successfully pulled image")
 	}
 }
+
+// The content of an image as a volume: pulled, mounted for reading only, all of
+// it or a part.
+func TestImageVolume(t *testing.T) {
+	t.Parallel()
+	const port = 5057
+	registry, err := node.Registry(port, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close() }) // the node goes too
+	with := func(name, reference string, mount corev1.VolumeMount, args ...string) *corev1.Pod {
+		p := pod(name, args...)
+		p.Spec.Volumes = []corev1.Volume{{Name: "image", VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: reference, PullPolicy: corev1.PullAlways}}}}
+		mount.Name = "image"
+		p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{mount}
+		return p
+	}
+	reference := registry.Address + "/content/app:1"
+	t.Run("NO-2b41 an image as a volume", func(t *testing.T) {
+		if got := output(t, with("image-volume", reference, corev1.VolumeMount{MountPath: "/image"}, "cat", "/image/registry")); got != registry.Address {
+			t.Errorf("it read %q", got)
+		}
+		told(t, "image-volume", `Successfully pulled image "`+reference+`"`)
+		if registry.Pulled.Load() == 0 {
+			t.Error("nothing was pulled")
+		}
+	})
+	t.Run("it is not written to", func(t *testing.T) {
+		create(t, with("image-volume-write", reference, corev1.VolumeMount{MountPath: "/image"}, "write", "/image/registry", "mine"))
+		wait(t, "image-volume-write", "failed", phase(corev1.PodFailed))
+		if got := logs(t, "image-volume-write", "main"); !strings.Contains(got, "read-only file system") {
+			t.Errorf("it wrote %q", got)
+		}
+	})
+	t.Run("a directory of it", func(t *testing.T) {
+		p := with("image-volume-part", reference, corev1.VolumeMount{MountPath: "/image", SubPathExpr: "$(PART)"}, "exists", "/image/agent")
+		p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "PART", Value: "bin"}}
+		output(t, p)
+	})
+	t.Run("one that is not there", func(t *testing.T) {
+		missing := registry.Address + "/missing/app:1"
+		create(t, with("image-volume-missing", missing, corev1.VolumeMount{MountPath: "/image"}, "wait"))
+		told(t, "image-volume-missing", `Failed to pull image "`+missing+`": `)
+		p := wait(t, "image-volume-missing", "waiting with ImagePullBackOff", func(p *corev1.Pod) bool {
+			w := status(p, "main").State.Waiting
+			return w != nil && w.Reason == "ImagePullBackOff" && strings.HasPrefix(w.Message, `Back-off pulling image "`+missing+`": ErrImagePull: `)
+		})
+		if strings.Contains(events(t, p.Name), "FailedMount") {
+			t.Error("it is told as a mount that failed")
+		}
+	})
+}

@@ -345,8 +345,8 @@ func (k *Kubelet) handler(ctx context.Context, pod *corev1.Pod) (string, error) 
 	return c.Handler, nil
 }
 
-// volumeImage makes the image of a volume present.
-func (k *Kubelet) volumeImage(ctx context.Context, pod *corev1.Pod, v *corev1.Volume) (*runtimeapi.ImageSpec, error) {
+// volumeImage makes the image of a volume present for a container.
+func (k *Kubelet) volumeImage(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, container string) (*runtimeapi.ImageSpec, error) {
 	handler, err := k.handler(ctx, pod)
 	if err != nil {
 		return nil, err
@@ -362,7 +362,7 @@ func (k *Kubelet) volumeImage(ctx context.Context, pod *corev1.Pod, v *corev1.Vo
 			keys, _ := image.KeyringOf(secrets) // the containers' images tell of bad ones
 			return keys
 		},
-		Event: func(kind, reason, message string) { k.podEvent(pod, "", kind, reason, message) },
+		Event: func(kind, reason, message string) { k.podEvent(pod, container, kind, reason, message) },
 	})
 	if err != nil {
 		return nil, err

@@ -117,6 +117,13 @@ func (k *Kubelet) usedImages(ctx context.Context) (map[string]bool, error) {
 				out[v.Reference] = true
 			}
 		}
+		if seen := k.workers.Observed(pod.UID); seen != nil {
+			for _, c := range seen.Containers {
+				for _, m := range c.Mounts {
+					out[m.GetImage().GetImage()] = true
+				}
+			}
+		}
 	}
 	delete(out, "")
 	return out, nil

@@ -39,9 +39,10 @@ type Options struct {
 	// NodeObject is the node as it was last seen, for its allocatable
 	// resources and labels; it may give nil.
 	NodeObject func() *corev1.Node
-	// Image pulls the image of a volume of kind image and says what the
-	// runtime mounts; without it, such volumes are refused.
-	Image func(ctx context.Context, pod *corev1.Pod, volume *corev1.Volume) (*runtimeapi.ImageSpec, error)
+	// Image pulls the image of a volume of kind image for a container that
+	// mounts it, and says what the runtime mounts; its error is the
+	// container's. Without it such volumes are refused.
+	Image func(ctx context.Context, pod *corev1.Pod, volume *corev1.Volume, container string) (*runtimeapi.ImageSpec, error)
 	// RecursiveReadOnly reports whether the runtime, by that handler, mounts
 	// read-only with all that is mounted below.
 	RecursiveReadOnly func(handler string) bool
@@ -68,9 +69,8 @@ type podVolumes struct {
 
 	// Guarded by busy.
 	pod    *corev1.Pod
-	claims map[string]*claimed              // by volume name
-	images map[string]*runtimeapi.ImageSpec // by volume name
-	gone   bool                             // torn down
+	claims map[string]*claimed // by volume name
+	gone   bool                // torn down
 }
 
 // Failure is what went wrong with one volume.
@@ -131,7 +131,7 @@ func (m *Manager) state(uid types.UID) *podVolumes {
 	defer m.mu.Unlock()
 	s := m.pods[uid]
 	if s == nil {
-		s = &podVolumes{claims: map[string]*claimed{}, images: map[string]*runtimeapi.ImageSpec{}}
+		s = &podVolumes{claims: map[string]*claimed{}}
 		m.pods[uid] = s
 	}
 	return s

@@ -33,9 +33,7 @@ func (m *Manager) place(s *podVolumes, v *corev1.Volume) (place, error) {
 	case v.HostPath != nil:
 		return place{path: v.HostPath.Path}, nil
 	case v.Image != nil:
-		if i := s.images[v.Name]; i != nil {
-			return place{image: i, readOnly: true}, nil
-		}
+		return place{readOnly: true}, nil
 	case v.CSI != nil:
 		return place{path: m.csi.publishDir(s.pod.UID, v.Name), readOnly: isTrue(v.CSI.ReadOnly)}, nil
 	default:
@@ -48,8 +46,8 @@ func (m *Manager) place(s *podVolumes, v *corev1.Volume) (place, error) {
 
 // Mounts are the mounts and devices of a container for the runtime. vars is
 // the container's environment, for subPathExpr. Setup must have succeeded.
-// The error is the message of CreateContainerConfigError.
-func (m *Manager) Mounts(_ context.Context, pod *corev1.Pod, container *corev1.Container, vars []env.Variable) ([]*runtimeapi.Mount, []*runtimeapi.Device, error) {
+// The error is the message of CreateContainerConfigError, or that of Image.
+func (m *Manager) Mounts(ctx context.Context, pod *corev1.Pod, container *corev1.Container, vars []env.Variable) ([]*runtimeapi.Mount, []*runtimeapi.Device, error) {
 	s := m.state(pod.UID)
 	s.busy.Lock()
 	defer s.busy.Unlock()
@@ -58,7 +56,7 @@ func (m *Manager) Mounts(_ context.Context, pod *corev1.Pod, container *corev1.C
 	}
 	var mounts []*runtimeapi.Mount
 	for i := range container.VolumeMounts {
-		one, err := m.mount(s, container, i, vars)
+		one, err := m.mount(ctx, s, container, i, vars)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -87,7 +85,7 @@ func (m *Manager) Mounts(_ context.Context, pod *corev1.Pod, container *corev1.C
 	return mounts, devices, nil
 }
 
-func (m *Manager) mount(s *podVolumes, container *corev1.Container, index int, vars []env.Variable) (*runtimeapi.Mount, error) {
+func (m *Manager) mount(ctx context.Context, s *podVolumes, container *corev1.Container, index int, vars []env.Variable) (*runtimeapi.Mount, error) {
 	vm := &container.VolumeMounts[index]
 	v, err := find(s.pod, vm.Name)
 	if err != nil {
@@ -103,6 +101,11 @@ func (m *Manager) mount(s *podVolumes, container *corev1.Container, index int, v
 	sub, err := subPath(vm, vars)
 	if err != nil {
 		return nil, err
+	}
+	if v.Image != nil {
+		if p.image, err = m.image(ctx, s.pod, v, container.Name); err != nil {
+			return nil, err
+		}
 	}
 	out := &runtimeapi.Mount{ContainerPath: vm.MountPath, HostPath: p.path, Readonly: vm.ReadOnly || p.readOnly, Image: p.image}
 	if !filepath.IsAbs(out.ContainerPath) {
@@ -128,6 +131,13 @@ func (m *Manager) mount(s *podVolumes, container *corev1.Container, index int, v
 		}
 	}
 	return out, nil
+}
+
+func (m *Manager) image(ctx context.Context, pod *corev1.Pod, v *corev1.Volume, container string) (*runtimeapi.ImageSpec, error) {
+	if m.o.Image == nil {
+		return nil, fmt.Errorf("volume %q is an image: the container runtime can't mount images", v.Name)
+	}
+	return m.o.Image(ctx, pod, v, container)
 }
 
 // subPath is the part of the volume that a container mounts, "" is all.

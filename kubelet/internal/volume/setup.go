@@ -30,7 +30,7 @@ func (m *Manager) setup(ctx context.Context, s *podVolumes, v *corev1.Volume) er
 	case v.HostPath != nil:
 		err = checkHostPath(v.HostPath.Path, v.HostPath.Type)
 	case v.Image != nil:
-		err = m.setupImage(ctx, s, v)
+		return nil // pulled when a container that mounts it starts
 	case v.CSI != nil:
 		err = m.csi.setupInline(ctx, s, v)
 	case v.PersistentVolumeClaim != nil, v.Ephemeral != nil:
@@ -64,18 +64,6 @@ func unsupported(v *corev1.Volume) error {
 		kind = "flexVolume"
 	}
 	return fmt.Errorf("no volume plugin matched: volumes of kind %s are not supported by this kubelet; use a PersistentVolumeClaim with a CSI driver", kind)
-}
-
-func (m *Manager) setupImage(ctx context.Context, s *podVolumes, v *corev1.Volume) error {
-	if m.o.Image == nil {
-		return fmt.Errorf("the container runtime can't mount images")
-	}
-	spec, err := m.o.Image(ctx, s.pod, v)
-	if err != nil {
-		return err
-	}
-	s.images[v.Name] = spec
-	return nil
 }
 
 func (m *Manager) setupContent(ctx context.Context, s *podVolumes, v *corev1.Volume) error {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,6 +125,10 @@ func (w *Worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 		Resources: w.o.Cgroups.Resources(pod, c), UserNamespace: users, Seccomp: w.o.Seccomp,
 	}
 	if err := w.fill(ctx, pod, c, &in, a.Kind); err != nil {
+		var noImage *image.Error // of a volume
+		if errors.As(err, &noImage) {
+			return pullError(err)
+		}
 		return badConfig(err)
 	}
 	config, err := runtime.ContainerConfig(in)

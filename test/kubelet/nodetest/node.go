@@ -25,6 +25,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"xebec.dev/test/apiservertest"
 )
 
 // Options of a node; the zero value works.
@@ -87,7 +89,7 @@ func (s *syncBuffer) String() string {
 func (n *Node) Log() string { return n.log.String() }
 
 // Binary is the path of a built program.
-func Binary(name string) string { return filepath.Join(here(), "..", "..", "..", "bin", name) }
+func Binary(name string) string { return apiservertest.Binary(name) }
 
 // Start starts a node. Stop must be called whatever it gives.
 func Start(o Options) (*Node, error) {

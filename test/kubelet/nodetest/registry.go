@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Registry serves the agent's image under every name, to those who have the
-// password where there is one.
+// Registry serves the agent's image under every name but those below missing/,
+// to those who have the password where there is one.
 type Registry struct {
 	Address string
 	// Refused counts requests without the password, Pulled manifests given.
@@ -107,6 +107,7 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case req.URL.Path == "/v2/":
 		return
+	case strings.HasPrefix(req.URL.Path, "/v2/missing/"):
 	case kind == "manifests":
 		body, media = r.manifest, manifestType
 		if req.Method == http.MethodGet {
