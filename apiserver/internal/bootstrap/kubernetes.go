@@ -100,10 +100,11 @@ func (c *Cluster) Endpoints(ctx context.Context) error {
 	}
 	living := []string{c.Address.String()}
 	if c.Leased {
-		if err := c.renew(ctx); err != nil {
+		renewed, err := c.renew(ctx)
+		if err != nil {
 			return err
 		}
-		list, err := c.Registry.Store.Collection(Leases).List(ctx, storage.ListOptions{})
+		list, err := c.Registry.Store.Collection(Leases).List(ctx, storage.ListOptions{Match: storage.NotOlderThan, Revision: renewed})
 		if err != nil {
 			return err
 		}
@@ -115,21 +116,23 @@ func (c *Cluster) Endpoints(ctx context.Context) error {
 	return c.publish(ctx, living)
 }
 
-func (c *Cluster) renew(ctx context.Context) error {
+// renew gives the revision of this server's lease.
+func (c *Cluster) renew(ctx context.Context) (int64, error) {
 	name := c.Address.String()
 	e := corev1.Endpoints{Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: name}}}}}
 	e.Generation = time.Now().Unix() // each renewal must differ, or it would be no write
 	raw, err := e.Marshal()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	col := c.Registry.Store.Collection(Leases)
 	current := col.Newest("", name)
 	for {
+		var o *storage.Object
 		if current == nil {
-			_, err = col.Create(ctx, "", name, raw, LeaseTime)
+			o, err = col.Create(ctx, "", name, raw, LeaseTime)
 		} else {
-			_, err = col.Update(ctx, current, raw, LeaseTime)
+			o, err = col.Update(ctx, current, raw, LeaseTime)
 		}
 		var exists *storage.Exists
 		var conflict *storage.Conflict
@@ -138,8 +141,10 @@ func (c *Cluster) renew(ctx context.Context) error {
 			current = exists.Object
 		case errors.As(err, &conflict):
 			current = conflict.Current
+		case err != nil:
+			return 0, err
 		default:
-			return err
+			return o.Revision, nil
 		}
 	}
 }

@@ -2,7 +2,9 @@ package bootstrap
 
 import (
 	"context"
+	"errors"
 
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -57,8 +59,13 @@ func (m *Maker) change(ctx context.Context, group, version, plural, namespace, n
 		return err
 	}
 	t.Subresource = subresource
-	for {
-		o, err := m.Registry.Store.Collection(t.Resource).Get(ctx, namespace, name, storage.Fresh, 0)
+	// What the cache has will do to see that nothing is to be done, and an
+	// update of something old meets a conflict.
+	for match := storage.Any; ; match = storage.Fresh {
+		o, err := m.Registry.Store.Collection(t.Resource).Get(ctx, namespace, name, match, 0)
+		if match == storage.Any && errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
 		if err != nil {
 			return registry.Status(err, t.GroupResource(), name)
 		}
@@ -66,7 +73,10 @@ func (m *Maker) change(ctx context.Context, group, version, plural, namespace, n
 		if err != nil {
 			return err
 		}
-		edit(obj)
+		before := obj.DeepCopyObject()
+		if edit(obj); apiequality.Semantic.DeepEqual(before, obj) {
+			return nil
+		}
 		_, err = m.Registry.Update(Context(ctx), t, obj, &metav1.UpdateOptions{FieldManager: manager})
 		if !apierrors.IsConflict(err) || ctx.Err() != nil {
 			return err

@@ -10,8 +10,9 @@ import (
 	"time"
 )
 
-// Interval is how often files are looked at, at most.
-const Interval = 10 * time.Second
+// Interval is how often files are looked at, at most: what an administrator
+// changes should take effect while he looks on. It is one small read.
+const Interval = time.Second
 
 // File is a value parsed from a file. It is safe for concurrent use.
 type File[T any] struct {
@@ -25,8 +26,11 @@ type File[T any] struct {
 	// version counts the values there have been.
 	version atomic.Int64
 	next    atomic.Int64 // unix nanoseconds of the next look
-	mu      sync.Mutex   // one look at a time; guards raw
+	mu      sync.Mutex   // one look at a time; guards what follows
 	raw     []byte
+	// refused is the content that was looked at last and could not be used.
+	refused []byte
+	counts  *Counts
 }
 
 // Open reads and parses the file for the first time. Later errors go to
@@ -82,6 +86,11 @@ func (f *File[T]) Check() {
 	f.look()
 }
 
+func (f *File[T]) fail(err error) {
+	f.onError(err)
+	f.counts.outcome("failure", float64(f.now().Unix()))
+}
+
 func (f *File[T]) look() {
 	if f.path == "" {
 		return
@@ -89,16 +98,28 @@ func (f *File[T]) look() {
 	f.next.Store(f.now().Add(f.every).UnixNano())
 	raw, err := os.ReadFile(f.path)
 	if err != nil {
-		f.onError(err)
+		// Told once, not each second.
+		if f.refused == nil || len(f.refused) > 0 {
+			f.refused = []byte{}
+			f.fail(err)
+		}
 		return
 	}
 	if bytes.Equal(raw, f.raw) {
+		f.refused = nil
+		return
+	}
+	if f.refused != nil && bytes.Equal(raw, f.refused) {
 		return
 	}
 	v, err := f.parse(raw)
 	if err != nil {
-		f.onError(err)
+		f.refused = raw
+		f.fail(err)
 		return
 	}
+	f.refused = nil
 	f.set(raw, v)
+	f.counts.used(raw)
+	f.counts.outcome("success", float64(f.now().Unix()))
 }

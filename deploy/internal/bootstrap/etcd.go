@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"xebec.dev/deploy/internal/pki"
@@ -25,7 +26,12 @@ type etcdMember struct {
 	Name       string   `json:"name"`
 	PeerURLs   []string `json:"peerURLs"`
 	ClientURLs []string `json:"clientURLs"`
+	IsLearner  bool     `json:"isLearner"`
 }
+
+func (m etcdMember) at(peer string) bool { return len(m.PeerURLs) > 0 && m.PeerURLs[0] == peer }
+
+func peerURL(address string) string { return "https://" + net.JoinHostPort(address, "2380") }
 
 func newEtcd(certs string) (*etcdAdmin, error) {
 	ca, err := pki.Read(certs, "etcd/ca")
@@ -76,25 +82,30 @@ func (e *etcdAdmin) one(ctx context.Context, url string, body []byte, answer any
 	return json.Unmarshal(raw, answer)
 }
 
-// add announces a member, unless it is one already, and gives the others as
-// NAME=PEER.
-func (e *etcdAdmin) add(ctx context.Context, endpoints []string, name, address string) ([]string, error) {
-	peer := "https://" + net.JoinHostPort(address, "2380")
+// members lists those who vote and those who learn.
+func (e *etcdAdmin) members(ctx context.Context, endpoints []string) ([]etcdMember, error) {
 	var list struct{ Members []etcdMember }
-	if err := e.call(ctx, endpoints, "/v3/cluster/member/list", map[string]any{}, &list); err != nil {
+	err := e.call(ctx, endpoints, "/v3/cluster/member/list", map[string]any{}, &list)
+	return list.Members, err
+}
+
+// add announces a member that learns, unless it is one already, and gives the
+// others as NAME=PEER.
+func (e *etcdAdmin) add(ctx context.Context, endpoints []string, name, address string) ([]string, error) {
+	peer := peerURL(address)
+	members, err := e.members(ctx, endpoints)
+	if err != nil {
 		return nil, err
 	}
-	there := false
-	for _, m := range list.Members {
-		there = there || len(m.PeerURLs) > 0 && m.PeerURLs[0] == peer
-	}
-	if !there {
-		if err := e.call(ctx, endpoints, "/v3/cluster/member/add", map[string]any{"peerURLs": []string{peer}}, &list); err != nil {
+	if !slices.ContainsFunc(members, func(m etcdMember) bool { return m.at(peer) }) {
+		var list struct{ Members []etcdMember }
+		if err := e.call(ctx, endpoints, "/v3/cluster/member/add", map[string]any{"peerURLs": []string{peer}, "isLearner": true}, &list); err != nil {
 			return nil, err
 		}
+		members = list.Members
 	}
 	var others []string
-	for _, m := range list.Members {
+	for _, m := range members {
 		for _, u := range m.PeerURLs {
 			if u != peer {
 				others = append(others, m.Name+"="+u)
@@ -104,15 +115,34 @@ func (e *etcdAdmin) add(ctx context.Context, endpoints []string, name, address s
 	return others, nil
 }
 
-// remove takes the member with the address out of the cluster.
-func (e *etcdAdmin) remove(ctx context.Context, endpoints []string, address string) error {
-	peer := "https://" + net.JoinHostPort(address, "2380")
-	var list struct{ Members []etcdMember }
-	if err := e.call(ctx, endpoints, "/v3/cluster/member/list", map[string]any{}, &list); err != nil {
+// promote lets a member vote that has learnt everything.
+func (e *etcdAdmin) promote(ctx context.Context, endpoints []string, address string) error {
+	members, err := e.members(ctx, endpoints)
+	if err != nil {
 		return err
 	}
-	for _, m := range list.Members {
-		if len(m.PeerURLs) > 0 && m.PeerURLs[0] == peer && len(list.Members) > 1 {
+	for _, m := range members {
+		switch {
+		case !m.at(peerURL(address)):
+		case !m.IsLearner:
+			return nil
+		default:
+			var list struct{ Members []etcdMember }
+			return e.call(ctx, endpoints, "/v3/cluster/member/promote", map[string]any{"ID": m.ID}, &list)
+		}
+	}
+	return fmt.Errorf("no member of etcd has the address %s", address)
+}
+
+// remove takes the member with the address out of the cluster.
+func (e *etcdAdmin) remove(ctx context.Context, endpoints []string, address string) error {
+	members, err := e.members(ctx, endpoints)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m.at(peerURL(address)) && len(members) > 1 {
+			var list struct{ Members []etcdMember }
 			return e.call(ctx, endpoints, "/v3/cluster/member/remove", map[string]any{"ID": m.ID}, &list)
 		}
 	}

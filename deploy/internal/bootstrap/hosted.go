@@ -49,7 +49,7 @@ func (h *Hosted) Make(ctx context.Context, c *kubeadm.ClusterConfiguration, out 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if err := i.certs(ctx); err != nil {
+	if err := i.RunPhase(ctx, "certs"); err != nil {
 		return nil, err
 	}
 	s := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: h.Secret, Namespace: h.Namespace}, Data: map[string][]byte{}}
@@ -68,7 +68,7 @@ func (h *Hosted) kubeconfigs(ctx context.Context, i *Init, s *corev1.Secret) err
 	}
 	i.Config.LocalAPIEndpoint.AdvertiseAddress = strings.TrimSuffix(strings.TrimPrefix(h.Server(), "https://"), fmt.Sprintf(":%d", h.Port))
 	i.Config.LocalAPIEndpoint.BindPort = h.Port
-	if err := i.kubeconfigs(ctx); err != nil {
+	if err := i.RunPhase(ctx, "kubeconfig"); err != nil {
 		return err
 	}
 	for _, name := range []string{layout.AdminConf, layout.ControllerManagerConf, layout.SchedulerConf} {

@@ -46,24 +46,58 @@ type Init struct {
 	shared map[string]any
 }
 
-// InitPhases are the steps of init in kubeadm's order.
+// InitPhases are the steps of init in kubeadm's order, with kubeadm's names.
 func InitPhases() []Phase[*Init] {
-	return []Phase[*Init]{
-		{"preflight", "Run pre-flight checks", (*Init).preflight},
-		{"certs", "Certificate generation", (*Init).certs},
-		{"kubeconfig", "Generate all kubeconfig files necessary to establish the control plane and the admin kubeconfig file", (*Init).kubeconfigs},
-		{"etcd", "Generate static Pod manifest file for local etcd", (*Init).etcd},
-		{"control-plane", "Generate all static Pod manifest files necessary to establish the control plane", (*Init).controlPlane},
-		{"kubelet-start", "Write kubelet settings and (re)start the kubelet", (*Init).kubeletStart},
-		{"wait-control-plane", "Wait for the control plane to start", (*Init).wait},
-		{"upload-config", "Upload the kubeadm and kubelet configuration to a ConfigMap", (*Init).uploadConfig},
-		{"upload-certs", "Upload certificates to kubeadm-certs", (*Init).uploadCerts},
-		{"mark-control-plane", "Mark a node as a control-plane", (*Init).mark},
-		{"bootstrap-token", "Generates bootstrap tokens used to join a node to a cluster", (*Init).tokens},
-		{"kubelet-finalize", "Updates settings relevant to the kubelet after TLS bootstrap", (*Init).finalize},
-		{"addon", "Install required addons for passing conformance tests", (*Init).addons},
-		{"show-join-command", "Show the join command for control-plane and worker node", (*Init).showJoin},
+	type phases = []Phase[*Init]
+	return phases{
+		{"preflight", "Run pre-flight checks", (*Init).preflight, nil},
+		{"certs", "Certificate generation", (*Init).sayCerts, certParts()},
+		{"kubeconfig", "Generate all kubeconfig files necessary to establish the control plane and the admin kubeconfig file", (*Init).sayKubeconfigs, kubeconfigParts()},
+		{"etcd", "Generate static Pod manifest file for local etcd", nil, phases{
+			{"local", "Generate the static Pod manifest file for a local, single-node local etcd instance", (*Init).etcd, nil}}},
+		{"control-plane", "Generate all static Pod manifest files necessary to establish the control plane", nil, manifestParts("control-plane")},
+		{"kubelet-start", "Write kubelet settings and (re)start the kubelet", (*Init).kubeletStart, nil},
+		{"wait-control-plane", "Wait for the control plane to start", (*Init).wait, nil},
+		{"upload-config", "Upload the kubeadm and kubelet configuration to a ConfigMap", nil, phases{
+			{"kubeadm", "Upload the kubeadm ClusterConfiguration to a ConfigMap", (*Init).uploadCluster, nil},
+			{"kubelet", "Upload the kubelet component config to a ConfigMap", (*Init).uploadKubelet, nil}}},
+		{"upload-certs", "Upload certificates to kubeadm-certs", (*Init).uploadCerts, nil},
+		{"mark-control-plane", "Mark a node as a control-plane", (*Init).mark, nil},
+		{"bootstrap-token", "Generates bootstrap tokens used to join a node to a cluster", (*Init).tokens, nil},
+		{"kubelet-finalize", "Updates settings relevant to the kubelet after TLS bootstrap", nil, phases{
+			{"enable-client-cert-rotation", "Enable kubelet client certificate rotation", (*Init).finalize, nil}}},
+		{"addon", "Install required addons for passing conformance tests", nil, phases{
+			{"kube-proxy", "Install the kube-proxy addon to a Kubernetes cluster", (*Init).addonProxy, nil},
+			{"coredns", "Install the CoreDNS addon to a Kubernetes cluster", (*Init).addonDNS, nil}}},
+		{"show-join-command", "Show the join command for control-plane and worker node", (*Init).showJoin, nil},
 	}
+}
+
+// certParts are a part for each certificate, and the keys of service accounts.
+func certParts() []Phase[*Init] {
+	var out []Phase[*Init]
+	for _, name := range pki.Names() {
+		out = append(out, Phase[*Init]{strings.ReplaceAll(name, "/", "-"), "Generate the certificate " + name, func(i *Init, _ context.Context) error { return i.cert(name) }, nil})
+	}
+	return append(out, Phase[*Init]{"sa", "Generate a private key for signing service account tokens along with its public key",
+		func(i *Init, _ context.Context) error { return i.maker().EnsureServiceAccountKeys() }, nil})
+}
+
+func kubeconfigParts() []Phase[*Init] {
+	var out []Phase[*Init]
+	for _, path := range []string{layout.AdminConf, layout.SuperAdminConf, layout.KubeletConf, layout.ControllerManagerConf, layout.SchedulerConf} {
+		name := strings.TrimSuffix(filepath.Base(path), ".conf")
+		out = append(out, Phase[*Init]{name, "Generate the kubeconfig file " + path, func(i *Init, _ context.Context) error { return i.kubeconfigAt(path) }, nil})
+	}
+	return out
+}
+
+func manifestParts(phase string) []Phase[*Init] {
+	var out []Phase[*Init]
+	for _, name := range []string{"apiserver", "controller-manager", "scheduler"} {
+		out = append(out, Phase[*Init]{name, "Generate the kube-" + name + " static Pod manifest", func(i *Init, _ context.Context) error { return i.manifests(phase, "kube-"+name) }, nil})
+	}
+	return out
 }
 
 // Run runs the phases that are not skipped.
@@ -71,14 +105,9 @@ func (i *Init) Run(ctx context.Context) error {
 	return runPhases(i.tellLate(ctx), i, InitPhases(), i.Config.SkipPhases)
 }
 
-// RunPhase runs one phase alone.
-func (i *Init) RunPhase(ctx context.Context, name string) error {
-	phases := InitPhases()
-	at := slices.IndexFunc(phases, func(p Phase[*Init]) bool { return p.Name == name })
-	if at < 0 {
-		return fmt.Errorf("there is no phase %q", name)
-	}
-	return phases[at].Run(i, ctx)
+// RunPhase runs one phase alone, or as PHASE/PART a part of it.
+func (i *Init) RunPhase(ctx context.Context, path string) error {
+	return runPhase(ctx, i, InitPhases(), path)
 }
 
 func (i *Init) preflight(ctx context.Context) error {
@@ -92,17 +121,19 @@ func (i *Init) maker() *pki.Maker {
 		Say: func(format string, args ...any) { i.say("certs", format, args...) }}
 }
 
-func (i *Init) certs(context.Context) error {
+func (i *Init) sayCerts(context.Context) error {
 	i.say("certs", "Using certificateDir folder %q", i.path(i.Cluster.CertificatesDir))
+	return nil
+}
+
+// cert makes one certificate, if this cluster has it: one whose etcd is
+// somebody else's has none for it.
+func (i *Init) cert(name string) error {
 	specs, err := pki.Specs(i.Cluster, i.Config.NodeRegistration.Name, i.Config.LocalAPIEndpoint)
 	if err != nil {
 		return err
 	}
-	m := i.maker()
-	if err := m.Ensure(specs); err != nil {
-		return err
-	}
-	return m.EnsureServiceAccountKeys()
+	return i.maker().Ensure(slices.DeleteFunc(specs, func(s pki.Spec) bool { return s.Name != name }))
 }
 
 // Kubeconfigs of a control plane node: file, user, and its certificate.
@@ -133,22 +164,27 @@ func (i *Init) localServer() string {
 	return "https://" + net.JoinHostPort(e.AdvertiseAddress, fmt.Sprint(e.BindPort))
 }
 
-func (i *Init) kubeconfigs(context.Context) error {
+func (i *Init) sayKubeconfigs(context.Context) error {
 	i.say("kubeconfig", "Using kubeconfig folder %q", i.path(layout.Kubernetes))
+	return nil
+}
+
+func (i *Init) kubeconfigAt(path string) error {
 	ca, err := pki.Read(i.path(i.Cluster.CertificatesDir), "ca")
 	if err != nil {
 		return err
 	}
 	for _, k := range i.kubeconfigSpecs() {
+		if k.path != path {
+			continue
+		}
 		server := "https://" + i.Cluster.Endpoint(i.Config.LocalAPIEndpoint)
 		if k.local {
 			server = i.localServer()
 		}
-		if err := i.kubeconfig(k.path, k.user, server, k.spec, ca); err != nil {
-			return err
-		}
+		return i.kubeconfig(k.path, k.user, server, k.spec, ca)
 	}
-	return nil
+	return fmt.Errorf("no kubeconfig is kept at %s", path)
 }
 
 // kubeconfig writes a file unless a good one is there.
@@ -239,10 +275,6 @@ func (i *Init) etcd(context.Context) error {
 	return i.manifests("etcd", "etcd")
 }
 
-func (i *Init) controlPlane(context.Context) error {
-	return i.manifests("control-plane", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-}
-
 func (i *Init) sharedKubelet() (map[string]any, error) {
 	if i.shared != nil {
 		return i.shared, nil
@@ -300,13 +332,22 @@ func (i *Init) adminRights(ctx context.Context) error {
 	return super.apply(ctx, adminObjects()...)
 }
 
-func (i *Init) uploadConfig(ctx context.Context) error {
+func (i *Init) uploadCluster(ctx context.Context) error {
 	i.say("upload-config", "Storing the configuration used in ConfigMap %q in the %q Namespace", configMapKubeadm, "kube-system")
+	objects, err := clusterObjects(i.Cluster)
+	if err != nil {
+		return err
+	}
+	return i.apply(ctx, objects...)
+}
+
+func (i *Init) uploadKubelet(ctx context.Context) error {
+	i.say("kubelet", "Creating a ConfigMap %q in namespace %s with the configuration for the kubelets in the cluster", configMapKubelet, "kube-system")
 	shared, err := i.sharedKubelet()
 	if err != nil {
 		return err
 	}
-	objects, err := configObjects(i.Cluster, shared)
+	objects, err := kubeletObjects(shared)
 	if err != nil {
 		return err
 	}
@@ -412,10 +453,29 @@ func (i *Init) finalize(ctx context.Context) error {
 // ChartRelease is the Helm release that the addons are installed as.
 var ChartRelease = chart.Release{Name: "xebec", Namespace: "kube-system"}
 
-// addons installs kube-proxy and CoreDNS from the chart. CoreDNS comes when
-// Services work on this node: a connection that it opens to the API server's
-// Service before that hangs for half a minute.
-func (i *Init) addons(ctx context.Context) error {
+// addonProxy installs kube-proxy from the chart, and waits a while for it:
+// CoreDNS is to come when Services work on this node. A connection that it
+// opens to the API server's Service before that hangs for half a minute.
+func (i *Init) addonProxy(ctx context.Context) error {
+	if err := i.addon(ctx, "proxy"); err != nil || i.Cluster.Proxy.Disabled {
+		return err
+	}
+	i.say("addons", "Applied essential addon: kube-proxy")
+	i.waitProxy(ctx)
+	return nil
+}
+
+// addonDNS installs CoreDNS from the chart.
+func (i *Init) addonDNS(ctx context.Context) error {
+	if err := i.addon(ctx, "dns"); err != nil || i.Cluster.DNS.Disabled {
+		return err
+	}
+	i.say("addons", "Applied essential addon: CoreDNS")
+	return nil
+}
+
+// addon installs one part of the chart.
+func (i *Init) addon(ctx context.Context, part string) error {
 	values, err := ChartValues(i.Cluster, i.Config.LocalAPIEndpoint, i.ProxyConfig)
 	if err != nil {
 		return err
@@ -423,23 +483,12 @@ func (i *Init) addons(ctx context.Context) error {
 	if i.Corefile != "" {
 		values["dns"].(map[string]any)["corefile"] = i.Corefile
 	}
-	dns := values["dns"]
-	values["dns"] = map[string]any{"enabled": false}
-	if err := i.install(ctx, values); err != nil {
-		return err
+	for other := range values {
+		if other != part {
+			values[other] = map[string]any{"enabled": false}
+		}
 	}
-	if !i.Cluster.Proxy.Disabled {
-		i.say("addons", "Applied essential addon: kube-proxy")
-		i.waitProxy(ctx)
-	}
-	values["dns"], values["proxy"] = dns, map[string]any{"enabled": false}
-	if err := i.install(ctx, values); err != nil {
-		return err
-	}
-	if !i.Cluster.DNS.Disabled {
-		i.say("addons", "Applied essential addon: CoreDNS")
-	}
-	return nil
+	return i.install(ctx, values)
 }
 
 // install renders the chart and applies what comes out.
@@ -514,10 +563,20 @@ func (i *Init) showJoin(context.Context) error {
 		return err
 	}
 	fmt.Fprintf(i.Out, "\nYour Kubernetes control-plane has initialized successfully!\n\nTo start using your cluster, run:\n\n  export KUBECONFIG=%s\n", i.Root.Path(layout.AdminConf))
-	if len(i.Config.BootstrapTokens) > 0 {
-		fmt.Fprintf(i.Out, "\nThen you can join any number of worker nodes by running the following on each as root:\n\n%s\n",
-			JoinCommand(i.Cluster.Endpoint(i.Config.LocalAPIEndpoint), i.Config.BootstrapTokens[0].Token, pki.Hash(ca.Cert), "\\\n\t"))
+	if len(i.Config.BootstrapTokens) == 0 {
+		return nil
 	}
+	join := JoinCommand(i.Cluster.Endpoint(i.Config.LocalAPIEndpoint), i.Config.BootstrapTokens[0].Token, pki.Hash(ca.Cert), "\\\n\t")
+	switch {
+	case i.Cluster.ControlPlaneEndpoint == "":
+	case i.UploadCerts && i.Config.CertificateKey != "":
+		fmt.Fprintf(i.Out, "\nYou can now join any number of control-plane nodes by running the following command on each as root:\n\n%s \\\n\t--control-plane --certificate-key %s\n"+
+			"\nPlease note that the certificate-key gives access to cluster sensitive data, keep it secret!\nAs a safeguard, uploaded-certs will be deleted in two hours; if necessary, you can use\n"+
+			"\"xebecadm init phase upload-certs --upload-certs\" to reload certs afterward.\n", join, i.Config.CertificateKey)
+	default:
+		fmt.Fprintf(i.Out, "\nYou can now join any number of control-plane nodes by copying certificate authorities\nand service account keys on each node and then running the following as root:\n\n%s \\\n\t--control-plane\n", join)
+	}
+	fmt.Fprintf(i.Out, "\nThen you can join any number of worker nodes by running the following on each as root:\n\n%s\n", join)
 	return nil
 }
 

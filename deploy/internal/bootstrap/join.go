@@ -31,13 +31,22 @@ type Join struct {
 	plane *Init
 }
 
-// JoinPhases are the steps of join in kubeadm's order.
+// JoinPhases are the steps of join in kubeadm's order, with kubeadm's names.
 func JoinPhases() []Phase[*Join] {
-	return []Phase[*Join]{
-		{"preflight", "Run join pre-flight checks", (*Join).preflight},
-		{"control-plane-prepare", "Prepare the machine for serving a control plane", (*Join).prepare},
-		{"kubelet-start", "Write kubelet settings, certificates and (re)start the kubelet", (*Join).kubeletStart},
-		{"control-plane-join", "Join a machine as a control plane instance", (*Join).controlPlane},
+	type phases = []Phase[*Join]
+	return phases{
+		{"preflight", "Run join pre-flight checks", (*Join).preflight, nil},
+		{"control-plane-prepare", "Prepare the machine for serving a control plane", nil, phases{
+			{"download-certs", "Download certificates shared among control-plane nodes from the kubeadm-certs Secret", (*Join).download, nil},
+			{"certs", "Generate the certificates for the new control plane components", inPlane("certs"), nil},
+			{"kubeconfig", "Generate the kubeconfig for the new control plane components", inPlane("kubeconfig"), nil},
+			{"control-plane", "Generate the manifests for the new control plane components", inPlane("control-plane"), nil}}},
+		{"kubelet-start", "Write kubelet settings, certificates and (re)start the kubelet", (*Join).kubeletStart, nil},
+		{"etcd-join", "Join etcd for control plane nodes", (*Join).etcd, nil},
+		{"kubelet-wait-bootstrap", "Wait for the kubelet to bootstrap itself", (*Join).waitBootstrap, nil},
+		{"control-plane-join", "Join a machine as a control plane instance", nil, phases{
+			{"mark-control-plane", "Mark a node as a control-plane", (*Join).mark, nil}}},
+		{"wait-control-plane", "Wait for the control plane to start", (*Join).waitPlane, nil},
 	}
 }
 
@@ -53,6 +62,11 @@ func (j *Join) Run(ctx context.Context) error {
 	}
 	fmt.Fprintln(j.Out, "\nThis node has joined the cluster:\n* Certificate signing request was sent to apiserver and a response was received.\n* The Kubelet was informed of the new secure connection details.\n\nRun 'kubectl get nodes' on the control-plane to see this node join the cluster.")
 	return nil
+}
+
+// RunPhase runs one phase alone, or as PHASE/PART a part of it.
+func (j *Join) RunPhase(ctx context.Context, path string) error {
+	return runPhase(j.tellLate(ctx), j, JoinPhases(), path)
 }
 
 func (j *Join) preflight(ctx context.Context) error {
@@ -123,7 +137,7 @@ func (j *Join) kubeletStart(ctx context.Context) error {
 	if err := j.writeFile(j.Config.CACertPath, cl.CAData, 0o644); err != nil {
 		return err
 	}
-	if j.plane == nil {
+	if j.Config.ControlPlane == nil {
 		b := kubeconfig.New(cl.Server, cl.CAData, j.Cluster.ClusterName, "tls-bootstrap-token-user", kubeconfig.User{Token: j.Config.Discovery.TLSBootstrapToken})
 		if err := b.Write(j.path(layout.BootstrapKubeletConf)); err != nil {
 			return err
@@ -137,7 +151,16 @@ func (j *Join) kubeletStart(ctx context.Context) error {
 	if err := j.writeKubelet(j.shared, &j.Config.NodeRegistration, true); err != nil {
 		return err
 	}
-	if err := j.startKubelet(ctx); err != nil || j.DryRun || j.Service == nil {
+	return j.startKubelet(ctx)
+}
+
+// waitBootstrap waits until the kubelet has its certificate. A control plane
+// node's has been made by its certificates.
+func (j *Join) waitBootstrap(ctx context.Context) error {
+	if j.DryRun || j.Service == nil {
+		return nil
+	}
+	if err := j.find(ctx); err != nil {
 		return err
 	}
 	if err := j.waitKubelet(ctx, j.Config.Timeouts.KubeletHealthCheck.Duration, j.shared); err != nil {
@@ -150,71 +173,98 @@ func (j *Join) kubeletStart(ctx context.Context) error {
 	})
 }
 
-// prepare makes a control plane node's certificates, kubeconfigs and
-// manifests; etcd's manifest waits until the member is announced.
-func (j *Join) prepare(ctx context.Context) error {
+// asInit is the node in the words of init, whose phases make a control plane
+// node's files; nil for a worker.
+func (j *Join) asInit(ctx context.Context) (*Init, error) {
 	cp := j.Config.ControlPlane
-	if cp == nil {
-		return nil
+	if cp == nil || j.plane != nil {
+		return j.plane, nil
 	}
 	if err := j.find(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	if cp.CertificateKey != "" {
-		j.say("download-certs", "Downloading the certificates in Secret %q in the %q Namespace", secretCerts, "kube-system")
-		if err := j.downloadCerts(ctx, j.token); err != nil {
-			return err
-		}
+	if j.Cluster.ControlPlaneEndpoint == "" {
+		return nil, errors.New("unable to add a new control plane instance to a cluster that doesn't have a stable controlPlaneEndpoint address: " +
+			"please ensure that the cluster has one (xebecadm init --control-plane-endpoint), and that the certificates have it")
 	}
 	cfg := &kubeadm.InitConfiguration{NodeRegistration: j.Config.NodeRegistration, LocalAPIEndpoint: cp.LocalAPIEndpoint,
 		Patches: j.Config.Patches, Timeouts: j.Config.Timeouts}
 	j.plane = &Init{Node: j.Node, Cluster: j.Cluster, Config: cfg, shared: j.shared}
-	for _, step := range []func(context.Context) error{j.plane.certs, j.plane.kubeconfigs, j.plane.controlPlane} {
-		if err := step(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return j.plane, nil
 }
 
-func (j *Join) controlPlane(ctx context.Context) error {
-	if j.plane == nil {
-		return nil
-	}
-	if j.Cluster.Etcd.Local != nil {
-		members, err := j.announce(ctx)
-		if err != nil {
-			return err
-		}
-		j.plane.Members = members
-		if err := j.plane.etcd(ctx); err != nil {
-			return err
-		}
-	}
-	limit := j.Config.Timeouts.ControlPlaneComponentHealthCheck.Duration
-	if err := j.waitControlPlane(ctx, limit, j.Cluster, j.plane.Config.LocalAPIEndpoint); err != nil {
+func (j *Join) download(ctx context.Context) error {
+	plane, err := j.asInit(ctx)
+	if err != nil || plane == nil {
 		return err
 	}
-	return j.plane.mark(ctx)
+	if j.Config.ControlPlane.CertificateKey == "" {
+		return nil // they were brought here
+	}
+	j.say("download-certs", "Downloading the certificates in Secret %q in the %q Namespace", secretCerts, "kube-system")
+	return j.downloadCerts(ctx, j.token)
 }
 
-// announce adds this node to the etcd cluster and says who is in it.
-func (j *Join) announce(ctx context.Context) ([]string, error) {
+// inPlane runs a phase of init on a control plane node.
+func inPlane(phase string) func(*Join, context.Context) error {
+	return func(j *Join, ctx context.Context) error {
+		plane, err := j.asInit(ctx)
+		if err != nil || plane == nil {
+			return err
+		}
+		return plane.RunPhase(ctx, phase)
+	}
+}
+
+// etcd announces the member to the cluster of etcd and starts it. It learns
+// first and votes when it has caught up: one that never comes up stops nobody.
+func (j *Join) etcd(ctx context.Context) error {
+	plane, err := j.asInit(ctx)
+	if err != nil || plane == nil || j.Cluster.Etcd.Local == nil {
+		return err
+	}
+	if j.DryRun {
+		j.say("etcd", "Would announce a new member of etcd, start it and let it vote")
+		return nil
+	}
 	e, err := newEtcd(j.path(j.Cluster.CertificatesDir))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	endpoints, err := j.etcdEndpoints(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var members []string
-	err = retry(ctx, j.Config.Timeouts.EtcdAPICall.Duration, "etcd's answer", func(ctx context.Context) error {
-		var err error
-		members, err = e.add(ctx, endpoints, j.Config.NodeRegistration.Name, j.plane.Config.LocalAPIEndpoint.AdvertiseAddress)
+	limit, address := j.Config.Timeouts.EtcdAPICall.Duration, plane.Config.LocalAPIEndpoint.AdvertiseAddress
+	j.say("etcd", "Announced new etcd member joining to the existing etcd cluster")
+	err = retry(ctx, limit, "etcd's answer", func(ctx context.Context) error {
+		plane.Members, err = e.add(ctx, endpoints, j.Config.NodeRegistration.Name, address)
 		return err
 	})
-	return members, err
+	if err == nil {
+		err = plane.RunPhase(ctx, "etcd")
+	}
+	if err != nil {
+		return err
+	}
+	j.say("etcd", "Waiting for the new etcd member to join the cluster. This can take up to %s", limit)
+	return retry(ctx, limit, "the new member of etcd", func(ctx context.Context) error { return e.promote(ctx, endpoints, address) })
+}
+
+func (j *Join) mark(ctx context.Context) error {
+	plane, err := j.asInit(ctx)
+	if err != nil || plane == nil {
+		return err
+	}
+	return plane.mark(ctx)
+}
+
+func (j *Join) waitPlane(ctx context.Context) error {
+	plane, err := j.asInit(ctx)
+	if err != nil || plane == nil || j.DryRun {
+		return err
+	}
+	return j.waitControlPlane(ctx, j.Config.Timeouts.ControlPlaneComponentHealthCheck.Duration, j.Cluster, plane.Config.LocalAPIEndpoint)
 }
 
 // etcdEndpoints are those that etcd's pods announce.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -137,36 +136,6 @@ func (n *Node) startKubelet(ctx context.Context) error {
 	}
 	n.say("kubelet-start", "Starting the kubelet")
 	return n.Service.Restart(ctx, "kubelet")
-}
-
-// Phase is a named step of a verb.
-type Phase[T any] struct {
-	Name, Short string
-	Run         func(T, context.Context) error
-}
-
-// runPhases runs what is not skipped, in order.
-func runPhases[T any](ctx context.Context, of T, phases []Phase[T], skip []string) error {
-	skipped := map[string]bool{}
-	for _, s := range skip {
-		known := false
-		for _, p := range phases {
-			known = known || p.Name == s || filepath.Dir(s) == p.Name
-		}
-		if !known {
-			return fmt.Errorf("skip phases: there is no phase %q", s)
-		}
-		skipped[s] = true
-	}
-	for _, p := range phases {
-		if skipped[p.Name] {
-			continue
-		}
-		if err := p.Run(of, ctx); err != nil {
-			return fmt.Errorf("phase %s: %w", p.Name, err)
-		}
-	}
-	return nil
 }
 
 // retry calls f until it succeeds or the time is up, and then gives the last

@@ -62,22 +62,30 @@ func adminObjects() []runtime.Object {
 	return []runtime.Object{clusterBinding(pki.ClusterAdmins, "cluster-admin", group(pki.ClusterAdmins))}
 }
 
-// configObjects keep the configuration in the cluster, where joining nodes
+// nodeSubjects are nodes, and machines that are about to be.
+func nodeSubjects() []rbacv1.Subject {
+	return []rbacv1.Subject{group(kubeadm.NodeTokenGroup), group("system:nodes")}
+}
+
+// clusterObjects keep the configuration in the cluster, where joining nodes
 // and upgrades read it.
-func configObjects(c *kubeadm.ClusterConfiguration, kubeletConfig map[string]any) ([]runtime.Object, error) {
+func clusterObjects(c *kubeadm.ClusterConfiguration) ([]runtime.Object, error) {
 	cluster, err := kubeadm.Print(c)
 	if err != nil {
 		return nil, err
 	}
-	shared, err := kubelet.Marshal(kubeletConfig)
+	m := configMap(metav1.NamespaceSystem, configMapKubeadm, map[string]string{"ClusterConfiguration": string(cluster)})
+	return append([]runtime.Object{m}, readable(metav1.NamespaceSystem, "kubeadm:nodes-kubeadm-config", "configmaps", configMapKubeadm, nodeSubjects()...)...), nil
+}
+
+// kubeletObjects keep what kubelets have in common.
+func kubeletObjects(config map[string]any) ([]runtime.Object, error) {
+	shared, err := kubelet.Marshal(config)
 	if err != nil {
 		return nil, err
 	}
-	nodes := []rbacv1.Subject{group(kubeadm.NodeTokenGroup), group("system:nodes")}
-	out := []runtime.Object{configMap(metav1.NamespaceSystem, configMapKubeadm, map[string]string{"ClusterConfiguration": string(cluster)})}
-	out = append(out, readable(metav1.NamespaceSystem, "kubeadm:nodes-kubeadm-config", "configmaps", configMapKubeadm, nodes...)...)
-	out = append(out, configMap(metav1.NamespaceSystem, configMapKubelet, map[string]string{"kubelet": string(shared)}))
-	return append(out, readable(metav1.NamespaceSystem, "kubeadm:kubelet-config", "configmaps", configMapKubelet, nodes...)...), nil
+	m := configMap(metav1.NamespaceSystem, configMapKubelet, map[string]string{"kubelet": string(shared)})
+	return append([]runtime.Object{m}, readable(metav1.NamespaceSystem, "kubeadm:kubelet-config", "configmaps", configMapKubelet, nodeSubjects()...)...), nil
 }
 
 // bootstrapperObjects let nodes that come with a token ask for certificates

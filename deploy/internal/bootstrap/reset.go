@@ -29,9 +29,9 @@ type Reset struct {
 // ResetPhases are the steps of reset in kubeadm's order.
 func ResetPhases() []Phase[*Reset] {
 	return []Phase[*Reset]{
-		{"preflight", "Run reset pre-flight checks", (*Reset).preflight},
-		{"remove-etcd-member", "Remove a local etcd member", (*Reset).leaveEtcd},
-		{"cleanup-node", "Run cleanup node", (*Reset).cleanup},
+		{"preflight", "Run reset pre-flight checks", (*Reset).preflight, nil},
+		{"remove-etcd-member", "Remove a local etcd member", (*Reset).leaveEtcd, nil},
+		{"cleanup-node", "Run cleanup node", (*Reset).cleanup, nil},
 	}
 }
 

@@ -48,24 +48,33 @@ type Upgrade struct {
 // ApplyPhases are the steps of upgrade apply in kubeadm's order.
 func ApplyPhases() []Phase[*Upgrade] {
 	return []Phase[*Upgrade]{
-		{"preflight", "Run preflight checks before upgrade", (*Upgrade).preflight},
-		{"control-plane", "Upgrade the control plane", (*Upgrade).controlPlane},
-		{"upload-config", "Upload the kubeadm and kubelet configurations to ConfigMaps", (*Upgrade).upload},
-		{"kubelet-config", "Upgrade the kubelet configuration for this node", (*Upgrade).kubeletConfig},
-		{"bootstrap-token", "Configures bootstrap token and cluster-info RBAC rules", (*Upgrade).rights},
-		{"addon", "Upgrade the default kubeadm addons", (*Upgrade).addon},
-		{"post-upgrade", "Run post upgrade tasks", (*Upgrade).post},
+		{"preflight", "Run preflight checks before upgrade", (*Upgrade).preflight, nil},
+		{"control-plane", "Upgrade the control plane", (*Upgrade).controlPlane, nil},
+		{"upload-config", "Upload the kubeadm and kubelet configurations to ConfigMaps", nil, []Phase[*Upgrade]{
+			{"kubeadm", "Upload the kubeadm ClusterConfiguration to a ConfigMap", func(u *Upgrade, ctx context.Context) error { return u.uploadCluster(ctx) }, nil},
+			{"kubelet", "Upload the kubelet configuration to a ConfigMap", func(u *Upgrade, ctx context.Context) error { return u.uploadKubelet(ctx) }, nil}}},
+		{"kubelet-config", "Upgrade the kubelet configuration for this node", (*Upgrade).kubeletConfig, nil},
+		{"bootstrap-token", "Configures bootstrap token and cluster-info RBAC rules", (*Upgrade).rights, nil},
+		{"addon", "Upgrade the default kubeadm addons", nil, upgradedAddons()},
+		{"post-upgrade", "Run post upgrade tasks", (*Upgrade).post, nil},
 	}
 }
 
 // NodePhases are the steps of upgrade node in kubeadm's order.
 func NodePhases() []Phase[*Upgrade] {
 	return []Phase[*Upgrade]{
-		{"preflight", "Run upgrade node pre-flight checks", (*Upgrade).preflight},
-		{"control-plane", "Upgrade the control plane instance deployed on this node, if any", (*Upgrade).controlPlane},
-		{"kubelet-config", "Upgrade the kubelet configuration for this node", (*Upgrade).kubeletConfig},
-		{"addon", "Upgrade the default kubeadm addons", (*Upgrade).addon},
-		{"post-upgrade", "Run post upgrade tasks", (*Upgrade).post},
+		{"preflight", "Run upgrade node pre-flight checks", (*Upgrade).preflight, nil},
+		{"control-plane", "Upgrade the control plane instance deployed on this node, if any", (*Upgrade).controlPlane, nil},
+		{"kubelet-config", "Upgrade the kubelet configuration for this node", (*Upgrade).kubeletConfig, nil},
+		{"addon", "Upgrade the default kubeadm addons", nil, upgradedAddons()},
+		{"post-upgrade", "Run post upgrade tasks", (*Upgrade).post, nil},
+	}
+}
+
+func upgradedAddons() []Phase[*Upgrade] {
+	return []Phase[*Upgrade]{
+		{"kube-proxy", "Upgrade the kube-proxy addon", func(u *Upgrade, ctx context.Context) error { return u.addon(ctx, u.addonProxy) }, nil},
+		{"coredns", "Upgrade the CoreDNS addon", func(u *Upgrade, ctx context.Context) error { return u.addon(ctx, u.addonDNS) }, nil},
 	}
 }
 
@@ -305,8 +314,6 @@ func (u *Upgrade) order() []string {
 	return names
 }
 
-func (u *Upgrade) upload(ctx context.Context) error { return u.uploadConfig(ctx) }
-
 // kubeletConfig writes the cluster's configuration of kubelets, and keeps what
 // is this machine's own of the one before.
 func (u *Upgrade) kubeletConfig(context.Context) error {
@@ -346,9 +353,9 @@ func (u *Upgrade) rights(ctx context.Context) error {
 	return u.apply(ctx, append(bootstrapperObjects(), adminObjects()...)...)
 }
 
-// addon upgrades kube-proxy and CoreDNS when the whole control plane is there:
+// addon upgrades kube-proxy or CoreDNS when the whole control plane is there:
 // they may not be ahead of an API server.
-func (u *Upgrade) addon(ctx context.Context) error {
+func (u *Upgrade) addon(ctx context.Context, install func(context.Context) error) error {
 	if !u.plane {
 		u.say("upgrade/addon", "Skipping the addons: this is no control plane node")
 		return nil
@@ -361,7 +368,7 @@ func (u *Upgrade) addon(ctx context.Context) error {
 		u.say("upgrade/addon", "Skipping upgrade of addons because control plane instances %v have not been upgraded", late)
 		return nil
 	}
-	return u.addons(ctx)
+	return install(ctx)
 }
 
 func (u *Upgrade) lateInstances(ctx context.Context) ([]string, error) {

@@ -243,29 +243,36 @@ func (a *app) initCommand() *cobra.Command {
 	}
 	f.add(cmd.Flags())
 	phase := &cobra.Command{Use: "phase", Short: "Use this command to invoke single phase of the \"init\" workflow"}
-	for _, p := range bootstrap.InitPhases() {
-		phase.AddCommand(a.initPhase(p.Name, p.Short))
-	}
+	addPhases(phase, bootstrap.InitPhases(), "", a.initPhase)
 	cmd.AddCommand(phase)
 	return cmd
 }
 
-// initPhase runs one phase; a word behind it, as in "certs all", is kubeadm's
-// way to name a part, of which all are made.
-func (a *app) initPhase(name, short string) *cobra.Command {
-	f := &initFlags{}
-	cmd := &cobra.Command{Use: name, Short: short, Args: func(_ *cobra.Command, args []string) error {
-		if len(args) > 1 || len(args) == 1 && args[0] != "all" {
-			return fmt.Errorf("phase %s has no parts but \"all\"", name)
+// addPhases makes a command of each phase. One with parts has a command for
+// each of them, and "all", which is the same as none of them.
+func addPhases[T any](to *cobra.Command, phases []bootstrap.Phase[T], above string, command func(path string) *cobra.Command) {
+	for _, p := range phases {
+		cmd := command(above + p.Name)
+		cmd.Use, cmd.Short, cmd.Args = p.Name, p.Short, cobra.NoArgs
+		if len(p.Parts) > 0 {
+			all := command(above + p.Name)
+			all.Use, all.Short, all.Args = "all", "All parts of the phase "+p.Name, cobra.NoArgs
+			cmd.AddCommand(all)
+			addPhases(cmd, p.Parts, above+p.Name+"/", command)
 		}
-		return nil
-	}, RunE: func(cmd *cobra.Command, _ []string) error {
+		to.AddCommand(cmd)
+	}
+}
+
+func (a *app) initPhase(path string) *cobra.Command {
+	f := &initFlags{}
+	cmd := &cobra.Command{RunE: func(cmd *cobra.Command, _ []string) error {
 		i, err := f.build(cmd, a)
 		if err != nil {
 			return err
 		}
 		defer i.Close()
-		return i.RunPhase(cmd.Context(), name)
+		return i.RunPhase(cmd.Context(), path)
 	}}
 	f.add(cmd.Flags())
 	return cmd

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"xebec.dev/deploy/internal/bootstrap"
 	"xebec.dev/deploy/internal/host"
@@ -36,7 +37,28 @@ func (a *app) joinCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
-	fs := cmd.Flags()
+	phase := &cobra.Command{Use: "phase", Short: "Use this command to invoke single phase of the \"join\" workflow"}
+	addPhases(phase, bootstrap.JoinPhases(), "", a.joinPhase)
+	cmd.AddCommand(phase)
+	return cmd
+}
+
+func (a *app) joinPhase(path string) *cobra.Command {
+	f := &joinFlags{}
+	cmd := &cobra.Command{RunE: func(cmd *cobra.Command, args []string) error {
+		j, err := f.build(cmd, a, args)
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		return j.RunPhase(cmd.Context(), path)
+	}}
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *joinFlags) add(fs *pflag.FlagSet) {
+	f.nodeFlags.add(fs)
 	fs.StringVar(&f.token, "token", "", "Use this token for both discovery-token and tls-bootstrap-token when those values are not provided.")
 	fs.StringVar(&f.discoveryToken, "discovery-token", "", "For token-based discovery, the token used to validate cluster information fetched from the API server.")
 	fs.StringVar(&f.tlsToken, "tls-bootstrap-token", "", "Specify the token used to temporarily authenticate with the Kubernetes Control Plane while joining the node.")
@@ -47,7 +69,6 @@ func (a *app) joinCommand() *cobra.Command {
 	fs.StringVar(&f.certificateKey, "certificate-key", "", "Use this key to decrypt the certificate secrets uploaded by init.")
 	fs.StringVar(&f.advertise, "apiserver-advertise-address", "", "If the node should host a new control plane instance, the IP address the API Server will advertise it's listening on.")
 	fs.Int32Var(&f.port, "apiserver-bind-port", kubeadm.DefaultBindPort, "If the node should host a new control plane instance, the port for the API Server to bind to.")
-	return cmd
 }
 
 func (f *joinFlags) build(cmd *cobra.Command, a *app, args []string) (*bootstrap.Join, error) {

@@ -25,6 +25,13 @@ type Maker struct {
 func (m *Maker) Ensure(specs []Spec) error {
 	cas := map[string]*Pair{}
 	for _, s := range specs {
+		if s.CA != "" && cas[s.CA] == nil {
+			ca, err := Read(m.Dir, s.CA)
+			if err != nil {
+				return fmt.Errorf("certificate %s needs its authority: %w", s.Name, err)
+			}
+			cas[s.CA] = ca
+		}
 		p, err := Read(m.Dir, s.Name)
 		switch {
 		case errors.Is(err, os.ErrNotExist):

@@ -70,6 +70,12 @@ func Specs(c *kubeadm.ClusterConfiguration, node string, e kubeadm.APIEndpoint) 
 	), nil
 }
 
+// Names are those of all certificates that Specs may have, in its order.
+func Names() []string {
+	return []string{"ca", "apiserver", "apiserver-kubelet-client", "front-proxy-ca", "front-proxy-client",
+		"etcd/ca", "etcd/server", "etcd/peer", "etcd/healthcheck-client", "apiserver-etcd-client"}
+}
+
 func apiServerNames(c *kubeadm.ClusterConfiguration, node string, e kubeadm.APIEndpoint) (Spec, error) {
 	s := Spec{Name: "apiserver", CA: "ca", CN: "kube-apiserver", Uses: server}
 	s.add(node, "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc."+c.Networking.DNSDomain)

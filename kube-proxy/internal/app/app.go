@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -61,15 +60,8 @@ func (f *flags) add(fs *pflag.FlagSet) { f.Add(fs) }
 // gather lets the API server put events of so long into one message.
 const gather = 2 * time.Millisecond
 
-// garbage is how much of it may lie about, in percent of what is in use:
-// little comes once everything is loaded, and there is a kube-proxy on every
-// node.
-const garbage = 25
-
 func (f *flags) run(ctx context.Context, p *daemon.Process) error {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
-	}
+	state.StartMemory()
 	cfg, err := f.load(p)
 	if err != nil {
 		return err

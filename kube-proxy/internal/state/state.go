@@ -8,7 +8,6 @@ package state
 import (
 	"context"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -83,6 +82,7 @@ type State struct {
 	self      compile.Node
 	nodePorts []netip.Prefix
 	written   bool // the backend has everything
+	memory    memory
 }
 
 // Open makes the backend once the replicas are fed: it may have to ask them.
@@ -201,10 +201,15 @@ func (s *State) Run(ctx context.Context) error {
 		case <-s.wake:
 		case <-timer.C:
 			s.verify()
+			s.memory.release() // it is quiet
 		}
 		timer.Stop()
 		next = s.o.Verify
-		if err := s.sync(); err != nil {
+		full, err := s.sync()
+		if full {
+			s.memory.release() // as much again was in use for a moment
+		}
+		if err != nil {
 			s.o.Log.Error("services are not in the kernel as they should be", zap.Error(err), zap.Duration("retry", retry))
 			next, retry = retry, min(retry*2, maxRetry)
 		} else {
@@ -239,8 +244,9 @@ func (s *State) take() (dirty map[cache.Key]bool, triggers []time.Time, node boo
 	return dirty, triggers, node
 }
 
-// sync compiles what has changed and has the backend do it.
-func (s *State) sync() error {
+// sync compiles what has changed and has the backend do it; full tells that
+// this was everything.
+func (s *State) sync() (full bool, err error) {
 	started := time.Now()
 	dirty, triggers, node := s.take()
 	if node && s.readNode() {
@@ -254,23 +260,20 @@ func (s *State) sync() error {
 	}
 	if !u.Full && len(u.Changes) == 0 && slices.Equal(u.NodePorts, s.nodePorts) {
 		s.updated()
-		return nil
+		return false, nil
 	}
 	s.written = false
 	if err := s.backend.Sync(u); err != nil {
 		s.o.Metrics.failures.Inc()
-		return err
+		return u.Full, err
 	}
 	s.written, s.nodePorts = true, u.NodePorts
-	if u.Full {
-		debug.FreeOSMemory() // as much again was in use for a moment
-	}
 	s.o.Metrics.synced(u, started, triggers)
 	for _, f := range s.o.Followers {
 		f.Changed(u)
 	}
 	s.updated()
-	return nil
+	return u.Full, nil
 }
 
 func (s *State) updated() {

@@ -28,6 +28,8 @@ const usage = `usage: client VERB
                         prints a name's addresses, or its canonical name
   hold HOST:PORT        asks again and again over one TCP connection, until that breaks
   call HOST:PORT        asks again and again, over a new connection each time
+  guestbook leader | follower LEADER | frontend LEADER FOLLOWER
+                        plays a part of a guestbook, at port 8080
   token FILE            reads pods of its namespace with client-go again and again`
 
 func main() {
@@ -64,6 +66,8 @@ func run(ctx context.Context, args []string) error {
 		return hold(ctx, args[0])
 	case verb == "call" && len(args) == 1:
 		return call(ctx, args[0])
+	case verb == "guestbook" && len(args) > 0:
+		return guestbook(ctx, args[0], args[1:])
 	case verb == "token" && len(args) == 1:
 		return token(ctx, args[0])
 	}

@@ -38,10 +38,21 @@ type Authenticator struct {
 	keys       *keySet
 	algorithms []jose.SignatureAlgorithm
 	now        func() time.Time
+	metrics    *Metrics
+}
+
+// Options of an authenticator; the zero value works.
+type Options struct {
+	Now     func() time.Time
+	Metrics *Metrics
 }
 
 // New makes an authenticator; p is where the issuance stands in its file.
-func New(j Issuance, p *field.Path, now func() time.Time) (*Authenticator, error) {
+func New(j Issuance, p *field.Path, o Options) (*Authenticator, error) {
+	now := o.Now
+	if now == nil {
+		now = time.Now
+	}
 	c, err := j.compile(p)
 	if err != nil {
 		return nil, err
@@ -54,7 +65,8 @@ func New(j Issuance, p *field.Path, now func() time.Time) (*Authenticator, error
 	if len(algs) == 0 {
 		algs = asymmetric
 	}
-	a := &Authenticator{j: j, c: c, keys: keys, now: now}
+	keys.fetched = o.Metrics.fetched(j.Issuer.URL)
+	a := &Authenticator{j: j, c: c, keys: keys, now: now, metrics: o.Metrics}
 	for _, alg := range algs {
 		if !slices.Contains(asymmetric, alg) {
 			return nil, fmt.Errorf("oidc: unsupported signing alg: %q", alg)
@@ -70,6 +82,13 @@ func (a *Authenticator) AuthenticateToken(ctx context.Context, token string, _ [
 	if !a.issued(token) {
 		return nil, nil
 	}
+	start := time.Now()
+	id, err := a.authenticate(ctx, token)
+	a.metrics.took(a.j.Issuer.URL, time.Since(start), err)
+	return id, err
+}
+
+func (a *Authenticator) authenticate(ctx context.Context, token string) (*authn.Identity, error) {
 	claims, err := a.verify(ctx, token)
 	if err != nil {
 		return nil, fmt.Errorf("oidc: verify token: %w", err)
@@ -87,6 +106,10 @@ func (a *Authenticator) AuthenticateToken(ctx context.Context, token string, _ [
 	id := &authn.Identity{User: *u, Method: "jwt"}
 	if jti, ok := claims["jti"].(string); ok && jti != "" {
 		id.CredentialID = "JTI=" + jti
+		if u.Extra == nil {
+			id.User.Extra = map[string][]string{}
+		}
+		id.User.Extra[authn.CredentialIDKey] = []string{id.CredentialID}
 	}
 	return id, nil
 }

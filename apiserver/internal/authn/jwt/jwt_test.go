@@ -110,7 +110,7 @@ func (p *provider) authenticator(t testing.TB, text string) *Authenticator {
 	if err := j.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(j, field.NewPath("jwt").Index(0), time.Now)
+	a, err := New(j, field.NewPath("jwt").Index(0), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

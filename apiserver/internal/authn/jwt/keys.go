@@ -33,6 +33,8 @@ type keySet struct {
 	discovery string
 	client    *http.Client
 	now       func() time.Time
+	// fetched is told of each look at the issuer, with the key set as it came.
+	fetched func(set []byte, at time.Time, err error)
 
 	mu sync.Mutex
 	// guarded by mu. fetching is closed at the end of the fetch under way.
@@ -93,7 +95,10 @@ func (k *keySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 func (k *keySet) refresh() {
 	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
 	defer cancel()
-	keys, err := k.fetch(ctx)
+	keys, raw, err := k.fetch(ctx)
+	if k.fetched != nil {
+		k.fetched(raw, k.now(), err)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.err = err; err == nil {
@@ -116,52 +121,51 @@ func match(keys []jose.JSONWebKey, id string) []jose.JSONWebKey {
 	return out
 }
 
-func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+func (k *keySet) fetch(ctx context.Context) (keys []jose.JSONWebKey, raw []byte, err error) {
 	var d struct {
 		Issuer  string `json:"issuer"`
 		KeysURI string `json:"jwks_uri"`
 	}
-	if err := k.get(ctx, k.discovery, &d); err != nil {
-		return nil, err
+	if _, err := k.get(ctx, k.discovery, &d); err != nil {
+		return nil, nil, err
 	}
 	if d.Issuer != k.issuer {
-		return nil, fmt.Errorf("oidc: issuer did not match the issuer returned by provider, expected %q got %q", k.issuer, d.Issuer)
+		return nil, nil, fmt.Errorf("oidc: issuer did not match the issuer returned by provider, expected %q got %q", k.issuer, d.Issuer)
 	}
 	if u, err := url.Parse(d.KeysURI); err != nil || u.Scheme != "https" {
-		return nil, fmt.Errorf("oidc: jwks_uri %q of issuer %s is not an https URL", d.KeysURI, k.issuer)
+		return nil, nil, fmt.Errorf("oidc: jwks_uri %q of issuer %s is not an https URL", d.KeysURI, k.issuer)
 	}
 	var set jose.JSONWebKeySet
-	if err := k.get(ctx, d.KeysURI, &set); err != nil {
-		return nil, err
+	if raw, err = k.get(ctx, d.KeysURI, &set); err != nil {
+		return nil, nil, err
 	}
-	var keys []jose.JSONWebKey
 	for _, key := range set.Keys {
 		if key.IsPublic() && (key.Use == "" || key.Use == "sig") {
 			keys = append(keys, key)
 		}
 	}
-	return keys, nil
+	return keys, raw, nil
 }
 
-func (k *keySet) get(ctx context.Context, from string, into any) error {
+func (k *keySet) get(ctx context.Context, from string, into any) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := k.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("oidc: %w", err)
+		return nil, fmt.Errorf("oidc: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("oidc: %s answered %s", from, resp.Status)
+		return nil, fmt.Errorf("oidc: %s answered %s", from, resp.Status)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
 	if err != nil {
-		return fmt.Errorf("oidc: %s: %w", from, err)
+		return nil, fmt.Errorf("oidc: %s: %w", from, err)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("oidc: %s: %w", from, err)
+		return nil, fmt.Errorf("oidc: %s: %w", from, err)
 	}
-	return nil
+	return body, nil
 }

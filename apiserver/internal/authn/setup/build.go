@@ -75,7 +75,7 @@ func Build(o *Options, d Deps) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Tokens = token.NewCache(tokens, successTTL, 0)
+	r.Tokens = token.NewCache(tokens, successTTL, 0).Measure(d.Metrics)
 	union, err := b.certificates()
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -25,10 +24,10 @@ type issuers struct {
 	anonymous *jwt.Anonymous
 }
 
-func newIssuers(c *jwt.Configuration) (*issuers, error) {
+func newIssuers(c *jwt.Configuration, m *jwt.Metrics) (*issuers, error) {
 	out := &issuers{anonymous: c.Anonymous}
 	for i, j := range c.JWT {
-		a, err := jwt.New(j, field.NewPath("jwt").Index(i), time.Now)
+		a, err := jwt.New(j, field.NewPath("jwt").Index(i), jwt.Options{Metrics: m})
 		if err != nil {
 			return nil, err
 		}
@@ -49,6 +48,7 @@ func (b *builder) outside() (authn.TokenUnion, error) {
 	var out authn.TokenUnion
 	switch {
 	case b.o.ConfigFile != "":
+		measure := jwt.NewMetrics(b.Metrics)
 		file, err := reload.Open(b.o.ConfigFile, func(content []byte) (*issuers, error) {
 			c, err := jwt.Parse(content, b.o.ServiceAccount.Issuers)
 			if err != nil {
@@ -57,19 +57,19 @@ func (b *builder) outside() (authn.TokenUnion, error) {
 			if c.Anonymous != nil && b.o.anonymousGiven() {
 				return nil, errors.New("--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file")
 			}
-			return newIssuers(c)
+			return newIssuers(c, measure)
 		}, b.OnError)
 		if err != nil {
 			return nil, err
 		}
-		b.config = file
+		b.config = file.Counted(reload.NewCounts("authentication", b.Metrics))
 		out = append(out, token.Agnostic{Own: b.r.Audiences, Tokens: reloading{file}})
 	case b.o.OIDC.IssuerURL != "":
 		j, err := b.o.OIDC.issuance()
 		if err != nil {
 			return nil, err
 		}
-		set, err := newIssuers(&jwt.Configuration{JWT: []jwt.Issuance{*j}})
+		set, err := newIssuers(&jwt.Configuration{JWT: []jwt.Issuance{*j}}, jwt.NewMetrics(b.Metrics))
 		if err != nil {
 			return nil, err
 		}

@@ -19,6 +19,7 @@ type Cache struct {
 	success, failure time.Duration
 	now              func() time.Time
 	secret           [32]byte
+	metrics          *cacheMetrics
 
 	mu sync.Mutex
 	// guarded by mu.
@@ -55,16 +56,23 @@ func (c *Cache) key(token string, audiences []string) (k [sha256.Size]byte) {
 
 // AuthenticateToken implements authn.TokenAuthenticator.
 func (c *Cache) AuthenticateToken(ctx context.Context, token string, audiences []string) (*authn.Identity, error) {
+	start, hit := time.Now(), false
+	defer func() { c.metrics.answered(hit, time.Since(start)) }()
 	k := c.key(token, audiences)
 	for {
-		e, mine := c.entry(k)
+		e, mine, known := c.entry(k)
 		if mine {
 			return c.look(ctx, k, e, token, audiences)
 		}
-		select {
-		case <-e.done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if hit = known; !known {
+			waited := c.metrics.during("blocked")
+			select {
+			case <-e.done:
+				waited()
+			case <-ctx.Done():
+				waited()
+				return nil, ctx.Err()
+			}
 		}
 		// A look that its own caller gave up says nothing about the token.
 		if e.err == nil || e.err != context.Canceled && e.err != context.DeadlineExceeded {
@@ -73,18 +81,20 @@ func (c *Cache) AuthenticateToken(ctx context.Context, token string, audiences [
 	}
 }
 
-func (c *Cache) entry(k [sha256.Size]byte) (e *cached, mine bool) {
+// entry finds or begins one; mine must be looked up by the caller, known has
+// its answer.
+func (c *Cache) entry(k [sha256.Size]byte) (e *cached, mine, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e = c.entries[k]; e != nil && (e.until.IsZero() || c.now().Before(e.until)) {
-		return e, false
+		return e, false, !e.until.IsZero()
 	}
 	if len(c.entries) >= maxCached {
 		c.evict()
 	}
 	e = &cached{done: make(chan struct{})}
 	c.entries[k] = e
-	return e, true
+	return e, true, false
 }
 
 func (c *Cache) evict() {
@@ -101,7 +111,10 @@ func (c *Cache) evict() {
 
 func (c *Cache) look(ctx context.Context, k [sha256.Size]byte, e *cached, token string, audiences []string) (*authn.Identity, error) {
 	keep := time.Duration(0)
+	ended := c.metrics.during("in_flight")
 	defer func() {
+		ended()
+		c.metrics.looked(e.err)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		e.until = c.now().Add(keep)

@@ -22,7 +22,8 @@ func (b *builder) webhookFromFlags(o *Options) (authz.Authorizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return webhook.New(remote, webhook.Options{Version: o.WebhookVersion, AuthorizedTTL: o.AuthorizedTTL, UnauthorizedTTL: o.UnauthorizedTTL}), nil
+	return webhook.New(remote, webhook.Options{Version: o.WebhookVersion, AuthorizedTTL: o.AuthorizedTTL, UnauthorizedTTL: o.UnauthorizedTTL,
+		Name: "webhook", Metrics: webhook.NewMetrics(b.Metrics)}), nil
 }
 
 // reloading is a chain that a file describes.
@@ -39,6 +40,7 @@ func (z *reloading) RulesFor(ctx context.Context, u *request.User, namespace str
 }
 
 func (b *builder) fromFile(path string) (authz.Authorizer, error) {
+	b.webhooks = webhook.NewMetrics(b.Metrics)
 	var first *configuration
 	parse := func(content []byte) (authz.Union, error) {
 		c, err := parseConfiguration(content)
@@ -56,7 +58,7 @@ func (b *builder) fromFile(path string) (authz.Authorizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &reloading{f}, nil
+	return &reloading{f.Counted(reload.NewCounts("authorization", b.Metrics))}, nil
 }
 
 func (b *builder) chain(c *configuration) (authz.Union, error) {
@@ -66,7 +68,7 @@ func (b *builder) chain(c *configuration) (authz.Union, error) {
 		var z authz.Authorizer
 		var err error
 		if a.Type == ModeWebhook {
-			z, err = fromConfig(a.Webhook, field.NewPath("authorizers").Index(i).Child("webhook"))
+			z, err = b.fromConfig(a.Name, a.Webhook, field.NewPath("authorizers").Index(i).Child("webhook"))
 		} else {
 			z, err = b.plain(a.Type)
 		}
@@ -78,7 +80,7 @@ func (b *builder) chain(c *configuration) (authz.Union, error) {
 	return out, nil
 }
 
-func fromConfig(w *webhookConfig, p *field.Path) (authz.Authorizer, error) {
+func (b *builder) fromConfig(name string, w *webhookConfig, p *field.Path) (authz.Authorizer, error) {
 	conditions, errs := compile(w.MatchConditions, p.Child("matchConditions"))
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
@@ -96,6 +98,7 @@ func fromConfig(w *webhookConfig, p *field.Path) (authz.Authorizer, error) {
 	return webhook.New(remote, webhook.Options{
 		Version: w.ReviewVersion, AuthorizedTTL: w.authorizedTTL(), UnauthorizedTTL: w.unauthorizedTTL(),
 		Timeout: w.Timeout.Duration, DenyOnFailure: w.FailurePolicy == policyDeny, Conditions: conditions,
+		Name: name, Metrics: b.webhooks,
 	}), nil
 }
 

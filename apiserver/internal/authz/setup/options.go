@@ -16,6 +16,7 @@ import (
 	"xebec.dev/apiserver/internal/authz"
 	"xebec.dev/apiserver/internal/authz/node"
 	"xebec.dev/apiserver/internal/authz/rbac"
+	"xebec.dev/apiserver/internal/authz/webhook"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
 )
@@ -154,6 +155,8 @@ type builder struct {
 	Deps
 	rules   *rbac.Authorizer
 	metrics *authz.Metrics
+	// webhooks measures those of a file.
+	webhooks *webhook.Metrics
 }
 
 func (b *builder) mode(m string, o *Options) (authz.Authorizer, error) {

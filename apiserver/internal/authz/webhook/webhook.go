@@ -31,7 +31,10 @@ type Options struct {
 	DenyOnFailure bool
 	Conditions    []Condition
 	Retry         kubeconfig.Retry
-	Now           func() time.Time
+	// Name is the webhook's in metrics.
+	Name    string
+	Metrics *Metrics
+	Now     func() time.Time
 }
 
 // Authorizer is one webhook.
@@ -73,7 +76,10 @@ func (z *Authorizer) Authorize(ctx context.Context, u *request.User, a *request.
 	now := z.o.Now()
 	status, ok := z.cache.get(string(key), now)
 	if !ok {
-		if status, err = z.ask(ctx, spec); err != nil {
+		start := time.Now()
+		status, err = z.ask(ctx, spec)
+		z.o.Metrics.asked(z.o.Name, time.Since(start), err, !z.o.DenyOnFailure)
+		if err != nil {
 			return z.onFailure(), "", err
 		}
 		ttl := z.o.UnauthorizedTTL
@@ -96,6 +102,16 @@ func (z *Authorizer) onFailure() authz.Decision {
 
 // applies is false as soon as one condition is, whatever fails in others.
 func (z *Authorizer) applies(ctx context.Context, spec *authorizationv1.SubjectAccessReviewSpec) (bool, error) {
+	if len(z.o.Conditions) == 0 {
+		return true, nil
+	}
+	start := time.Now()
+	ask, err := z.matches(ctx, spec)
+	z.o.Metrics.matched(z.o.Name, time.Since(start), ask, err)
+	return ask, err
+}
+
+func (z *Authorizer) matches(ctx context.Context, spec *authorizationv1.SubjectAccessReviewSpec) (bool, error) {
 	var errs []error
 	for _, c := range z.o.Conditions {
 		ok, err := c(ctx, spec)
