@@ -129,11 +129,15 @@ func TestObjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects, err := configObjects(i.Cluster, shared)
+	objects, err := clusterObjects(i.Cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
-	objects = append(objects, adminObjects()...)
+	kubelets, err := kubeletObjects(shared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects = append(append(objects, kubelets...), adminObjects()...)
 	objects = append(objects, bootstrapperObjects()...)
 	objects = append(objects, clusterInfoObjects([]byte("the kubeconfig\n"))...)
 	var b bytes.Buffer
@@ -181,11 +185,62 @@ func TestPatches(t *testing.T) {
 }
 
 func TestSkippedPhaseMustExist(t *testing.T) {
+	for _, name := range []string{"addons", "addon/kube-dns", "preflight/x"} {
+		i, _ := newInit(t)
+		i.Config.SkipPhases = []string{name}
+		if err := i.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `no phase "`+name+`"`) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestSkippedPart: a part of a phase is left out, and the rest is done.
+func TestSkippedPart(t *testing.T) {
+	i, out := newInit(t)
+	if err := i.StartDryRun("init"); err != nil {
+		t.Fatal(err)
+	}
+	i.Config.SkipPhases = []string{"preflight", "addon/kube-proxy", "control-plane/scheduler", "upload-config/kubelet"}
+	if err := i.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"kind: DaemonSet": false, "name: coredns": true, "name: kubelet-config": false, "name: kubeadm-config": true} {
+		if strings.Contains(out.String(), text) != want {
+			t.Errorf("that a dry run tells %q is not %v", text, want)
+		}
+	}
+	for name, want := range map[string]bool{"kube-scheduler": false, "kube-apiserver": true, "etcd": true} {
+		if _, err := os.Stat(i.Write.Path(layout.Manifests + "/" + name + ".yaml")); (err == nil) != want {
+			t.Errorf("manifest of %s: %v", name, err)
+		}
+	}
+}
+
+// TestParts: certificates are made one by one, each by the authority that is there.
+func TestParts(t *testing.T) {
 	i, _ := newInit(t)
-	i.Config.SkipPhases = []string{"addons"}
-	if err := i.Run(t.Context()); err == nil || !strings.Contains(err.Error(), `no phase "addons"`) {
+	if err := i.RunPhase(t.Context(), "certs/apiserver"); err == nil || !strings.Contains(err.Error(), "needs its authority") {
+		t.Errorf("a certificate without an authority: %v", err)
+	}
+	run(t, i, "certs/ca", "certs/apiserver", "kubeconfig/admin", "control-plane/scheduler")
+	for file, want := range map[string]bool{"pki/apiserver.crt": true, "pki/front-proxy-ca.crt": false, "pki/sa.key": false, "admin.conf": true, "scheduler.conf": false,
+		"manifests/kube-scheduler.yaml": true, "manifests/kube-apiserver.yaml": false} {
+		if _, err := os.Stat(i.path("/etc/kubernetes/" + file)); (err == nil) != want {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	run(t, i, "certs", "certs/sa")
+	if err := i.RunPhase(t.Context(), "certs/none"); err == nil || !strings.Contains(err.Error(), `no phase "certs/none"`) {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestPhases are the names that users skip and call.
+func TestPhases(t *testing.T) {
+	text := "init\n  " + strings.Join(paths(InitPhases(), ""), "\n  ") + "\njoin\n  " + strings.Join(paths(JoinPhases(), ""), "\n  ") +
+		"\nreset\n  " + strings.Join(paths(ResetPhases(), ""), "\n  ") + "\nupgrade apply\n  " + strings.Join(paths(ApplyPhases(), ""), "\n  ") +
+		"\nupgrade node\n  " + strings.Join(paths(NodePhases(), ""), "\n  ") + "\n"
+	golden.Check(t, "phases.txt", []byte(text))
 }
 
 func TestPreflightTellsAllAtOnce(t *testing.T) {

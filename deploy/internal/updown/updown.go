@@ -80,7 +80,9 @@ The cluster is up after %.1f s. To use it:
   kubectl get nodes,pods -A
   kubectl create deployment web --image=xebec.dev/web:v1
   kubectl expose deployment web --port 80 --target-port 8080
-  kubectl run -it --rm try --image=xebec.dev/busybox:v1 --restart=Never -- wget -qO- http://web
+  kubectl run try --image=xebec.dev/busybox:v1 -- sleep 36000
+  kubectl wait --for=condition=Ready pod/try
+  kubectl exec try -- wget -qO- http://web
 
 make down takes it away.
 `, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin)
