@@ -18,6 +18,10 @@ type Identity struct {
 	// nil when the authenticator knows of no audiences, which means the API
 	// server's own.
 	Audiences []string
+	// Annotations and Warnings are what each use of the credential leaves in
+	// the audit log and tells the client.
+	Annotations map[string]string
+	Warnings    []string
 }
 
 // Authenticator recognises one kind of credential. It returns nil, nil when

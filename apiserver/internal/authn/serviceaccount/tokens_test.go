@@ -189,7 +189,11 @@ func TestLifetime(t *testing.T) {
 		t.Errorf("extended: %v %v", got, r.Status.ExpirationTimestamp)
 	}
 	stale := 0
-	w.verifier.Stale = func(string, string) { stale++ }
+	w.verifier.Used = func(late bool) {
+		if late {
+			stale++
+		}
+	}
 	w.now = w.now.Add(2 * time.Hour)
 	if _, err := w.verifier.AuthenticateToken(context.Background(), r.Status.Token, nil); err != nil || stale != 1 {
 		t.Errorf("stale use: %v, %d", err, stale)

@@ -24,8 +24,9 @@ type Verifier struct {
 	lookup bool
 	objects
 	now func() time.Time
-	// Stale is told of tokens used after they should have been renewed.
-	Stale func(namespace, name string)
+	// Used is told of each good token, stale of those used after they should
+	// have been renewed.
+	Used func(stale bool)
 }
 
 // Deps are what tokens are checked against.
@@ -91,7 +92,26 @@ func (v *Verifier) AuthenticateToken(ctx context.Context, token string, audience
 	if err := v.validate(ctx, &c); err != nil {
 		return nil, err
 	}
-	return c.identity(match), nil
+	id, late := c.identity(match), c.late(v.now())
+	if late > 0 {
+		id.Annotations = map[string]string{staleKey: fmt.Sprintf("subject: %s, seconds after warning threshold: %.0f", c.Subject, late.Seconds())}
+	}
+	if v.Used != nil {
+		v.Used(late > 0)
+	}
+	return id, nil
+}
+
+// staleKey is left in the audit log by the use of a token that should have
+// been renewed.
+const staleKey = "authentication.k8s.io/stale-token"
+
+// late is how long ago the token should have been renewed.
+func (c *received) late(now time.Time) time.Duration {
+	if w := c.Kubernetes.WarnAfter; w != nil {
+		return now.Sub(w.Time())
+	}
+	return 0
 }
 
 func (v *Verifier) validate(ctx context.Context, c *received) error {
@@ -119,9 +139,6 @@ func (v *Verifier) validate(ctx context.Context, c *received) error {
 		if err := v.check(ctx, v.nodes, "", k.Node, now); err != nil {
 			return err
 		}
-	}
-	if k.WarnAfter != nil && now.After(k.WarnAfter.Time()) && v.Stale != nil {
-		v.Stale(k.Namespace, k.ServiceAccount.Name)
 	}
 	return nil
 }

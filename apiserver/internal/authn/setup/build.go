@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/authn"
@@ -18,6 +20,7 @@ import (
 	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	"xebec.dev/apiserver/internal/authn/token"
 	"xebec.dev/apiserver/internal/reload"
+	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
 )
 
@@ -38,6 +41,9 @@ type Deps struct {
 	AlwaysAllow bool
 	// OnError is told of trouble with files that are read again.
 	OnError func(error)
+	// TokenUsed, when set, is told of Secrets whose token is used for the first
+	// time of the day.
+	TokenUsed func(namespace, secret string)
 	// Metrics, when set, takes the metrics.
 	Metrics prometheus.Registerer
 }
@@ -49,8 +55,7 @@ type Result struct {
 	Tokens authn.TokenAuthenticator
 	// Audiences are the API server's own.
 	Audiences []string
-	// Requests issues service account tokens; nil without a signing key. Warn
-	// and Issued may be set.
+	// Requests issues service account tokens; nil without a signing key.
 	Requests *serviceaccount.Requests
 	// Discovery is nil when the issuer is not a URL that can be discovered.
 	Discovery *serviceaccount.Discovery
@@ -176,6 +181,7 @@ func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
 		}
 		b.r.Requests = &serviceaccount.Requests{
 			Issuer: issuer, Own: b.r.Audiences, MaxSeconds: int64(s.MaxExpiration / time.Second), Extend: s.Extend, Deps: deps,
+			Warn: request.Warn, Issued: noteIssued,
 		}
 	}
 	if len(keys) == 0 {
@@ -190,15 +196,47 @@ func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
 	}
 	verify := func() []serviceaccount.PublicKey { return keys }
 	legacy := serviceaccount.NewLegacyVerifier(verify, b.r.Audiences, s.Lookup, deps)
-	used, stale := b.counter("serviceaccount_legacy_tokens_total", "Uses of tokens kept in Secrets."), b.counter("serviceaccount_stale_tokens_total", "Uses of tokens that should have been renewed.")
-	legacy.Used = func(string, string) { used() }
+	legacy.Used = b.legacyUsed()
 	out := authn.TokenUnion{legacy}
 	if len(s.Issuers) > 0 {
 		bound := serviceaccount.NewVerifier(s.Issuers, verify, b.r.Audiences, s.Lookup, deps)
-		bound.Stale = func(string, string) { stale() }
+		valid := b.counter("serviceaccount_valid_tokens_total", "Uses of tokens that are not to be renewed yet.")
+		stale := b.counter("serviceaccount_stale_tokens_total", "Uses of tokens that should have been renewed.")
+		bound.Used = func(late bool) {
+			if late {
+				stale()
+			} else {
+				valid()
+			}
+		}
 		out = append(out, bound)
 	}
 	return out, nil
+}
+
+// legacyUsed counts uses of tokens that are kept in Secrets, and has the day
+// noted.
+func (b *builder) legacyUsed() func(s *corev1.Secret, generated, valid bool) {
+	all := b.counter("serviceaccount_legacy_tokens_total", "Uses of tokens kept in Secrets.")
+	auto := b.counter("serviceaccount_legacy_auto_token_uses_total", "Uses of tokens in Secrets that were made with their service account.")
+	manual := b.counter("serviceaccount_legacy_manual_token_uses_total", "Uses of tokens in Secrets that a user made.")
+	invalid := b.counter("serviceaccount_invalid_legacy_auto_token_uses_total", "Uses of tokens in Secrets that were not used for long and are invalid now.")
+	return func(s *corev1.Secret, generated, valid bool) {
+		switch {
+		case !valid:
+			invalid()
+		case generated:
+			auto()
+		default:
+			manual()
+		}
+		if valid {
+			all()
+		}
+		if b.TokenUsed != nil && s.Labels[serviceaccount.LastUsed] != time.Now().UTC().Format(time.DateOnly) {
+			b.TokenUsed(s.Namespace, s.Name)
+		}
+	}
 }
 
 // counter registers a counter and gives what counts.
@@ -225,6 +263,11 @@ func (b *builder) issuer() (*serviceaccount.Issuer, error) {
 		return nil, fmt.Errorf("--service-account-signing-key-file %s: %w", s.SigningKeyFile, err)
 	}
 	return serviceaccount.NewIssuer(s.Issuers[0], private)
+}
+
+// noteIssued tells the audit log which token was made.
+func noteIssued(ctx context.Context, credentialID string) {
+	request.Annotate(ctx, "authentication.kubernetes.io/issued-credential-id", credentialID)
 }
 
 func sameContent(a, b string) (bool, error) {

@@ -35,6 +35,14 @@ func (b Bearer) Authenticate(ctx context.Context, c *request.Credentials) (*auth
 	if err == nil && id == nil {
 		err = ErrInvalid
 	}
+	if id != nil {
+		for k, v := range id.Annotations {
+			request.Annotate(ctx, k, v)
+		}
+		for _, w := range id.Warnings {
+			request.Warn(ctx, w)
+		}
+	}
 	return id, err
 }
 
