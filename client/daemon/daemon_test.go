@@ -210,7 +210,7 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("readyz: %d", code)
 	}
 	for path, want := range map[string]string{
-		"/metrics": "kubernetes_build_info", "/metrics/slis": `kubernetes_healthcheck{name="ping",type="livez"} 1`, "/flagz": "secure-port=10259", "/version": "gitVersion",
+		"/metrics": "kubernetes_build_info", "/metrics/slis": `kubernetes_healthcheck{name="ping",type="livez"} 1`, "/flagz": "secure-port=10259", "/statusz": "Emulation version: 1.37\nPaths: /configz", "/version": "gitVersion",
 	} {
 		if code, body := get(t, url+path, ""); code != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s: %d, without %s", path, code, want)

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -55,6 +56,7 @@ type Process struct {
 	Health   *Health
 	Configz  *Configz
 	flags    *pflag.FlagSet
+	started  time.Time
 }
 
 // Main runs a program and gives its exit code: 0 after SIGTERM or SIGINT, 1
@@ -92,7 +94,7 @@ func run(ctx context.Context, p *Program, args []string, stdout, stderr io.Write
 func newProcess(p *Program) *Process {
 	proc := &Process{
 		Program: p, Flags: &Flags{}, Gates: newGates(p.Gates), Registry: prometheus.NewRegistry(),
-		Health: NewHealth(), Configz: &Configz{}, flags: pflag.NewFlagSet(p.Name, pflag.ContinueOnError),
+		Health: NewHealth(), Configz: &Configz{}, flags: pflag.NewFlagSet(p.Name, pflag.ContinueOnError), started: time.Now(),
 	}
 	proc.Registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(), proc.Health,

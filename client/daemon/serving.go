@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 
 	"xebec.dev/api/scheme"
@@ -40,7 +39,8 @@ func (p *Process) Mux() *http.ServeMux {
 	mux.Handle("/metrics", promhttp.HandlerFor(p.Registry, promhttp.HandlerOpts{}))
 	mux.Handle("/metrics/slis", promhttp.HandlerFor(slis, promhttp.HandlerOpts{}))
 	mux.Handle("/configz", p.Configz)
-	mux.HandleFunc("/flagz", p.flagz)
+	mux.Handle("/flagz", p.Flagz())
+	mux.Handle("/statusz", p.Statusz("/configz", "/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/readyz", "/statusz", "/version"))
 	mux.HandleFunc("/version", p.version)
 	if p.Flags.Profiling {
 		if p.Flags.Contention {
@@ -53,12 +53,6 @@ func (p *Process) Mux() *http.ServeMux {
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	}
 	return mux
-}
-
-func (p *Process) flagz(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	fmt.Fprintf(w, "\n%s flagz\nWarning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.\n\n", p.Name)
-	p.flags.VisitAll(func(f *pflag.Flag) { fmt.Fprintf(w, "%s=%s\n", f.Name, f.Value) })
 }
 
 func (p *Process) version(w http.ResponseWriter, _ *http.Request) {

@@ -55,7 +55,13 @@ var ignored = map[string]string{
 
 type flags struct{ config.Flags }
 
-func (f *flags) add(fs *pflag.FlagSet) { f.Add(fs) }
+func (f *flags) add(fs *pflag.FlagSet) {
+	f.Add(fs)
+	// Unlike other components kube-proxy serves profiles only when asked to.
+	profiling := fs.Lookup("profiling")
+	profiling.DefValue = "false"
+	_ = profiling.Value.Set("false") // a bool
+}
 
 // gather lets the API server put events of so long into one message.
 const gather = 2 * time.Millisecond
