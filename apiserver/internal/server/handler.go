@@ -48,6 +48,7 @@ func (s *Server) handler() (http.Handler, error) {
 	auth, err := authnsetup.Build(&s.cfg.Authn, authnsetup.Deps{
 		Reader: s.store, Scheme: s.scheme, Fresh: s.fresh, ExternalHost: s.address(), Metrics: s.metrics.Registerer(),
 		AlwaysAllow: slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeAlwaysAllow), OnError: s.troubled("authentication"),
+		TokenUsed: s.tokenUsed,
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +76,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Authenticator: auth, Authorizer: loading{permissions, s.rulesLoaded}, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}
+	s.lease = bootstrap.NewLease(s.maker)
 	s.services = s.serviceHook()
 	s.metrics.Registerer().MustRegister(s.services.Collector())
 	s.registry = registry.New(registry.Options{
@@ -95,7 +97,7 @@ func (s *Server) handler() (http.Handler, error) {
 	s.openapi = openapi.NewHandler(version.GitVersion)
 	s.openapi.Set(s.groups)
 	s.rpc = rpc.New(rpc.Options{
-		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Served: s.served,
+		Scheme: s.scheme, Registry: s.registry, Pipeline: s.pipeline, Served: s.carried,
 		RequestTimeout: s.cfg.RequestTimeout, Draining: s.drain, Log: s.log.Named("rpc"),
 	})
 	return both(s.rpc.Handler(), rest.New(rest.Options{

@@ -24,6 +24,21 @@ func (s *Server) served(gv schema.GroupVersion, resource string) bool {
 	return ok && !r.At.OffByDefault
 }
 
+// carried reports whether gRPC, which knows objects by their storage version
+// alone, may carry a resource: when any of its versions is served.
+func (s *Server) carried(gv schema.GroupVersion, resource string) bool {
+	r, ok := s.scheme.At(gv.WithResource(resource))
+	if !ok {
+		return false
+	}
+	for _, v := range r.ServedVersions() {
+		if s.served(schema.GroupVersion{Group: v.Group, Version: v.Version}, resource) {
+			return true
+		}
+	}
+	return false
+}
+
 func stage(version string) string {
 	switch {
 	case strings.Contains(version, "alpha"):

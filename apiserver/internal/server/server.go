@@ -54,6 +54,7 @@ type Server struct {
 	local     *embedded.Server // nil with --etcd-servers
 	store     *watchcache.Store
 	maker     *bootstrap.Maker
+	lease     *bootstrap.Lease
 	http      *http.Server
 	hooks     *hooks
 	pipeline  *pipeline.Pipeline

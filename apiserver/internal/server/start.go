@@ -65,6 +65,9 @@ func (s *Server) steps() []step {
 		{"start-cluster-authentication-info-controller", s.bootstrapAuthenticationInfo},
 		{"priority-and-fairness-config-producer", s.maker.FlowControl},
 		{"start-service-ip-repair-controllers", s.repairServices},
+		{"start-kube-apiserver-identity-lease-controller", s.lease.Renew},
+		{"start-kube-apiserver-identity-lease-garbage-collector", s.lease.Collect},
+		{"start-legacy-token-tracking-controller", s.maker.LegacyTokenTracking},
 		{"apiservice-registration-controller", func(ctx context.Context) error { return s.maker.APIServices(ctx, s.groups) }},
 	}
 }

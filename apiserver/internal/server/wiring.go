@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -144,6 +145,18 @@ func (s *Server) repairServices(ctx context.Context) error {
 	return err
 }
 
+// tokenUsed notes in a Secret that its token was used today, beside the
+// request that used it.
+func (s *Server) tokenUsed(namespace, secret string) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.RequestTimeout)
+		defer cancel()
+		if err := s.maker.LegacyTokenUsed(ctx, namespace, secret); err != nil {
+			s.log.Warn("the day on which a token was used could not be noted", zap.String("namespace", namespace), zap.String("name", secret), zap.Error(err))
+		}
+	}()
+}
+
 // repairEvery is how often addresses and ports are compared with the services.
 const repairEvery = 3 * time.Minute
 
@@ -175,8 +188,9 @@ func (s *Server) keep(ctx context.Context) error {
 			if err == nil {
 				err = s.maker.Namespaces(ctx)
 			}
+			err = errors.Join(err, s.lease.Renew(ctx))
 		case <-repair.C:
-			err = s.repairServices(ctx)
+			err = errors.Join(s.repairServices(ctx), s.lease.Collect(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("upkeep failed and is tried again", zap.Error(err))

@@ -1,0 +1,30 @@
+package bootstrap
+
+import (
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestExpired(t *testing.T) {
+	now := time.Now()
+	at := func(ago time.Duration) *metav1.MicroTime { m := metav1.NewMicroTime(now.Add(-ago)); return &m }
+	hour := int32(LeaseSeconds)
+	for name, c := range map[string]struct {
+		label string
+		spec  coordinationv1.LeaseSpec
+		want  bool
+	}{
+		"renewed":         {"kube-apiserver", coordinationv1.LeaseSpec{RenewTime: at(time.Minute), LeaseDurationSeconds: &hour}, false},
+		"not renewed":     {"kube-apiserver", coordinationv1.LeaseSpec{RenewTime: at(61 * time.Minute), LeaseDurationSeconds: &hour}, true},
+		"without a time":  {"kube-apiserver", coordinationv1.LeaseSpec{LeaseDurationSeconds: &hour}, true},
+		"somebody else's": {"", coordinationv1.LeaseSpec{RenewTime: at(48 * time.Hour), LeaseDurationSeconds: &hour}, false},
+	} {
+		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{identityLabel: c.label}}, Spec: c.spec}
+		if got := expired(l, now); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
