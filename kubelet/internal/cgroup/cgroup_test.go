@@ -276,13 +276,34 @@ func TestGroupsInThisKernel(t *testing.T) {
 	if u, err := m.Usage(m.PodPath(p)); err != nil || u.Processes != 1 || u.Memory == 0 {
 		t.Errorf("%+v %v", u, err)
 	}
-	// A resize.
+	// A resize: what is more comes with Grow, what is less with Shrink.
 	p = pod("cpu=100m memory=1Mi/memory=128Mi")
-	if err := m.Ensure(p); err != nil {
+	if c, err := m.Change(p); err != nil || c != (Change{Grows: true}) {
+		t.Errorf("%+v %v", c, err)
+	}
+	if err := m.Grow(p); err != nil {
 		t.Fatal(err)
 	}
 	if u, err := m.Usage(m.PodPath(p)); err != nil || u.MemoryLimit != 128<<20 || u.CPUQuota != 0 {
 		t.Errorf("%+v %v", u, err)
+	}
+	p = pod("cpu=50m memory=1Mi/cpu=100m memory=32Mi")
+	if c, err := m.Change(p); err != nil || c != (Change{Grows: true, Shrinks: true, Memory: 32 << 20}) {
+		t.Errorf("%+v %v", c, err)
+	}
+	for _, step := range []struct {
+		do            func(*corev1.Pod) error
+		memory, quota uint64
+	}{{m.Ensure, 128 << 20, 0}, {m.Shrink, 32 << 20, 10000}, {m.Ensure, 32 << 20, 10000}} {
+		if err := step.do(p); err != nil {
+			t.Fatal(err)
+		}
+		if u, err := m.Usage(m.PodPath(p)); err != nil || u.MemoryLimit != step.memory || u.CPUQuota != step.quota {
+			t.Errorf("%+v %v", u, err)
+		}
+	}
+	if n, err := m.MemoryInUse(p, ""); err != nil || n == 0 {
+		t.Errorf("%d in use, %v", n, err)
 	}
 	if pods, err := m.Pods(); err != nil || len(pods) != 1 || pods[0] != "a-b" {
 		t.Errorf("%v %v", pods, err)
@@ -335,8 +356,21 @@ func TestSecondVersion(t *testing.T) {
 	if err := m.Setup(); err != nil {
 		t.Fatal(err)
 	}
+	// One that is there gets no less before somebody has looked.
 	if err := m.Ensure(p); err != nil {
 		t.Fatal(err)
+	}
+	if c, err := m.Change(p); err != nil || c != (Change{Shrinks: true, Memory: 1 << 20}) {
+		t.Errorf("%+v %v", c, err)
+	}
+	if n, err := m.MemoryInUse(p, ""); err != nil || n != 1000 {
+		t.Errorf("%d in use, %v", n, err)
+	}
+	if err := m.Shrink(p); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := m.Change(p); err != nil || c != (Change{}) {
+		t.Errorf("%+v %v", c, err)
 	}
 	for name, want := range map[string]string{"cpu.weight": "39", "cpu.max": "200000 100000", "memory.max": "1048576", "pids.max": "9"} {
 		if have, err := os.ReadFile(filepath.Join(mount, group, name)); err != nil || string(have) != want {

@@ -93,13 +93,10 @@ func (m *Manager) UpdateQOS(pods []*corev1.Pod) error {
 	limits := m.o.ClassLimits(pods)
 	for _, class := range []string{"", burstableClass, bestEffortClass} {
 		path := m.o.Path(class, "")
-		m.mu.Lock()
-		same := m.applied[path] == limits[class].String()
-		m.mu.Unlock()
-		if same {
+		if m.is(path, limits[class]) {
 			continue // it is there as long as the node lives
 		}
-		if err := m.ensure(path, limits[class]); err != nil {
+		if err := m.make(path, limits[class]); err != nil {
 			return err
 		}
 	}
@@ -120,34 +117,43 @@ func (m *Manager) ContainerPath(pod *corev1.Pod, id string) string {
 	return filepath.Join(m.PodPath(pod), id)
 }
 
-// Ensure makes the pod's group, or brings it in line with the pod.
+// Ensure makes the pod's group, or gives one that is there what it gets more of.
 func (m *Manager) Ensure(pod *corev1.Pod) error {
 	if pod.UID == "" || strings.ContainsAny(string(pod.UID), "/\x00") {
 		return fmt.Errorf("the UID %q of pod %s can't name a control group", pod.UID, pod.Name)
 	}
-	return m.ensure(m.PodPath(pod), m.o.PodLimit(pod))
-}
-
-func (m *Manager) ensure(path string, l Limit) error {
-	text := l.String()
-	m.mu.Lock()
-	same := m.applied[path] == text
-	m.mu.Unlock()
-	there := m.t.exists(path)
-	if same && there {
+	path, limit := m.PodPath(pod), m.o.PodLimit(pod)
+	switch there := m.t.exists(path); {
+	case !there:
+		return m.make(path, limit)
+	case m.is(path, limit):
 		return nil
 	}
-	if !there {
-		if err := m.t.make(path); err != nil {
-			return fmt.Errorf("make control group %s: %w", path, err)
-		}
+	return m.Grow(pod)
+}
+
+// is reports whether a group was last given a limit.
+func (m *Manager) is(path string, l Limit) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.applied[path] == l.String()
+}
+
+func (m *Manager) make(path string, l Limit) error {
+	if err := m.t.make(path); err != nil {
+		return fmt.Errorf("make control group %s: %w", path, err)
 	}
+	return m.set(path, l)
+}
+
+// set gives a group that is there a limit.
+func (m *Manager) set(path string, l Limit) error {
 	if err := m.t.apply(path, l); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.applied[path] = text
+	m.applied[path] = l.String()
 	return nil
 }
 

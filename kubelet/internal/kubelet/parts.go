@@ -389,6 +389,16 @@ func (g groups) EnsurePod(pod *corev1.Pod) (string, error) {
 	return g.k.cgroups.Parent(pod), nil
 }
 
+func (g groups) Change(pod *corev1.Pod) (cgroup.Change, error) { return g.k.cgroups.Change(pod) }
+
+func (g groups) GrowPod(pod *corev1.Pod) error { return g.k.cgroups.Grow(pod) }
+
+func (g groups) ShrinkPod(pod *corev1.Pod) error { return g.k.cgroups.Shrink(pod) }
+
+func (g groups) MemoryInUse(pod *corev1.Pod, container string) (int64, error) {
+	return g.k.cgroups.MemoryInUse(pod, container)
+}
+
 func (g groups) RemovePod(uid types.UID) error {
 	return g.k.cgroups.Remove(context.Background(), uid)
 }

@@ -30,7 +30,12 @@ type Input struct {
 	// Resources that each container should have, by name; those not named
 	// are left as they are.
 	Resources map[string]*runtimeapi.LinuxContainerResources
-	Now       time.Time
+	// Again are containers that start again whatever they ended with: their
+	// resources had them end.
+	Again map[string]bool
+	// Grows and Shrinks: the pod's own group gets more, or less, of something.
+	Grows, Shrinks bool
+	Now            time.Time
 }
 
 // Op is what kind of action it is.
@@ -45,6 +50,10 @@ const (
 	Start       Op = "start"
 	// Resize changes a running container's resources.
 	Resize Op = "resize"
+	// GrowPod and ShrinkPod change those of the pod's own group: more before
+	// its containers, less after them.
+	GrowPod   Op = "grow pod"
+	ShrinkPod Op = "shrink pod"
 	// Remove deletes what has ended long ago.
 	Remove        Op = "remove"
 	RemoveSandbox Op = "remove sandbox"
@@ -64,6 +73,8 @@ type Action struct {
 	Why string
 	// Probe is the one that failed: it may have a grace period of its own.
 	Probe string
+	// Again: it is ended for its resources only.
+	Again bool
 }
 
 // Kind of a container.
@@ -157,6 +168,7 @@ func Make(in Input) *Plan {
 	if p.initialize() {
 		p.regular()
 	}
+	p.resizePod()
 	return p.out
 }
 
@@ -205,7 +217,7 @@ func (p *planner) ran() bool {
 
 // restarts reports whether a container that ended is started again.
 func (p *planner) restarts(c *corev1.Container, run *runtime.Container) bool {
-	return Restarts(p.in.Pod, c, run.ExitCode)
+	return p.in.Again[c.Name] || Restarts(p.in.Pod, c, run.ExitCode)
 }
 
 // Restarts reports whether a container is started again after it ended with a
@@ -313,6 +325,7 @@ func (p *planner) initialize() bool {
 			}
 		case done || run != nil && run.State == runtime.Exited && run.ExitCode == 0:
 		case run != nil && run.State == runtime.Running:
+			p.resize(c, run)
 			return false
 		default:
 			p.startOrWait(c, Init, run)
@@ -366,9 +379,7 @@ func (p *planner) killed(c *corev1.Container, run *runtime.Container, restart bo
 	case probe != "":
 		a.Why, a.Probe = fmt.Sprintf("Container %s failed %s probe", c.Name, probe), probe
 	default:
-		if want := p.in.Resources[c.Name]; want != nil && Differ(run.Resources, want) {
-			p.resize(c, run, want)
-		}
+		p.resize(c, run)
 		return false
 	}
 	if restart {

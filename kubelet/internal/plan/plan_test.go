@@ -167,6 +167,11 @@ func fact(in *Input, f []string) error {
 		in.Unhealthy[f[1]] = f[2]
 	case "unstarted":
 		in.Unstarted[f[1]] = true
+	case "again":
+		in.Again = map[string]bool{f[1]: true}
+	case "pod":
+		_, in.Grows = options["grows"]
+		_, in.Shrinks = options["shrinks"]
 	case "backoff":
 		d, err := time.ParseDuration(f[2])
 		if err != nil {

@@ -56,6 +56,9 @@ func (m *maker) conditions() {
 	}
 	for _, r := range m.in.Resizes {
 		m.set(r.Type, true, r.Reason, r.Message)
+		if r.Generation != 0 {
+			m.out.Conditions[len(m.out.Conditions)-1].ObservedGeneration = r.Generation
+		}
 	}
 	if v := m.in.Verdict; v != nil && v.Disrupted != "" {
 		m.out.Conditions = slices.DeleteFunc(m.out.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget })

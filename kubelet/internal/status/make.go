@@ -45,13 +45,17 @@ type Input struct {
 	Ending, Ended bool
 	Begun         time.Time
 	Resizes       []Resize
-	Now           time.Time
+	// Whole is what the pod as a whole has in force; nil is what it asks for.
+	Whole *corev1.ResourceRequirements
+	Now   time.Time
 }
 
 // Resize is how far a change of resources has come.
 type Resize struct {
 	Type            corev1.PodConditionType
 	Reason, Message string
+	// Generation of the pod that asks for it; 0 is the newest.
+	Generation int64
 }
 
 type maker struct {
@@ -102,8 +106,25 @@ func Make(in Input) *corev1.PodStatus {
 	if m.old.StartTime != nil {
 		m.out.StartTime = m.old.StartTime
 	}
+	m.whole()
 	m.conditions()
 	return m.out
+}
+
+// whole is what a pod that asks for resources as a whole was given, and has.
+func (m *maker) whole() {
+	asks := m.in.Pod.Spec.Resources
+	if asks == nil {
+		return
+	}
+	m.out.AllocatedResources = asks.Requests.DeepCopy()
+	if len(asks.Requests) == 0 {
+		m.out.AllocatedResources = core.ContainerRequests(&m.in.Pod.Spec)
+	}
+	m.out.Resources = asks.DeepCopy()
+	if m.in.Whole != nil {
+		m.out.Resources = m.in.Whole.DeepCopy()
+	}
 }
 
 // rejected is all there is to say about a pod that never began.

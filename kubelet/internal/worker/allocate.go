@@ -15,40 +15,65 @@ import (
 )
 
 // allocation is what the node has given a pod, by container: what the pod asks
-// for, until that changes to what the node can't give.
+// for, until that changes to what the node can't give. What the pod as a whole
+// was given is under wholePod.
 type allocation map[string]corev1.ResourceRequirements
+
+// wholePod is no container's name.
+const wholePod = ""
 
 // asked is what a pod asks for.
 func asked(pod *corev1.Pod) allocation {
 	out := allocation{}
 	eachContainer(pod, func(c *corev1.Container, _ plan.Kind) { out[c.Name] = c.Resources })
+	if pod.Spec.Resources != nil {
+		out[wholePod] = *pod.Spec.Resources
+	}
 	return out
 }
 
 // remembered is what a kubelet before this one had given a pod that it has
-// left: its status says so where a change was still pending.
-func remembered(pod *corev1.Pod) allocation {
+// left: it wrote that down for pods that had asked for something else; and the
+// pod's status says so of one that asked while no kubelet was there.
+func remembered(pod *corev1.Pod, written allocation) allocation {
 	out := asked(pod)
-	if !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+	if written != nil {
+		for name := range out {
+			if have, ok := written[name]; ok {
+				out[name] = have
+			}
+		}
+		return out
+	}
+	pending := pod.Status.ObservedGeneration != 0 && pod.Status.ObservedGeneration < pod.Generation
+	if !pending && !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
 		return c.Type == corev1.PodResizePending && c.Status == corev1.ConditionTrue
 	}) {
 		return out
 	}
+	if whole, ok := out[wholePod]; ok {
+		out[wholePod] = fromStatus(whole, pod.Status.Resources, pod.Status.AllocatedResources)
+	}
 	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
 		for i := range list {
-			s := &list[i]
-			if _, ok := out[s.Name]; !ok || s.Resources == nil {
-				continue
+			if asks, ok := out[list[i].Name]; ok {
+				out[list[i].Name] = fromStatus(asks, list[i].Resources, list[i].AllocatedResources)
 			}
-			have := *s.Resources.DeepCopy()
-			if s.AllocatedResources != nil {
-				have.Requests = s.AllocatedResources.DeepCopy()
-			}
-			have.Claims = out[s.Name].Claims
-			out[s.Name] = have
 		}
 	}
 	return out
+}
+
+func fromStatus(asks corev1.ResourceRequirements, actual *corev1.ResourceRequirements, allocated corev1.ResourceList) corev1.ResourceRequirements {
+	if actual == nil {
+		return asks
+	}
+	have := *actual.DeepCopy()
+	if allocated != nil {
+		have.Requests = allocated.DeepCopy()
+	}
+	have.Claims = asks.Claims
+	return have
 }
 
 // of gives the pod with what it was given in the place of what it asks for.
@@ -60,6 +85,9 @@ func (a allocation) of(pod *corev1.Pod) *corev1.Pod {
 	out := *pod // shallow: only the containers are others
 	out.Spec.InitContainers = a.over(pod.Spec.InitContainers)
 	out.Spec.Containers = a.over(pod.Spec.Containers)
+	if whole, ok := a[wholePod]; ok && pod.Spec.Resources != nil {
+		out.Spec.Resources = &whole
+	}
 	return &out
 }
 
@@ -77,6 +105,9 @@ func (a allocation) over(list []corev1.Container) []corev1.Container {
 // came later, which are ephemeral, ask for nothing.
 func (a allocation) covers(pod *corev1.Pod) bool {
 	same := true
+	if have, ok := a[wholePod]; ok && pod.Spec.Resources != nil {
+		same = equality.Semantic.DeepEqual(have, *pod.Spec.Resources)
+	}
 	eachContainer(pod, func(c *corev1.Container, kind plan.Kind) {
 		have, ok := a[c.Name]
 		same = same && (!ok || kind == plan.Ephemeral || equality.Semantic.DeepEqual(have, c.Resources))
@@ -97,15 +128,17 @@ func (w *Worker) allocate(pod *corev1.Pod) *corev1.Pod {
 	}
 	reason, message := w.resizable(pod)
 	if reason != "" {
+		w.writeAllocation(w.allocated)
 		w.setPending(pod, &status.Resize{Type: corev1.PodResizePending, Reason: reason, Message: message})
 		return w.allocated.of(pod)
 	}
-	shrinks := w.allocated
+	shrinks, given := w.allocated, asked(pod)
+	w.writeAllocation(given)
 	w.mu.Lock()
-	w.allocated = asked(pod)
+	w.allocated = given
 	w.mu.Unlock()
 	w.setPending(pod, nil)
-	w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
+	w.resize = &status.Resize{Type: corev1.PodResizeInProgress, Generation: pod.Generation}
 	w.o.Events(pod, "", corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+resizeText(pod, ""))
 	if shrinks != nil {
 		w.p.freed(w)
@@ -178,8 +211,9 @@ func resizeText(pod *corev1.Pod, problem string) string {
 	return string(raw)
 }
 
-// resized notes that the containers have what the pod was given.
+// resized notes that the pod and its containers have what they were given.
 func (w *Worker) resized(pod *corev1.Pod) {
+	w.whole = pod.Spec.Resources
 	if w.resize == nil {
 		return
 	}

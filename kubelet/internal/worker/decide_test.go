@@ -2,16 +2,22 @@ package worker
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/yaml"
 
+	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/image"
+	"xebec.dev/kubelet/internal/plan"
 	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/status"
 )
@@ -210,22 +216,133 @@ func TestAllocation(t *testing.T) {
 	}
 }
 
-// What an earlier kubelet had given is what the status says, where a change
-// was pending; else it is what the pod asks for.
+// What an earlier kubelet had given is what it wrote down, or what the status
+// says, where a change was pending or came while no kubelet was there; else it
+// is what the pod asks for.
 func TestRemembered(t *testing.T) {
 	const condition = `  conditions: [{type: PodResizePending, status: "True", reason: Deferred}]
 `
 	const before = `status:
   containerStatuses: [{name: main, allocatedResources: {cpu: 100m, memory: 64Mi}, resources: {requests: {cpu: 90m}, limits: {cpu: 200m}}}, {name: gone, resources: {}}]
 `
-	for _, c := range []struct{ name, status, request, limit string }{
-		{"nothing was pending", before, "1", "2"},
-		{"a change was", before + condition, "100m", "200m"},
-		{"it was, and nothing is known", "status:\n" + condition, "1", "2"},
+	written := asked(readPod(t, fmt.Sprintf(sized, "300m", "400m", "")))
+	written["gone"] = corev1.ResourceRequirements{}
+	for _, c := range []struct {
+		name, status, request, limit string
+		written                      allocation
+	}{
+		{"nothing was pending", before + "  observedGeneration: 3", "1", "2", nil},
+		{"a change was", before + condition, "100m", "200m", nil},
+		{"a change came later", before + "  observedGeneration: 2", "100m", "200m", nil},
+		{"it was, and nothing is known", "status:\n" + condition, "1", "2", nil},
+		{"it was written down", before + condition, "300m", "400m", written},
+		{"it was written down and granted", before, "300m", "400m", written},
 	} {
-		r := remembered(readPod(t, fmt.Sprintf(sized, "1", "2", c.status)))["main"]
+		given := remembered(readPod(t, fmt.Sprintf(sized, "1", "2", c.status)), c.written)
+		r := given["main"]
 		if got := r.Requests.Cpu().String() + " " + r.Limits.Cpu().String(); got != c.request+" "+c.limit {
 			t.Errorf("%s: %s", c.name, got)
+		}
+		if _, ok := given["gone"]; ok {
+			t.Errorf("%s: a container that the pod has not was given something", c.name)
+		}
+	}
+}
+
+// What is written down is read by the kubelet after; what can't be read is not
+// believed.
+func TestAllocationFile(t *testing.T) {
+	dir := t.TempDir()
+	w := &Worker{uid: "u", log: zap.NewNop(), o: &Options{RootDir: dir}}
+	if err := os.MkdirAll(w.podDir(), dirMode); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.readAllocation(); got != nil {
+		t.Errorf("nothing was written, %v was read", got)
+	}
+	given := asked(wholeSized(t, "100m"))
+	w.writeAllocation(given)
+	next := &Worker{uid: "u", log: w.log, o: w.o}
+	if got := next.readAllocation(); !equality.Semantic.DeepEqual(got, given) || len(got) != 2 {
+		t.Errorf("read %v, given %v", got, given)
+	}
+	if err := os.WriteFile(w.allocationFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := next.readAllocation(); got != nil {
+		t.Errorf("%v was read", got)
+	}
+}
+
+func wholeSized(t *testing.T, cpu string) *corev1.Pod {
+	return readPod(t, `{spec: {resources: {requests: {cpu: `+cpu+`}}, containers: [{name: main}]}}`)
+}
+
+// What a pod asks for as a whole is given like what its containers ask for.
+func TestAllocationOfWholePod(t *testing.T) {
+	small, large := wholeSized(t, "100m"), wholeSized(t, "1")
+	given := asked(small)
+	if given.covers(large) || !given.covers(small) {
+		t.Error("what is covered")
+	}
+	if got := given.of(large).Spec.Resources.Requests.Cpu().String(); got != "100m" {
+		t.Errorf("it has %s", got)
+	}
+	large.Status = corev1.PodStatus{ObservedGeneration: 1, AllocatedResources: small.Spec.Resources.Requests, Resources: small.Spec.Resources}
+	large.Generation = 2
+	if got := remembered(large, nil).of(large).Spec.Resources.Requests.Cpu().String(); got != "100m" {
+		t.Errorf("it had %s", got)
+	}
+}
+
+// memoryGroups say how much memory is in use.
+type memoryGroups struct {
+	Cgroups
+	change cgroup.Change
+	used   map[string]int64 // by container id, "" is the pod
+	limits map[string]int64 // by container
+}
+
+func (g memoryGroups) Change(*corev1.Pod) (cgroup.Change, error) { return g.change, nil }
+
+func (g memoryGroups) MemoryInUse(_ *corev1.Pod, id string) (int64, error) { return g.used[id], nil }
+
+func (g memoryGroups) Resources(_ *corev1.Pod, c *corev1.Container) *runtimeapi.LinuxContainerResources {
+	return &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: g.limits[c.Name]}
+}
+
+// Memory that is in use is not taken; everything else in the plan is done.
+func TestMemoryInUse(t *testing.T) {
+	pod := readPod(t, "{metadata: {generation: 4}, spec: {containers: [{name: a}, {name: b}]}}")
+	run := func(name string, limit int64) *runtime.Container {
+		return &runtime.Container{ID: name + "1", Name: name, Resources: &runtimeapi.LinuxContainerResources{MemoryLimitInBytes: limit}}
+	}
+	actions := []plan.Action{{Op: plan.Start, Name: "c"}, {Op: plan.GrowPod}, {Op: plan.Resize, Name: "a"}, {Op: plan.Resize, Name: "b"}, {Op: plan.ShrinkPod}}
+	for _, c := range []struct {
+		name   string
+		groups memoryGroups
+		want   string
+	}{
+		{"room", memoryGroups{used: map[string]int64{"": 50, "a1": 40, "b1": 999}, change: cgroup.Change{Shrinks: true, Memory: 60}, limits: map[string]int64{"a": 50, "b": 300}}, ""},
+		{"the pod uses it", memoryGroups{used: map[string]int64{"": 60}, change: cgroup.Change{Shrinks: true, Memory: 60}, limits: map[string]int64{"a": 50, "b": 50}},
+			"attempting to set pod memory limit (60) below current usage (60)"},
+		{"a container does", memoryGroups{used: map[string]int64{"a1": 51}, limits: map[string]int64{"a": 50, "b": 50}}, `attempting to set container "a" memory limit (50) below current usage (51)`},
+	} {
+		told := ""
+		w := &Worker{observed: &runtime.Pod{Containers: []*runtime.Container{run("a", 100), run("b", 200)}}, o: &Options{Cgroups: c.groups}}
+		w.o.Events = func(_ *corev1.Pod, _, _, reason, message string) { told += reason + " " + message }
+		rest, err := w.safe(pod, actions)
+		if c.want == "" {
+			if err != nil || len(rest) != len(actions) || told != "" {
+				t.Errorf("%s: %v %v %q", c.name, err, rest, told)
+			}
+			continue
+		}
+		if err == nil || err.Error() != c.want || len(rest) != 1 || !strings.HasPrefix(told, "ResizeError Pod resize error: {") {
+			t.Errorf("%s: %v %v %q", c.name, err, rest, told)
+		}
+		if r := w.resize; r.Type != corev1.PodResizeInProgress || r.Reason != corev1.PodReasonError || r.Message != c.want || r.Generation != 4 {
+			t.Errorf("%s: condition %+v", c.name, r)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/plan"
 	"xebec.dev/kubelet/internal/probe"
@@ -81,7 +82,10 @@ func (w *Worker) step(ctx context.Context, v view) time.Time {
 	}
 	var p *plan.Plan
 	for range maxRounds {
-		p = w.plan(v)
+		var err error
+		if p, err = w.plan(v); err != nil {
+			return w.failed(ctx, err)
+		}
 		w.backoff = p.Backoff
 		w.setWaits(v.pod, p.Waits)
 		if len(p.Actions) == 0 {
@@ -167,11 +171,12 @@ func (w *Worker) mountEvents(pod *corev1.Pod, err error) {
 	w.o.Events(pod, "", corev1.EventTypeWarning, "FailedMount", err.Error())
 }
 
-func (w *Worker) plan(v view) *plan.Plan {
+func (w *Worker) plan(v view) (*plan.Plan, error) {
 	seen := w.seen()
 	in := plan.Input{
 		Pod: v.pod, Observed: seen, Backoff: w.backoff, Limits: w.o.Limits.For(runtime.IsStatic(v.pod)), Now: now(),
 		Unhealthy: map[string]string{}, Unstarted: map[string]bool{}, Resources: map[string]*runtimeapi.LinuxContainerResources{},
+		Again: w.again,
 	}
 	if seen != nil {
 		for _, c := range seen.Containers {
@@ -189,7 +194,17 @@ func (w *Worker) plan(v view) *plan.Plan {
 	eachContainer(v.pod, func(c *corev1.Container, _ plan.Kind) {
 		in.Resources[c.Name] = w.o.Cgroups.Resources(v.pod, c)
 	})
-	return plan.Make(in)
+	if v.pod != w.grouped {
+		change, err := w.o.Cgroups.Change(v.pod)
+		if err != nil {
+			return nil, fmt.Errorf("look at the pod's cgroup: %w", err)
+		}
+		in.Grows, in.Shrinks = change.Grows, change.Shrinks
+		if change == (cgroup.Change{}) {
+			w.grouped = v.pod
+		}
+	}
+	return plan.Make(in), nil
 }
 
 func eachContainer(pod *corev1.Pod, f func(*corev1.Container, plan.Kind)) {
@@ -242,6 +257,10 @@ func (w *Worker) setWaits(pod *corev1.Pod, waits []plan.Wait) {
 // apply does a plan's actions. What failed is returned once the rest is done.
 func (w *Worker) apply(ctx context.Context, v view, actions []plan.Action) error {
 	var errs []error
+	actions, err := w.safe(v.pod, actions)
+	if err != nil {
+		errs = append(errs, err)
+	}
 	for _, a := range actions {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -272,15 +291,21 @@ func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
 		c := containerOf(v.pod, a.Name)
 		err := w.start(ctx, v.pod, c, a)
 		w.note(v.pod, a.Name, err)
+		if err == nil {
+			delete(w.again, a.Name)
+		}
 		if err == nil && a.Kind != plan.Regular {
 			w.probe(v, false)
 		}
 		w.report(v)
 		return err
 	case plan.Kill:
+		if a.Again {
+			w.again[a.Name] = true
+		}
 		err := w.killOne(ctx, v.pod, a.ID, containerOf(v.pod, a.Name), a.Why, graceOf(v.pod, nil, containerOf(v.pod, a.Name), a.Probe))
 		return errors.Join(err, w.observe(ctx, v))
-	case plan.Resize:
+	case plan.Resize, plan.GrowPod, plan.ShrinkPod:
 		return w.resizeOne(ctx, v, a)
 	case plan.Remove:
 		return w.removeContainer(ctx, a.ID)
@@ -320,33 +345,6 @@ func (w *Worker) stopSandbox(ctx context.Context, v view, id string) error {
 	}
 	if err := w.o.Runtime.StopSandbox(ctx, id); err != nil {
 		return fmt.Errorf("stop sandbox %s: %w", id, err)
-	}
-	return w.observe(ctx, v)
-}
-
-func (w *Worker) resizeOne(ctx context.Context, v view, a plan.Action) error {
-	want := w.o.Cgroups.Resources(v.pod, containerOf(v.pod, a.Name))
-	if w.resize == nil {
-		w.resize = &status.Resize{Type: corev1.PodResizeInProgress}
-	}
-	fail := func(err error) error {
-		failed := status.Resize{Type: corev1.PodResizeInProgress, Reason: corev1.PodReasonError, Message: err.Error()}
-		if *w.resize != failed {
-			w.o.Events(v.pod, "", corev1.EventTypeWarning, "ResizeError", "Pod resize error: "+resizeText(v.pod, err.Error()))
-		}
-		w.resize = &failed
-		return err
-	}
-	// A pod that grows does so before its containers; one that shrinks can't
-	// before they have, and the kernel says so.
-	_, early := w.o.Cgroups.EnsurePod(v.pod)
-	if err := w.o.Runtime.UpdateContainer(ctx, a.ID, want); err != nil {
-		return fail(fmt.Errorf("resize container %s: %w", a.Name, err))
-	}
-	if early != nil {
-		if _, err := w.o.Cgroups.EnsurePod(v.pod); err != nil {
-			return fail(fmt.Errorf("resize the pod's cgroup: %w", err))
-		}
 	}
 	return w.observe(ctx, v)
 }
@@ -428,7 +426,7 @@ func (w *Worker) report(v view) {
 	w.mu.Unlock()
 	in := status.Input{
 		Pod: pod, Observed: seen, Runtime: w.o.RuntimeName, HostIPs: w.o.Node.IPs(), Waiting: w.waiting, Verdict: verdict,
-		Ready: map[string]bool{}, Started: map[string]bool{}, Ending: at >= ending, Ended: at >= ended, Begun: w.begun, Resizes: w.resizes(), Now: now(),
+		Ready: map[string]bool{}, Started: map[string]bool{}, Ending: at >= ending, Ended: at >= ended, Begun: w.begun, Resizes: w.resizes(), Whole: w.whole, Now: now(),
 	}
 	if seen != nil {
 		for _, c := range seen.Containers {

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/env"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/lifecycle"
@@ -32,6 +33,13 @@ type Volumes interface {
 type Cgroups interface {
 	// EnsurePod makes the pod's group and gives the parent for its sandbox.
 	EnsurePod(pod *corev1.Pod) (parent string, err error)
+	// Change is what the pod's group needs to be as the pod asks; GrowPod gives
+	// it what becomes more, ShrinkPod takes what becomes less.
+	Change(pod *corev1.Pod) (cgroup.Change, error)
+	GrowPod(pod *corev1.Pod) error
+	ShrinkPod(pod *corev1.Pod) error
+	// MemoryInUse by the pod, or by the container of an id, in bytes.
+	MemoryInUse(pod *corev1.Pod, container string) (int64, error)
 	RemovePod(uid types.UID) error
 	// Resources of a container.
 	Resources(pod *corev1.Pod, c *corev1.Container) *runtimeapi.LinuxContainerResources

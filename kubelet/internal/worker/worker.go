@@ -43,7 +43,7 @@ type Worker struct {
 	grace     *int64        // in seconds, overrides the pod's
 	stopped   chan struct{} // closed by stopOnce once the containers have ended
 	dirty     bool          // the runtime has news
-	again     bool          // waiting for a failure's pause is over
+	hurry     bool          // waiting for a failure's pause is over
 	cancel    context.CancelFunc
 	observed  *runtime.Pod
 	last      *corev1.PodStatus
@@ -65,13 +65,18 @@ type Worker struct {
 	resize   *status.Resize // under way
 	pending  *status.Resize // can't be done yet
 	mounted  time.Time
+	again    map[string]bool // containers that were ended for their resources only
+	written  allocation      // on disk, as far as this kubelet knows
+	grouped  *corev1.Pod     // whose group is as it asks
+	// whole is what the pod as a whole has in force.
+	whole *corev1.ResourceRequirements
 }
 
 func newWorker(p *Pods, pod *corev1.Pod) *Worker {
 	return &Worker{
 		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		log:     p.o.Log.With(zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.String("uid", string(pod.UID))),
-		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, dirty: true, begun: now(),
+		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, again: map[string]bool{}, dirty: true, begun: now(),
 	}
 }
 
@@ -85,7 +90,7 @@ func (w *Worker) poke() {
 // update says what the pod should be now.
 func (w *Worker) update(pod *corev1.Pod) {
 	w.mu.Lock()
-	w.pod, w.removed, w.again = pod, false, true
+	w.pod, w.removed, w.hurry = pod, false, true
 	if pod.DeletionTimestamp != nil && w.cancel != nil {
 		w.cancel() // whatever is being started isn't wanted any more
 	}
@@ -128,7 +133,7 @@ func (w *Worker) news() {
 
 func (w *Worker) retryNow() {
 	w.mu.Lock()
-	w.again = true
+	w.hurry = true
 	w.mu.Unlock()
 	w.poke()
 }
@@ -257,7 +262,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 		}
 		given := asked(v.pod)
 		if seen := w.seen(); seen != nil && len(seen.Containers) > 0 {
-			given = remembered(v.pod)
+			given = remembered(v.pod, w.readAllocation())
 		}
 		w.mu.Lock()
 		w.allocated = given
@@ -285,8 +290,8 @@ func (w *Worker) take(ctx context.Context) (view, bool, context.Context, context
 	v := view{pod: w.pod, removed: w.removed, verdict: w.verdict, grace: w.grace}
 	dirty := w.dirty
 	w.dirty = false
-	if w.again {
-		w.again, w.retry = false, time.Time{}
+	if w.hurry {
+		w.hurry, w.retry = false, time.Time{}
 	}
 	w.cancel = cancel
 	return v, dirty, live, cancel
