@@ -16,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/util/yaml"
 )
@@ -45,7 +47,7 @@ func loadFixtures(t *testing.T) []fixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = bytes.ReplaceAll(text, []byte("$CSR"), []byte(certificateRequest(t)))
+	text = certificates(t, text)
 	var all []fixture
 	for r := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(text))); ; {
 		doc, err := r.Read()
@@ -63,16 +65,31 @@ func loadFixtures(t *testing.T) []fixture {
 	}
 }
 
-func certificateRequest(t *testing.T) string {
+// certificates fills $CSR with a request for a certificate, $STUB with the
+// same without its armour, and $CERT with the certificate of an authority.
+func certificates(t *testing.T, text []byte) []byte {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "c"}}, key)
+	request, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "c"}}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}))
+	authority := &x509.Certificate{SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, NotAfter: time.Now().Add(time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, authority, authority, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	armoured, err := json.Marshal(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(strings.NewReplacer(
+		"$CSR", base64.StdEncoding.EncodeToString(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: request})),
+		"$STUB", base64.StdEncoding.EncodeToString(request),
+		"$CERT", string(armoured),
+	).Replace(string(text)))
 }
 
 // in is the fixture with its variables filled in: the namespace and a number

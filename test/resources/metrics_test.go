@@ -38,7 +38,6 @@ var unserved = map[string]string{
 	"apiserver_request_timestamp_comparison_time":                 "of Kubernetes' own development",
 	"apiserver_selfrequest_total":                                 "the server makes no requests of itself",
 	"apiserver_admission_step_admission_duration_seconds_summary": "the histogram tells the same",
-	"authentication_token_cache_":                                 "see authentication_duration_seconds",
 	"cardinality_enforcement_":                                    "of Kubernetes' registry of metrics",
 	"disabled_metrics_total":                                      "of Kubernetes' registry of metrics",
 	"hidden_metrics_total":                                        "of Kubernetes' registry of metrics",
@@ -52,7 +51,6 @@ var unserved = map[string]string{
 	"kubernetes_feature_enabled":                                  "features are the level's, not gates",
 	"pod_security_":                                               "see apiserver_admission_controller_admission_duration_seconds",
 	"rest_client_":                                                "the server is nobody's client",
-	"serviceaccount_":                                             "stale and legacy tokens are counted",
 	"version_info":                                                "see kubernetes_build_info",
 	"workqueue_":                                                  "the server has no work queues",
 }
@@ -104,8 +102,8 @@ func TestMetrics(t *testing.T) {
 		`apiserver_requested_deprecated_apis{group="",removed_release="",resource="componentstatuses",subresource="",version="v1"} 1`,
 		`apiserver_longrunning_requests{component="apiserver",group="",resource="configmaps",scope="namespace",subresource="",verb="WATCH",version="v1"} 0`,
 		`apiserver_watch_events_total{group="",resource="configmaps",version="v1"} 1`,
-		`apiserver_storage_objects{resource="configmaps"} 2`,
-		`etcd_requests_total{group="",operation="create",resource="configmaps"} 2`,
+		`apiserver_storage_objects{resource="configmaps"} 3`,
+		`etcd_requests_total{group="",operation="create",resource="configmaps"} 3`,
 		`kube_apiserver_clusterip_allocator_allocated_ips{cidr="10.0.0.0/24"} 1`,
 		`apiserver_current_inqueue_requests{request_kind="mutating"} 0`,
 	} {

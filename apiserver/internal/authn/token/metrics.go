@@ -35,6 +35,17 @@ func (c *Cache) Measure(r prometheus.Registerer) *Cache {
 			Name: "authentication_token_cache_active_fetch_count", Help: "Looks at tokens under way, in_flight, and requests that wait for one, blocked.",
 		}, status),
 	}
+	// All are there from the beginning, at 0.
+	for _, s := range []string{"hit", "miss"} {
+		c.metrics.requests.WithLabelValues(s)
+		c.metrics.duration.WithLabelValues(s)
+	}
+	for _, s := range []string{"ok", "error"} {
+		c.metrics.fetches.WithLabelValues(s)
+	}
+	for _, s := range []string{"in_flight", "blocked"} {
+		c.metrics.active.WithLabelValues(s)
+	}
 	r.MustRegister(c.metrics.requests, c.metrics.fetches, c.metrics.duration, c.metrics.active)
 	return c
 }
