@@ -29,3 +29,21 @@ func newLog(f *Flags, w io.Writer) (*zap.Logger, error) {
 	}
 	return zap.New(zapcore.NewCore(enc, zapcore.Lock(zapcore.AddSync(w)), level)), nil
 }
+
+// SetLog replaces the log by one as a configuration file says; flags that were
+// given come first.
+func (p *Process) SetLog(format string, verbosity int) error {
+	f := *p.Flags
+	if format != "" && !p.Changed("logging-format") {
+		f.LogFormat = format
+	}
+	if !p.Changed("v") {
+		f.Verbosity = verbosity
+	}
+	log, err := newLog(&f, p.stderr)
+	if err != nil {
+		return err
+	}
+	p.Log = log
+	return nil
+}

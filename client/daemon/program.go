@@ -57,6 +57,7 @@ type Process struct {
 	Configz  *Configz
 	flags    *pflag.FlagSet
 	started  time.Time
+	stderr   io.Writer
 }
 
 // Main runs a program and gives its exit code: 0 after SIGTERM or SIGINT, 1
@@ -71,21 +72,20 @@ func run(ctx context.Context, p *Program, args []string, stdout, stderr io.Write
 	if done {
 		return code
 	}
-	log, err := newLog(proc.Flags, stderr)
-	if err != nil {
+	proc.stderr = stderr
+	if err := proc.SetLog("", 0); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return 1
 	}
-	proc.Log = log
-	defer func() { _ = log.Sync() }() // standard error can't always be synced
+	defer func() { _ = proc.Log.Sync() }() // standard error can't always be synced
 	proc.warnings()
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal does what it does by default
-	err = p.Run(ctx, proc)
+	err := p.Run(ctx, proc)
 	_ = Notify("STOPPING=1") // nobody may be listening
 	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
-		log.Error(p.Name+" stopped", zap.Error(err))
+		proc.Log.Error(p.Name+" stopped", zap.Error(err))
 		return 1
 	}
 	return 0

@@ -103,8 +103,8 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 func (f *flags) load(p *daemon.Process) (cfg *config.Configuration, err error) {
 	if p.Flags.Config == "" {
 		cfg, err = f.Build()
-	} else {
-		cfg, err = config.Load(p.Flags.Config)
+	} else if cfg, err = config.Load(p.Flags.Config); err == nil {
+		err = p.SetLog(cfg.Logging.Format, int(cfg.Logging.Verbosity))
 	}
 	if err != nil {
 		return nil, err

@@ -27,6 +27,9 @@ func prepare(cfg *config.Configuration, log *zap.Logger) error {
 			log.Warn("a setting of the kernel can't be made", zap.String("setting", s.name), zap.Int("value", s.value), zap.Error(err))
 		}
 	}
+	if err := tableSize(cfg, runtime.NumCPU(), hashsize); err != nil {
+		log.Warn("the table of tracked connections keeps its size: large numbers of them are found slowly", zap.Error(err))
+	}
 	if adj := cfg.OOMScoreAdj; adj != nil {
 		if err := os.WriteFile("/proc/self/oom_score_adj", []byte(strconv.Itoa(int(*adj))), 0o644); err != nil {
 			log.Warn("oomScoreAdj can't be set", zap.Error(err))
@@ -79,4 +82,25 @@ func (s *setting) apply() error {
 		return nil
 	}
 	return errors.Join(os.WriteFile(file, []byte(strconv.Itoa(s.value)), 0o644))
+}
+
+// hashsize is how many lists connections are kept in.
+const hashsize = "/sys/module/nf_conntrack/parameters/hashsize"
+
+// tableSize has a list for each four connections that may be, so that they
+// are found at once. It is never made smaller.
+func tableSize(cfg *config.Configuration, cores int, file string) error {
+	perCore := int(*cfg.Conntrack.MaxPerCore)
+	if perCore <= 0 {
+		return nil
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", file, err)
+	}
+	want := max(perCore*cores, int(*cfg.Conntrack.Min)) / 4
+	if is, err := strconv.Atoi(strings.TrimSpace(string(raw))); err != nil || is >= want {
+		return err
+	}
+	return os.WriteFile(file, []byte(strconv.Itoa(want)), 0o644)
 }

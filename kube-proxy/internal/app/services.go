@@ -24,7 +24,7 @@ func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas
 		networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	}
 	return state.New(state.Options{
-		Node: node, NodePorts: networks, Primary: primary, MasqueradeAll: cfg.MasqueradeAll(),
+		Node: node, NodePorts: networks, Primary: primary, NodeIP: cfg.NodeIP(), MasqueradeAll: cfg.MasqueradeAll(),
 		Verify: cfg.SyncPeriod(), MinPause: cfg.MinSyncPeriod(),
 		Followers: followers, Health: proxy, Metrics: m, Log: p.Log.Named("state"),
 	}, feed, func(ctx context.Context) (state.Backend, error) {

@@ -94,26 +94,28 @@ func isLocal(e *discoveryv1.Endpoint, node *Node) bool {
 }
 
 // near are the endpoints that hints give to this node: to the node by name,
-// else to its zone. Hints that are not on every endpoint, or that leave the
-// zone with none, mean nothing.
+// else to its zone. Hints of a sort that are not on every endpoint, or that
+// leave the node with none, mean nothing.
 func near(all []candidate, node *Node) []Backend {
 	var byNode, byZone []Backend
-	hinted := true
+	nodes, zones := true, true
 	for _, c := range all {
 		h := c.endpoint.Hints
-		if h != nil && slices.ContainsFunc(h.ForNodes, func(n discoveryv1.ForNode) bool { return n.Name == node.Name }) {
+		if h == nil {
+			return nil
+		}
+		nodes, zones = nodes && len(h.ForNodes) > 0, zones && len(h.ForZones) > 0
+		if slices.ContainsFunc(h.ForNodes, func(n discoveryv1.ForNode) bool { return n.Name == node.Name }) {
 			byNode = append(byNode, c.Backend)
 		}
-		if h == nil || len(h.ForZones) == 0 {
-			hinted = false
-		} else if node.Zone != "" && slices.ContainsFunc(h.ForZones, func(z discoveryv1.ForZone) bool { return z.Name == node.Zone }) {
+		if node.Zone != "" && slices.ContainsFunc(h.ForZones, func(z discoveryv1.ForZone) bool { return z.Name == node.Zone }) {
 			byZone = append(byZone, c.Backend)
 		}
 	}
-	if len(byNode) > 0 {
+	switch {
+	case nodes && len(byNode) > 0:
 		return byNode
-	}
-	if hinted && len(byZone) > 0 {
+	case zones:
 		return byZone
 	}
 	return nil

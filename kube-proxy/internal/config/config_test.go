@@ -68,6 +68,8 @@ func TestDefaults(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"mode: iptables", "has the modes nftables and ipvs"},
+		{"logging: {format: xml}", "must be text or json"},
+		{"bindAddress: here", "textual representation of an IP address"},
 		{"mode: other", "must be nftables or ipvs"},
 		{"ipvs: {scheduler: ../rr}", "the name of a scheduler"},
 		{"clusterCidr: 10.0.0.0/8", "unknown field"},
@@ -83,6 +85,23 @@ func TestRefused(t *testing.T) {
 	} {
 		if _, err := Decode([]byte(head + c.text + "\n")); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.text, err, c.want)
+		}
+	}
+}
+
+// TestIgnored: what has no effect is told, but not where it is the default.
+func TestIgnored(t *testing.T) {
+	c, err := Decode([]byte(kubeadm))
+	if err != nil || len(c.Ignored()) != 0 {
+		t.Errorf("%v, %v", c.Ignored(), err)
+	}
+	c, err = Decode([]byte(head + "configSyncPeriod: 1m\nportRange: 1-2\nclientConnection: {qps: 50}\nlogging: {vmodule: [{filePattern: x, verbosity: 2}]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{"configSyncPeriod", "portRange", "clientConnection.qps", "logging.vmodule"} {
+		if c.Ignored()[field] == "" {
+			t.Errorf("%s is not told: %v", field, c.Ignored())
 		}
 	}
 }

@@ -61,6 +61,13 @@ const (
 	metricsPort = "10249"
 )
 
+// Defaults of what has no effect: other values are told.
+const (
+	defaultConfigSync = 15 * time.Minute
+	defaultQPS        = 5
+	defaultBurst      = 10
+)
+
 func set[T comparable](to *T, v T) {
 	var zero T
 	if *to == zero {
@@ -89,7 +96,7 @@ func (c *Configuration) defaults() {
 	period(&c.IPTables.SyncPeriod, 30*time.Second)
 	period(&c.IPVS.SyncPeriod, 30*time.Second)
 	period(&c.NFTables.SyncPeriod, 30*time.Second)
-	period(&c.ConfigSyncPeriod, 15*time.Minute)
+	period(&c.ConfigSyncPeriod, defaultConfigSync)
 	set(&c.IPVS.Scheduler, "rr")
 	pointer(&c.IPTables.MasqueradeBit, 14)
 	pointer(&c.IPTables.LocalhostNodePorts, true)
@@ -104,8 +111,8 @@ func (c *Configuration) defaults() {
 		c.NodePortAddresses = []string{Primary}
 	}
 	set(&c.ClientConnection.ContentType, "application/vnd.kubernetes.protobuf")
-	set(&c.ClientConnection.QPS, 5)
-	set(&c.ClientConnection.Burst, 10)
+	set(&c.ClientConnection.QPS, defaultQPS)
+	set(&c.ClientConnection.Burst, defaultBurst)
 	set(&c.Logging.Format, "text")
 }
 
@@ -137,6 +144,9 @@ func (c *Configuration) validate() error {
 		bad("mode", c.Mode, "this kube-proxy has the modes nftables and ipvs; nftables does what iptables does; what another kube-proxy left in the kernel goes with that one's own --cleanup")
 	default:
 		bad("mode", c.Mode, "must be nftables or ipvs")
+	}
+	if c.Logging.Format != "text" && c.Logging.Format != "json" {
+		bad("logging.format", c.Logging.Format, "must be text or json")
 	}
 	if !schedulerName.MatchString(c.IPVS.Scheduler) {
 		bad("ipvs.scheduler", c.IPVS.Scheduler, "must be the name of a scheduler of IPVS, such as rr, wrr, lc, sh or mh")
@@ -262,6 +272,14 @@ func (c *Configuration) NodePortNetworks() (out []netip.Prefix, primary bool) {
 	return out, false
 }
 
+// NodeIP is what the node's address is taken to be, in its family, unless it
+// is unspecified. No socket is bound to it; its name is history. Validated
+// before.
+func (c *Configuration) NodeIP() netip.Addr {
+	a, _ := netip.ParseAddr(c.BindAddress) // validated
+	return a.Unmap()
+}
+
 // MasqueradeAll, SyncPeriod and MinSyncPeriod are those of the mode.
 func (c *Configuration) MasqueradeAll() bool {
 	return c.NFTables.MasqueradeAll || c.IPTables.MasqueradeAll
@@ -307,6 +325,15 @@ func (c *Configuration) Ignored() map[string]string {
 	}
 	if c.ShowHiddenMetricsForVersion != "" {
 		out["showHiddenMetricsForVersion"] = "no metrics are hidden"
+	}
+	if d := c.ConfigSyncPeriod.Duration; d != defaultConfigSync {
+		out["configSyncPeriod"] = "changes come as a stream; nothing is listed again"
+	}
+	if x := c.ClientConnection; x.QPS != defaultQPS || x.Burst != defaultBurst {
+		out["clientConnection.qps"] = "the API server limits its clients"
+	}
+	if l := c.Logging; len(l.VModule) > 0 {
+		out["logging.vmodule"] = "logs have one level"
 	}
 	return out
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -423,33 +424,68 @@ func TestCleanup(t *testing.T) {
 	}
 }
 
-// TestLoad prints how long many services take.
-func TestLoad(t *testing.T) {
+// TestLoad: many services are written, changed, and taken over.
+func TestLoad(t *testing.T) { load(t, 500) }
+
+// BenchmarkTenThousand prints how long ten thousand services take.
+//
+//	BENCH=TenThousand RUN=none VM_SECONDS=1800 test/vm/run ipvs
+func BenchmarkTenThousand(b *testing.B) {
+	for b.Loop() {
+		load(b, 10000)
+	}
+}
+
+func load(t testing.TB, services int) {
 	w := newWorld(t)
-	const services = 1000
 	u := testnet.Full()
 	for n := range services {
 		var endpoints []string
 		for i := range 10 {
-			endpoints = append(endpoints, fmt.Sprintf("10.244.%d.%d:8080", 1+n/25, 1+n%25*10+i))
+			endpoints = append(endpoints, fmt.Sprintf("10.%d.%d.%d:8080", 128+n/6000, n*10/250%250, n*10%250+i))
 		}
-		at := fmt.Sprintf("10.96.%d.%d:80", n/250, 1+n%250)
+		at := fmt.Sprintf("10.%d.%d.%d:80", 96+n/60000, n/250, 1+n%250)
 		u.Changes = append(u.Changes, compile.Change{Name: at, New: testnet.Service(at, testnet.Frontend(compile.ClusterIP, at, testnet.PoolOf(compile.OffCluster, endpoints...)))})
 	}
-	started := time.Now()
+	started, used := time.Now(), processorTime()
 	w.sync(t, u)
-	full := time.Since(started)
-	s := u.Changes[0].New
-	fewer := *s
-	fewer.Frontends = []compile.Frontend{s.Frontends[0]}
-	fewer.Frontends[0].Pool.Backends = s.Frontends[0].Pool.Backends[:9]
-	started = time.Now()
-	w.sync(t, testnet.Change(s, &fewer))
-	one := time.Since(started)
+	t.Logf("%d services of 10 endpoints: %v, %v of them the processor's", services, time.Since(started), processorTime()-used)
+	const changes = 50
+	var all []time.Duration
+	used = processorTime()
+	for n := range changes {
+		s := u.Changes[n*(services/changes)].New
+		fewer := *s
+		fewer.Frontends = []compile.Frontend{s.Frontends[0]}
+		fewer.Frontends[0].Pool.Backends = s.Frontends[0].Pool.Backends[:9]
+		began := time.Now()
+		w.sync(t, testnet.Change(s, &fewer))
+		all = append(all, time.Since(began))
+		u.Changes[n*(services/changes)].New = &fewer
+	}
+	slices.Sort(all)
+	t.Logf("one endpoint: p50 %v, p99 %v, most %v, the processor's %v", all[changes/2], all[changes*99/100], all[changes-1], (processorTime()-used)/changes)
+	if got := w.servers(t, u.Changes[0].Name); len(got) != 10 || got["10.128.0.9:8080"] != 0 {
+		t.Errorf("a service has %v, of which the last one should drain", got)
+	}
 	w.restart(t)
-	started = time.Now()
+	started, used = time.Now(), processorTime()
 	w.sync(t, u)
-	t.Logf("%d services of 10 endpoints: %v, one endpoint %v, after a restart %v", services, full, one, time.Since(started))
+	t.Logf("after a restart: %v, the processor's %v", time.Since(started), processorTime()-used)
+	w.proxy.mu.Lock()
+	defer w.proxy.mu.Unlock()
+	if len(w.proxy.has) != services {
+		t.Errorf("%d virtual servers, want %d", len(w.proxy.has), services)
+	}
+}
+
+// processorTime is this process', in user and kernel mode.
+func processorTime() time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(unix.TimevalToNsec(r.Utime) + unix.TimevalToNsec(r.Stime))
 }
 
 // TestRefused: a scheduler that the kernel has not got is told by name.

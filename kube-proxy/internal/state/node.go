@@ -15,7 +15,10 @@ import (
 func (s *State) readNode() bool {
 	self := compileNode(&s.o, s.thisNode())
 	if s.o.Health != nil {
-		s.o.Health.Node(eligible(s.thisNode()))
+		n := s.thisNode()
+		s.nodeSeen = s.nodeSeen || n != nil
+		// The Node may come after its proxy; one that goes is gone.
+		s.o.Health.Node(eligible(n) || !s.nodeSeen)
 	}
 	if self == s.self {
 		return false
@@ -28,7 +31,7 @@ func compileNode(o *Options, n *corev1.Node) compile.Node {
 	out := compile.Node{Name: o.Node, MasqueradeAll: o.MasqueradeAll}
 	networks := o.NodePorts
 	if o.Primary {
-		networks = primary(n)
+		networks = primary(n, o.NodeIP)
 	}
 	for _, p := range networks {
 		out.NodePortsV4 = out.NodePortsV4 || p.Addr().Is4()
@@ -61,23 +64,30 @@ func (s *State) networks() []netip.Prefix {
 	if !s.o.Primary {
 		return s.o.NodePorts
 	}
-	return primary(s.thisNode())
+	return primary(s.thisNode(), s.o.NodeIP)
 }
 
-// primary are the node's addresses, one of each family: internal ones first.
-func primary(n *corev1.Node) (out []netip.Prefix) {
-	if n == nil {
-		return nil
-	}
+// primary are the node's addresses, one of each family: its own idea if it
+// has one, internal ones next.
+func primary(n *corev1.Node, own netip.Addr) (out []netip.Prefix) {
 	seen := map[bool]bool{}
+	add := func(a netip.Addr) {
+		if !seen[a.Is4()] {
+			seen[a.Is4()] = true
+			out = append(out, netip.PrefixFrom(a, a.BitLen()))
+		}
+	}
+	if own.IsValid() && !own.IsUnspecified() {
+		add(own)
+	}
+	if n == nil {
+		return out
+	}
 	for _, kind := range []corev1.NodeAddressType{corev1.NodeInternalIP, corev1.NodeExternalIP} {
 		for _, a := range n.Status.Addresses {
-			ip, err := netip.ParseAddr(a.Address)
-			if err != nil || a.Type != kind || seen[ip.Is4()] {
-				continue
+			if ip, err := netip.ParseAddr(a.Address); err == nil && a.Type == kind {
+				add(ip.Unmap())
 			}
-			seen[ip.Is4()] = true
-			out = append(out, netip.PrefixFrom(ip, ip.BitLen()))
 		}
 	}
 	return out

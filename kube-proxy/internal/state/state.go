@@ -42,6 +42,9 @@ type Options struct {
 	// addresses instead.
 	NodePorts []netip.Prefix
 	Primary   bool
+	// NodeIP is the node's address of its family, whatever its Node says,
+	// unless it is unspecified.
+	NodeIP netip.Addr
 	// MasqueradeAll replaces the source of all traffic to cluster IPs.
 	MasqueradeAll bool
 	// Verify is how often the backend is checked, MinPause the least time
@@ -82,6 +85,7 @@ type State struct {
 	self      compile.Node
 	nodePorts []netip.Prefix
 	written   bool // the backend has everything
+	nodeSeen  bool
 	memory    memory
 }
 
@@ -101,7 +105,7 @@ func New(o Options, r *Replicas, open Open) *State {
 	}
 	s := &State{o: o, r: r, open: open, dirty: map[cache.Key]bool{}, wake: make(chan struct{}, 1), claims: newClaims()}
 	r.Services.OnChange(func(c cache.Change[*Packed]) {
-		s.o.Metrics.services.Inc()
+		s.o.Metrics.services.note()
 		s.look(c.Key, time.Time{})
 	})
 	r.Slices.OnChange(s.sliceChanged)
@@ -115,7 +119,7 @@ func New(o Options, r *Replicas, open Open) *State {
 }
 
 func (s *State) sliceChanged(c cache.Change[*Packed]) {
-	s.o.Metrics.endpoints.Inc()
+	s.o.Metrics.endpoints.note()
 	if c.HasOld {
 		if k, ok := c.Old.serviceKey(); ok {
 			s.look(k, time.Time{})
@@ -152,7 +156,7 @@ func (s *State) look(k cache.Key, trigger time.Time) {
 }
 
 func (s *State) signal() {
-	s.o.Metrics.queued.SetToCurrentTime()
+	s.o.Metrics.now(s.o.Metrics.queued)
 	if s.o.Health != nil {
 		s.o.Health.Queued()
 	}
@@ -248,6 +252,7 @@ func (s *State) take() (dirty map[cache.Key]bool, triggers []time.Time, node boo
 // this was everything.
 func (s *State) sync() (full bool, err error) {
 	started := time.Now()
+	changes := s.o.Metrics.pending()
 	dirty, triggers, node := s.take()
 	if node && s.readNode() {
 		for svc := range s.r.Services.Snapshot().All() {
@@ -260,11 +265,12 @@ func (s *State) sync() (full bool, err error) {
 	}
 	if !u.Full && len(u.Changes) == 0 && slices.Equal(u.NodePorts, s.nodePorts) {
 		s.updated()
+		s.o.Metrics.settled(changes)
 		return false, nil
 	}
 	s.written = false
 	if err := s.backend.Sync(u); err != nil {
-		s.o.Metrics.failures.Inc()
+		s.o.Metrics.failed()
 		return u.Full, err
 	}
 	s.written, s.nodePorts = true, u.NodePorts
@@ -273,11 +279,12 @@ func (s *State) sync() (full bool, err error) {
 		f.Changed(u)
 	}
 	s.updated()
+	s.o.Metrics.settled(changes)
 	return u.Full, nil
 }
 
 func (s *State) updated() {
-	s.o.Metrics.last.SetToCurrentTime()
+	s.o.Metrics.now(s.o.Metrics.last)
 	if s.o.Health != nil {
 		s.o.Health.Updated()
 	}
