@@ -31,7 +31,7 @@ func podRequests() scheme.Resource {
 		New:     func() runtime.Object { return new(podRequest) },
 		NewList: func() runtime.Object { return new(certificatesv1beta1.PodCertificateRequestList) },
 		Served: []scheme.Version{
-			version.Off(version.WireEqual[certificatesv1.PodCertificateRequest, certificatesv1.PodCertificateRequestList, podRequest](group, "v1")),
+			version.WireEqual[certificatesv1.PodCertificateRequest, certificatesv1.PodCertificateRequestList, podRequest](group, "v1"),
 			version.Off(version.Own(group, "v1beta1", &podRequest{})),
 		},
 		StoragePrefix: "podcertificaterequests",

@@ -28,7 +28,7 @@ func trustBundles() scheme.Resource {
 		New:     func() runtime.Object { return new(certificatesv1beta1.ClusterTrustBundle) },
 		NewList: func() runtime.Object { return new(certificatesv1beta1.ClusterTrustBundleList) },
 		Served: []scheme.Version{
-			version.Off(version.WireEqual[certificatesv1.ClusterTrustBundle, certificatesv1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1")),
+			version.WireEqual[certificatesv1.ClusterTrustBundle, certificatesv1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1"),
 			version.Off(version.Own(group, "v1beta1", &certificatesv1beta1.ClusterTrustBundle{})),
 			version.Off(version.WireEqual[certificatesv1alpha1.ClusterTrustBundle, certificatesv1alpha1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1alpha1")),
 		},

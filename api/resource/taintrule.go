@@ -23,7 +23,7 @@ func taintRules() scheme.Resource {
 		New:     func() runtime.Object { return new(taintRule) },
 		NewList: func() runtime.Object { return new(resourcev1.DeviceTaintRuleList) },
 		Served: []scheme.Version{
-			version.Off(version.Own(group, "v1", &taintRule{})),
+			version.Own(group, "v1", &taintRule{}),
 			version.Off(version.WireEqual[v1beta2.DeviceTaintRule, v1beta2.DeviceTaintRuleList, taintRule](group, "v1beta2")),
 			version.Off(version.WireEqual[v1alpha3.DeviceTaintRule, v1alpha3.DeviceTaintRuleList, taintRule](group, "v1alpha3")),
 		},

@@ -24,7 +24,7 @@ func Resources() []scheme.Resource {
 			New:     func() runtime.Object { return new(migration) },
 			NewList: func() runtime.Object { return new(v1beta1.StorageVersionMigrationList) },
 			Served: []scheme.Version{
-				version.Off(version.WireEqual[storagemigrationv1.StorageVersionMigration, storagemigrationv1.StorageVersionMigrationList, migration](group, "v1")),
+				version.WireEqual[storagemigrationv1.StorageVersionMigration, storagemigrationv1.StorageVersionMigrationList, migration](group, "v1"),
 				version.Off(version.Own(group, "v1beta1", &migration{})),
 			},
 			StoragePrefix: "storageversionmigrations",
