@@ -14,7 +14,7 @@ var metadataPath = field.NewPath("metadata")
 
 // ValidateMetadata checks the metadata of a new object of the resource.
 func (r *Resource) ValidateMetadata(obj metav1.Object) field.ErrorList {
-	errs := validation.ValidateObjectMetaAccessor(obj, r.Namespaced, r.Strategy.NameRule(), metadataPath)
+	errs := validation.ValidateObjectMetaAccessor(unordinary(obj), r.Namespaced, r.Strategy.NameRule(), metadataPath)
 	return append(errs, validateFinalizers(obj)...)
 }
 

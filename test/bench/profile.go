@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// profiler takes a CPU profile of kube-apiserver beside each measurement of
-// it, when asked to; the figures of such a run hold the profiler's own cost.
+// profiler takes profiles of kube-apiserver, of its CPU and of what it
+// allocates, beside each measurement of it, when asked to; the figures of such a run hold the profiler's own cost.
 type profiler struct {
 	dir   string
 	admin *tls.Config
@@ -24,25 +24,28 @@ func (f *profiler) watch(p *process, what string, d time.Duration) {
 		return
 	}
 	f.count++
-	file := filepath.Join(f.dir, fmt.Sprintf("%02d-%s.pprof", f.count, what))
-	url := fmt.Sprintf("https://%s/debug/pprof/profile?seconds=%d", p.address(), max(1, int(d.Seconds())))
-	go func() {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: f.admin.Clone(), ForceAttemptHTTP2: true}}
-		defer client.CloseIdleConnections()
-		resp, err := client.Get(url)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "profile:", err)
-			return
-		}
-		defer resp.Body.Close()
-		out, err := os.Create(file)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "profile:", err)
-			return
-		}
-		defer out.Close()
-		if _, err := io.Copy(out, resp.Body); err != nil {
-			fmt.Fprintln(os.Stderr, "profile:", err)
-		}
-	}()
+	for _, kind := range []string{"profile", "allocs"} {
+		file := filepath.Join(f.dir, fmt.Sprintf("%02d-%s.%s.pprof", f.count, what, kind))
+		go f.fetch(fmt.Sprintf("https://%s/debug/pprof/%s?seconds=%d", p.address(), kind, max(1, int(d.Seconds()))), file)
+	}
+}
+
+func (f *profiler) fetch(url, file string) {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: f.admin.Clone(), ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(url)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer resp.Body.Close()
+	out, err := os.Create(file)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		return
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, resp.Body); err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+	}
 }

@@ -34,8 +34,10 @@ func (r *Registry) create(ctx context.Context, t Target, obj scheme.Object, o *m
 	}
 	t.Name = obj.GetName()
 	// Kubernetes' storage refuses it, which a dry run does not reach.
-	if n, err := parseRevision(obj.GetResourceVersion()); err == nil && n > 0 && !isDryRun(o.DryRun) {
-		return nil, plain500("resourceVersion should not be set on objects to be created")
+	if rv := obj.GetResourceVersion(); rv != "" && !isDryRun(o.DryRun) {
+		if n, err := parseRevision(rv); err == nil && n > 0 {
+			return nil, plain500("resourceVersion should not be set on objects to be created")
+		}
 	}
 	obj.SetResourceVersion("")
 	// What admission adds is nobody's.

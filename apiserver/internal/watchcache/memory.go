@@ -19,7 +19,7 @@ const (
 	// the room stays as it is.
 	gcLow, gcHigh = 0.005, 0.015
 	// gcMost is the room a busy server takes, however little lives.
-	gcMost = 96 << 20
+	gcMost = 192 << 20
 )
 
 // gcRoom is the room for garbage until the next collection: more than before
@@ -28,6 +28,8 @@ func gcRoom(before, live uint64, share float64) uint64 {
 	least := min(live, gcLeast+live/64)
 	most := max(live/4, gcMost)
 	switch {
+	case share > 4*gcHigh:
+		before *= 2
 	case share > gcHigh:
 		before += before / 2
 	case share < gcLow:

@@ -15,9 +15,10 @@ func TestGCRoom(t *testing.T) {
 		{32 * mb, 192 * mb, 0.001, 28 * mb},   // at rest
 		{12 * mb, 192 * mb, 0.001, 11 * mb},   // the least
 		{12 * mb, 192 * mb, 0.05, 18 * mb},    // busy
-		{80 * mb, 192 * mb, 0.5, 96 * mb},     // the most
+		{12 * mb, 192 * mb, 0.07, 24 * mb},    // very busy
+		{160 * mb, 192 * mb, 0.5, 192 * mb},   // the most
 		{900 * mb, 4096 * mb, 0.5, 1024 * mb}, // the most of a huge heap
-		{80 * mb, 20 * mb, 0.5, 96 * mb},      // more than lives
+		{110 * mb, 20 * mb, 0.5, 192 * mb},    // more than lives
 	} {
 		if got := gcRoom(test.before, test.live, test.share); got != test.want {
 			t.Errorf("after %d of %d MB at %v: %d MB, want %d", test.before/mb, test.live/mb, test.share, got/mb, test.want/mb)

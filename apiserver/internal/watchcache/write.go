@@ -2,6 +2,7 @@ package watchcache
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"xebec.dev/apiserver/internal/storage"
@@ -32,6 +33,12 @@ func (c *collection) Update(ctx context.Context, old *storage.Object, raw []byte
 	return o, nil
 }
 
+// sealed are buffers for values on their way to the store, up to mostSealed
+// bytes each.
+var sealed = sync.Pool{New: func() any { return new([]byte) }}
+
+const mostSealed = 64 << 10
+
 // write puts an object if the key has the revision; otherwise the second
 // result is what is there.
 func (c *collection) write(ctx context.Context, namespace, name string, compare int64, raw []byte, ttl time.Duration) (o, current *storage.Object, err error) {
@@ -40,13 +47,18 @@ func (c *collection) write(ctx context.Context, namespace, name string, compare 
 	if err != nil {
 		return nil, nil, err
 	}
-	stored, err := c.codec.Seal(raw, c.store.o.KeyPrefix+k)
+	buffer := sealed.Get().(*[]byte)
+	stored, err := c.codec.SealInto(*buffer, raw, c.store.o.KeyPrefix+k)
 	if err != nil {
 		return nil, nil, err
 	}
 	revision, r, err := c.store.batcher.Do(ctx, kv.Write{Key: k, Value: stored, Compare: compare, TTL: ttl})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, err // the value may still be on its way
+	}
+	if len(raw) > 0 && cap(stored) <= mostSealed && &stored[0] != &raw[0] { // which JSON may be stored as
+		*buffer = stored
+		sealed.Put(buffer)
 	}
 	if !r.Done {
 		current, err := c.standing(r.Current)

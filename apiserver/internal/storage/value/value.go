@@ -62,8 +62,12 @@ func groupVersion(group, version string) string {
 }
 
 // Seal makes the stored value of an object's bytes.
-func (c *Codec) Seal(raw []byte, path string) ([]byte, error) {
-	v, err := c.plain(raw)
+func (c *Codec) Seal(raw []byte, path string) ([]byte, error) { return c.SealInto(nil, raw, path) }
+
+// SealInto is Seal into the memory of dst, if it is enough. The value is raw
+// itself where nothing has to be added.
+func (c *Codec) SealInto(dst, raw []byte, path string) ([]byte, error) {
+	v, err := c.plain(dst, raw)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", path, err)
 	}
@@ -77,7 +81,7 @@ func (c *Codec) Seal(raw []byte, path string) ([]byte, error) {
 	return v, nil
 }
 
-func (c *Codec) plain(raw []byte) ([]byte, error) {
+func (c *Codec) plain(dst, raw []byte) ([]byte, error) {
 	if c.text {
 		o := c.r.New().(scheme.Object)
 		if err := o.Unmarshal(raw); err != nil {
@@ -97,7 +101,7 @@ func (c *Codec) plain(raw []byte) ([]byte, error) {
 		return v, nil
 	}
 	n := len(magic) + len(c.typeMeta) + 1 + protowire.SizeBytes(len(raw)) + len(trailer)
-	v := make([]byte, 0, n)
+	v := slices.Grow(dst[:0], n)
 	v = append(v, magic...)
 	v = append(v, c.typeMeta...)
 	v = protowire.AppendTag(v, 2, protowire.BytesType)
