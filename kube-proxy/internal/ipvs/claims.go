@@ -12,7 +12,8 @@ type claims struct {
 	holders   map[Key][]claim // the first has it
 	mine      map[string][]Key
 	bound     map[string][]netip.Addr
-	addresses map[netip.Addr]int // how many services have an address
+	addresses map[netip.Addr]int  // how many services have an address
+	moved     map[netip.Addr]bool // addresses that may have to be given or taken
 }
 
 type claim struct {
@@ -21,7 +22,7 @@ type claim struct {
 }
 
 func newClaims() *claims {
-	return &claims{holders: map[Key][]claim{}, mine: map[string][]Key{}, bound: map[string][]netip.Addr{}, addresses: map[netip.Addr]int{}}
+	return &claims{holders: map[Key][]claim{}, mine: map[string][]Key{}, bound: map[string][]netip.Addr{}, addresses: map[netip.Addr]int{}, moved: map[netip.Addr]bool{}}
 }
 
 // virtual is what a key should be; nil for nothing.
@@ -40,6 +41,7 @@ func (c *claims) claim(name string, all []*Virtual, addresses []netip.Addr, touc
 	}
 	for _, a := range addresses {
 		c.addresses[a]++
+		c.moved[a] = true
 	}
 	c.bound[name] = addresses
 }
@@ -56,6 +58,7 @@ func (c *claims) release(name string, touched map[Key]bool) {
 	}
 	delete(c.mine, name)
 	for _, a := range c.bound[name] {
+		c.moved[a] = true
 		if c.addresses[a]--; c.addresses[a] == 0 {
 			delete(c.addresses, a)
 		}

@@ -219,8 +219,13 @@ func (p *Proxy) read() (err error) {
 		}
 		return excluded(p.o.Exclude, k.Addr)
 	})
-	p.bound, err = p.kernel.Addresses()
-	return err
+	if p.bound, err = p.kernel.Addresses(); err != nil {
+		return err
+	}
+	for a := range p.bound {
+		p.claims.moved[a] = true
+	}
+	return nil
 }
 
 func excluded(all []netip.Prefix, a netip.Addr) bool {
@@ -319,19 +324,24 @@ func (p *Proxy) do(o op) error {
 // bind gives the node the addresses of services, and takes back those of
 // services that are gone. What is the node's anyway is left alone.
 func (p *Proxy) bind() error {
-	for a := range p.claims.addresses {
-		if p.bound[a] || p.local[a] {
-			continue
+	for a := range p.claims.moved {
+		if err := p.bindOne(a); err != nil {
+			return err
 		}
+	}
+	clear(p.claims.moved)
+	return nil
+}
+
+func (p *Proxy) bindOne(a netip.Addr) error {
+	wanted := p.claims.addresses[a] > 0 && !p.local[a]
+	switch {
+	case wanted && !p.bound[a]:
 		if err := p.kernel.Bind(a); err != nil {
 			return fmt.Errorf("give the node the address %s of a service on %s: %w", a, Link, err)
 		}
 		p.bound[a] = true
-	}
-	for a := range p.bound {
-		if p.claims.addresses[a] > 0 && !p.local[a] {
-			continue
-		}
+	case !wanted && p.bound[a]:
 		if err := p.kernel.Unbind(a); err != nil {
 			return fmt.Errorf("take the address %s of a service from %s: %w", a, Link, err)
 		}
