@@ -32,6 +32,7 @@ func TestControllers(t *testing.T) {
 		{"job suspends", jobSuspends},
 		{"job with policies", jobPolicies},
 		{"job is deleted", jobDeleted},
+		{"cron jobs", cronJobs},
 		{"cascade in the background", cascadeBackground},
 		{"cascade in the foreground", cascadeForeground},
 		{"cascade of orphans", cascadeOrphan},

@@ -34,11 +34,14 @@ type reconciler struct {
 	crons  *cache.Replica[*batchv1.CronJob]
 	jobs   *cache.Replica[*batchv1.Job]
 	ledger *write.Ledger[*batchv1.Job]
+	// own waits for what was written to the status: a job that is not yet in the
+	// list there would be a stranger.
+	own *write.Ledger[*batchv1.CronJob]
 }
 
 func newController(e *control.Env) (control.Runner, error) {
 	r := &reconciler{env: e, crons: replica.Of[*batchv1.CronJob](e.Replicas), jobs: replica.Of[*batchv1.Job](e.Replicas)}
-	r.ledger = write.NewLedger(r.jobs)
+	r.ledger, r.own = write.NewLedger(r.jobs), write.NewLedger(r.crons)
 	q := e.Queue("cronjob")
 	r.crons.OnChange(func(c cache.Change[*batchv1.CronJob]) { q.Add(c.Key) })
 	r.jobs.OnChange(func(c cache.Change[*batchv1.Job]) {
@@ -57,9 +60,10 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	c, ok := r.crons.Snapshot().Lookup(key)
 	if !ok {
 		r.ledger.Forget(key)
+		r.own.Forget(key)
 		return nil
 	}
-	if settled, err := r.ledger.Settled(ctx, r.env.Write, key); err != nil {
+	if settled, err := write.Settled(ctx, r.env.Write, key, r.own, r.ledger); err != nil {
 		return err
 	} else if !settled {
 		return control.Unsettled()
@@ -82,11 +86,17 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	if !equality.Semantic.DeepEqual(p.Status, c.Status) {
 		now := c.DeepCopy()
 		now.Status = p.Status
-		if _, err := client.UpdateStatus(ctx, r.env.Client, now, client.WriteOptions{OmitObject: true}); err != nil {
-			if apierrors.IsNotFound(err) {
+		w, err := client.UpdateWrite(r.env.Client, now, client.WriteOptions{Subresource: "status", OmitObject: true})
+		if err != nil {
+			return err
+		}
+		res := r.env.Write.Do(ctx, w)
+		r.own.Wrote(key, res)
+		if res.Err != nil {
+			if apierrors.IsNotFound(res.Err) {
 				return nil
 			}
-			return control.Retry(err)
+			return control.Retry(res.Err)
 		}
 	}
 	if p.Look.IsZero() {
