@@ -83,15 +83,16 @@ func (m *Manager) createFast(obj scheme.Object, name string, now time.Time) bool
 	}
 	w := newWalker()
 	defer w.release()
-	changed, _ := w.diff(e.plan, e.empty, versioned)
-	if w.lost {
+	fields, some := w.emitChanged(w.fields[:0], e.plan, e.empty, versioned)
+	w.fields = fields
+	switch {
+	case w.lost:
 		return false
-	}
-	if changed.empty() {
+	case some:
+		obj.SetManagedFields([]metav1.ManagedFieldsEntry{newEntry(m.identifier(name, ""), fields, now)})
+	default:
 		obj.SetManagedFields(nil)
-		return true
 	}
-	obj.SetManagedFields([]metav1.ManagedFieldsEntry{w.newEntry(m.identifier(name, ""), &changed, now)})
 	return true
 }
 
@@ -119,10 +120,17 @@ func isReset(entries []metav1.ManagedFieldsEntry) bool {
 }
 
 func (w *walker) newEntry(id manager, fields *node, now time.Time) metav1.ManagedFieldsEntry {
+	w.fields = fields.appendFields(w.fields[:0])
+	return newEntry(id, w.fields, now)
+}
+
+func newEntry(id manager, fields []byte, now time.Time) metav1.ManagedFieldsEntry {
 	at := metav1.NewTime(now.UTC().Truncate(time.Second))
+	f := &metav1.FieldsV1{}
+	f.SetRawBytes(fields)
 	return metav1.ManagedFieldsEntry{
 		Manager: id.name, Operation: id.operation, APIVersion: id.version, Subresource: id.subresource,
-		Time: &at, FieldsType: "FieldsV1", FieldsV1: w.fieldsV1(fields),
+		Time: &at, FieldsType: "FieldsV1", FieldsV1: f,
 	}
 }
 

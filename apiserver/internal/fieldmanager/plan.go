@@ -53,8 +53,10 @@ type plan struct {
 }
 
 type fieldPlan struct {
-	// element is the field as a path element, "f:name".
+	// element is the field as a path element, "f:name", and key that as a
+	// member of FieldsV1.
 	element string
+	key     []byte
 	name    string
 	index   []int
 	omit    omission
@@ -278,7 +280,7 @@ func (c *compiler) fields(p *plan, t reflect.Type, m *smd.Map, prefix []int, nam
 		if err != nil {
 			return err
 		}
-		field := fieldPlan{element: "f:" + name, name: name, index: index, plan: sub}
+		field := fieldPlan{element: "f:" + name, key: append(appendKey(nil, "f:"+name), ':'), name: name, index: index, plan: sub}
 		field.omit, field.zero = omissionOf(f.Type, strings.Split(options, ","))
 		p.fields = append(p.fields, field)
 	}

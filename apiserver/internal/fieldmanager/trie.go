@@ -74,20 +74,28 @@ func (n *node) appendChildren(dst []byte, self bool) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(appendKey(dst, c.element), ':', '{')
-		if len(c.children) > 0 {
-			dst = c.appendChildren(dst, c.member)
-		}
-		dst = append(dst, '}')
+		dst = c.appendObject(append(appendKey(dst, c.element), ':'))
 	}
 	return dst
+}
+
+// appendObject appends what is below a node that is not the root.
+func (n *node) appendObject(dst []byte) []byte {
+	dst = append(dst, '{')
+	if len(n.children) > 0 {
+		dst = n.appendChildren(dst, n.member)
+	}
+	return append(dst, '}')
 }
 
 const hexDigits = "0123456789abcdef"
 
 // appendKey appends an element as a JSON string, escaping no more than must be.
-func appendKey(dst []byte, s string) []byte {
-	dst = append(dst, '"')
+func appendKey[T string | []byte](dst []byte, s T) []byte {
+	return append(appendEscaped(append(dst, '"'), s), '"')
+}
+
+func appendEscaped[T string | []byte](dst []byte, s T) []byte {
 	plain := 0
 	for plain < len(s) && s[plain] >= ' ' && s[plain] != '"' && s[plain] != '\\' {
 		plain++
@@ -109,7 +117,7 @@ func appendKey(dst []byte, s string) []byte {
 			dst = append(dst, c)
 		}
 	}
-	return append(dst, '"')
+	return dst
 }
 
 var errNotCanonical = errors.New("fields are not as we would write them")

@@ -38,8 +38,9 @@ type walker struct {
 	// lost is set when the objects hold something that only the library can
 	// compare; the result is then void.
 	lost bool
-	// text is scratch for keys, fields for FieldsV1.
+	// text is scratch for keys, fields for FieldsV1, names for keys of maps.
 	text, fields []byte
+	names        []string
 }
 
 var walkers = sync.Pool{New: func() any { return &walker{} }}
@@ -332,11 +333,15 @@ func (w *walker) items(p *plan, l operand) []item {
 
 // element makes the path element of a list's item.
 func (w *walker) element(p *plan, v reflect.Value) string {
+	w.text = w.appendElement(w.text[:0], p, v)
+	return string(w.text)
+}
+
+func (w *walker) appendElement(dst []byte, p *plan, v reflect.Value) []byte {
 	if p.form == set {
-		w.text = w.scalarText(append(w.text[:0], 'v', ':'), operand{present, v})
-		return string(w.text)
+		return w.scalarText(append(dst, 'v', ':'), operand{present, v})
 	}
-	text, n := append(w.text[:0], 'k', ':', '{'), 0
+	text, n := append(dst, 'k', ':', '{'), 0
 	for i := range p.keys {
 		k := &p.keys[i]
 		found := k.field.of(operand{present, v})
@@ -357,8 +362,7 @@ func (w *walker) element(p *plan, v reflect.Value) string {
 	if n == 0 {
 		w.lost = true
 	}
-	w.text = append(text, '}')
-	return string(w.text)
+	return append(text, '}')
 }
 
 func (w *walker) scalarText(dst []byte, o operand) []byte {
