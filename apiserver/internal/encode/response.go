@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// compressFrom is the length from which an answer is compressed for clients
-// that accept it. Below, gzip costs more than the network saves.
-const compressFrom = 128 << 10
+// CompressAbove is the length that answers exceed to be compressed for clients
+// that accept it. Up to it, gzip costs more than the network saves.
+const CompressAbove = 128 << 10
 
 // Response writes the body of one answer. The head goes out with the first
 // bytes, so that until then an error can be answered instead. Large bodies are
@@ -49,7 +49,7 @@ func (r *Response) Lost() bool { return r.lost }
 
 // Write takes the next bytes of the body.
 func (r *Response) Write(b []byte) (int, error) {
-	if !r.started && r.accept && len(r.held)+len(b) < compressFrom {
+	if !r.started && r.accept && len(r.held)+len(b) <= CompressAbove {
 		r.held = append(r.held, b...)
 		return len(b), nil
 	}

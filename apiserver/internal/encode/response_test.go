@@ -10,7 +10,7 @@ import (
 )
 
 func TestResponse(t *testing.T) {
-	small, large := bytes.Repeat([]byte("a"), compressFrom-1), bytes.Repeat([]byte("b"), compressFrom)
+	small, large := bytes.Repeat([]byte("a"), CompressAbove), bytes.Repeat([]byte("b"), CompressAbove+1)
 	for _, c := range []struct {
 		accept string
 		body   []byte

@@ -86,6 +86,19 @@ func warningHeader(text string) string {
 	return b.String()
 }
 
+// send writes a whole body, compressed when it is large and the client accepts
+// that. A client that is gone needs no answer.
+func send(w http.ResponseWriter, r *http.Request, f encode.Format, code int, b []byte) {
+	if len(b) <= encode.CompressAbove {
+		head(w, r, f.ContentType(), code)
+		_, _ = w.Write(b)
+		return
+	}
+	out := encode.NewResponse(w, r.Header.Get("Accept-Encoding"), func() { head(w, r, f.ContentType(), code) })
+	_, _ = out.Write(b)
+	_ = out.Close()
+}
+
 func writeAny(w http.ResponseWriter, r *http.Request, f encode.Format, code int, obj runtime.Object) {
 	f.Pretty = f.Pretty || encode.PrettyFor(r.URL.Query()["pretty"], r.UserAgent())
 	p := buffers.Get().(*[]byte)
@@ -94,8 +107,7 @@ func writeAny(w http.ResponseWriter, r *http.Request, f encode.Format, code int,
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	head(w, r, f.ContentType(), code)
-	_, _ = w.Write(b) // a client that is gone needs no answer
+	send(w, r, f, code, b)
 	release(p, b)
 }
 
@@ -106,8 +118,7 @@ func (h *Handler) writeObject(w http.ResponseWriter, r *http.Request, t *registr
 	if err != nil {
 		return err
 	}
-	head(w, r, f.ContentType(), code)
-	_, _ = w.Write(b)
+	send(w, r, f, code, b)
 	release(p, b)
 	return nil
 }
