@@ -42,7 +42,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 			k.metrics.startedPods.Inc()
 			k.metrics.podStart.Observe(took.Seconds())
 		},
-		Forgotten: k.forgotten, RuntimeName: k.runner, RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, LegacyLogs: legacyLogs,
+		Lacks: func(uid types.UID) bool { return k.pleg.Lacks(uid) }, Forgotten: k.forgotten, RuntimeName: k.runner, RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, LegacyLogs: legacyLogs,
 		Users:   users,
 		DNS:     runtime.DNSOptions{ClusterDNS: k.cfg.ClusterDNS, ClusterDomain: k.cfg.ClusterDomain, ResolvConf: k.cfg.Resolv()},
 		Seccomp: runtime.SeccompOptions{Default: *k.cfg.SeccompDefault, Root: filepath.Join(k.f.RootDir, "seccomp")},

@@ -47,6 +47,8 @@ type PLEG struct {
 	seen   atomic.Int64               // of the last sign of life, in Unix seconds
 	events atomic.Bool
 	look   chan struct{} // holds at most one
+	// found are the pods of the last listing; nil is before the first.
+	found atomic.Pointer[map[types.UID]runtime.Key]
 }
 
 // New makes a PLEG.
@@ -68,6 +70,17 @@ func (p *PLEG) Healthy() (bool, time.Duration) {
 	}
 	silent := time.Since(time.Unix(at, 0))
 	return silent < healthy, silent
+}
+
+// Lacks reports whether the runtime is known to have nothing of a pod that
+// this kubelet has not begun: it was listed, and the pod was not there.
+func (p *PLEG) Lacks(uid types.UID) bool {
+	found := p.found.Load()
+	if found == nil {
+		return false
+	}
+	_, there := (*found)[uid]
+	return !there
 }
 
 // Events reports whether the runtime's own events are used.
@@ -113,6 +126,7 @@ func (p *PLEG) list(ctx context.Context) {
 	p.seen.Store(time.Now().Unix())
 	changed, found := news(p.last, all, p.o.Known)
 	p.last = all
+	p.found.Store(&found)
 	for uid := range changed {
 		p.o.Changed(uid)
 	}

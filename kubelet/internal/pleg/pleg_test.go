@@ -105,3 +105,15 @@ func TestLookNeverBlocks(t *testing.T) {
 		t.Errorf("%d looks", len(p.look))
 	}
 }
+
+// Nothing is known to lack in the runtime before it was listed.
+func TestLacks(t *testing.T) {
+	p := New(nil, Options{})
+	if p.Lacks("p") {
+		t.Error("before the first listing")
+	}
+	p.found.Store(&map[types.UID]runtime.Key{"p": {}})
+	if p.Lacks("p") || !p.Lacks("q") {
+		t.Error("p was listed, q was not")
+	}
+}

@@ -122,7 +122,7 @@ const retryResize = 30 * time.Second
 // allocate decides about a pod that asks for other resources than it has, and
 // gives the pod as it is to be now.
 func (w *Worker) allocate(pod *corev1.Pod) *corev1.Pod {
-	if w.allocated.covers(pod) {
+	if w.covered(pod) {
 		w.setPending(pod, nil)
 		return pod
 	}
@@ -134,9 +134,7 @@ func (w *Worker) allocate(pod *corev1.Pod) *corev1.Pod {
 	}
 	shrinks, given := w.allocated, asked(pod)
 	w.writeAllocation(given)
-	w.mu.Lock()
-	w.allocated = given
-	w.mu.Unlock()
+	w.give(given)
 	w.setPending(pod, nil)
 	w.resize = &status.Resize{Type: corev1.PodResizeInProgress, Generation: pod.Generation}
 	w.o.Events(pod, "", corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+resizeText(pod, ""))

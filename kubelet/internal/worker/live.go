@@ -421,7 +421,7 @@ func (w *Worker) report(v view) {
 	w.mu.Lock()
 	at, seen, verdict, pod := w.at, w.observed, w.verdict, v.pod
 	if w.last != nil {
-		pod = w.allocated.of(w.pod)
+		pod = w.given()
 	}
 	w.mu.Unlock()
 	in := status.Input{

@@ -91,6 +91,9 @@ type Options struct {
 	Resize func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string)
 	// Users is the range of users of a pod with its own, nil for others.
 	Users func(pod *corev1.Pod) (*runtimeapi.UserNamespace, error)
+	// Lacks reports that the runtime has nothing of a pod that no worker has
+	// begun; it may be nil.
+	Lacks func(uid types.UID) bool
 	// Forgotten is told when nothing of a pod is left.
 	Forgotten func(uid types.UID)
 	// Watched pods are told to those who keep what they refer to.

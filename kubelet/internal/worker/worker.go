@@ -50,6 +50,10 @@ type Worker struct {
 	at        stage
 	waits     bool       // for resources that it asks for
 	allocated allocation // also owned by run: only it writes
+	// What is made of the above, and of which of it.
+	givenPod, givenOf *corev1.Pod
+	merged, mergedOf  *corev1.Pod
+	mergedWith        *corev1.PodStatus
 
 	orphan   bool
 	stopOnce sync.Once
@@ -151,13 +155,42 @@ func (w *Worker) withStatus() *corev1.Pod {
 	if w.orphan {
 		return nil
 	}
-	given := w.allocated.of(w.pod)
+	given := w.given()
 	if w.last == nil {
 		return given
 	}
-	pod := *given // shallow: both halves are shared and read-only
-	pod.Status = *w.last
-	return &pod
+	if w.merged == nil || w.mergedOf != given || w.mergedWith != w.last {
+		pod := *given // shallow: both halves are shared and read-only
+		pod.Status = *w.last
+		w.merged, w.mergedOf, w.mergedWith = &pod, given, w.last
+	}
+	return w.merged
+}
+
+// given is the pod with what it was given in the place of what it asks for.
+// It needs the lock.
+func (w *Worker) given() *corev1.Pod {
+	if w.givenOf != w.pod {
+		w.givenPod, w.givenOf = w.allocated.of(w.pod), w.pod
+	}
+	return w.givenPod
+}
+
+// give says what the pod is given.
+func (w *Worker) give(a allocation) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.allocated, w.givenOf = a, nil
+}
+
+// covered reports whether a pod was given what it asks for.
+func (w *Worker) covered(pod *corev1.Pod) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if pod == w.pod {
+		return w.given() == pod
+	}
+	return w.allocated.covers(pod)
 }
 
 // active reports whether the pod uses, or will use, resources.
@@ -264,9 +297,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 		if seen := w.seen(); seen != nil && len(seen.Containers) > 0 {
 			given = remembered(v.pod, w.readAllocation())
 		}
-		w.mu.Lock()
-		w.allocated = given
-		w.mu.Unlock()
+		w.give(given)
 	}
 	w.mu.Lock()
 	at := w.at
@@ -319,6 +350,10 @@ func (w *Worker) mayWait() bool {
 }
 
 func (w *Worker) observe(ctx context.Context, v view) error {
+	if w.seen() == nil && !w.orphan && w.o.Lacks != nil && w.o.Lacks(w.uid) {
+		w.see(&runtime.Pod{UID: w.uid, Key: w.key})
+		return nil
+	}
 	o, err := w.o.Runtime.Observe(ctx, w.uid, w.seen())
 	if err != nil {
 		return err
