@@ -42,26 +42,6 @@ func (t *Transcoder) prepare() {
 	t.once.Do(func() { t.plan, t.reason = planOf(t.typ) })
 }
 
-var showing = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
-
-// UnmarshalShowable decodes a protobuf message, and refuses one that has no
-// JSON form: raw JSON in it that is not JSON, a union of no type.
-func UnmarshalShowable(raw []byte, into interface{ Unmarshal([]byte) error }) error {
-	if err := checkDepth(reflect.TypeOf(into).Elem(), raw); err != nil {
-		return err
-	}
-	if err := into.Unmarshal(raw); err != nil {
-		return err
-	}
-	p := showing.Get().(*[]byte)
-	defer showing.Put(p)
-	b, err := NewTranscoder(into).Append((*p)[:0], raw, "", 0)
-	if cap(b) <= 1<<20 {
-		*p = b
-	}
-	return err
-}
-
 // Planned is nil when the type is transcoded without structs.
 func (t *Transcoder) Planned() error {
 	t.prepare()
