@@ -19,7 +19,10 @@ func serverID() string {
 }
 
 // identity is the label apiserver_id_hash of metrics.
-func identity() string {
-	sum := sha256.Sum256([]byte(serverID()))
+func identity() string { return hashOf(serverID()) }
+
+// hashOf is a value as labels of metrics have it.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
 	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -2,13 +2,18 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/health"
 	"xebec.dev/apiserver/internal/reload"
 	"xebec.dev/apiserver/internal/storage/encrypt"
+	"xebec.dev/apiserver/internal/storage/encrypt/kms"
 	"xebec.dev/apiserver/internal/storage/value"
 )
 
@@ -16,29 +21,60 @@ import (
 // is now.
 type encryption struct {
 	file *reload.File[keys]
+	// following is true when the file is read again.
+	following bool
 }
 
 // keys are one version of the file.
 type keys struct {
 	*encrypt.Config
-	// since is the revision that the cache had reached when they came: what
-	// is older was judged by other keys.
-	since int64
+	// since is the revision that the cache had reached when they came, or when
+	// a service changed its key: what is older was judged by other keys.
+	since *atomic.Int64
 }
+
+// closeAfter is how long the services of a file that was replaced may be
+// needed by what has begun.
+const closeAfter = time.Minute
 
 func (s *Server) encryption() (*encryption, error) {
 	path := s.cfg.Etcd.EncryptionConfig
 	if path == "" {
 		return nil, nil
 	}
+	e := &encryption{following: s.cfg.Etcd.EncryptionReload}
+	measure := kms.NewMetrics(s.metrics.Registerer())
+	var before *encrypt.Config
 	parse := func(text []byte) (keys, error) {
-		c, err := encrypt.Parse(text)
-		return keys{c, s.reached()}, err
+		k := keys{since: new(atomic.Int64)}
+		var err error
+		k.Config, err = encrypt.Parse(text, encrypt.Options{Metrics: measure, Changed: func(recovered bool) {
+			k.since.Store(s.reached())
+			if recovered {
+				s.readAgain(k.Config)
+			}
+		}})
+		if err != nil {
+			return keys{}, err
+		}
+		if before != nil {
+			// What cannot encrypt now must not replace what can.
+			if err := k.Healthy(context.Background()); err != nil {
+				k.Close()
+				return keys{}, err
+			}
+			time.AfterFunc(closeAfter, before.Close)
+		}
+		before = k.Config
+		k.since.Store(s.reached())
+		return k, nil
 	}
 	var err error
-	e := &encryption{}
-	if s.cfg.Etcd.EncryptionReload {
+	if e.following {
 		e.file, err = reload.Open(path, parse, s.troubled("encryption at rest"))
+		if err == nil {
+			e.file.Counted(reload.NewCounts("encryption", s.metrics.Registerer()))
+		}
 	} else if text, readErr := os.ReadFile(path); readErr != nil {
 		err = readErr
 	} else {
@@ -49,7 +85,20 @@ func (s *Server) encryption() (*encryption, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--encryption-provider-config: %s: %w", path, err)
 	}
+	if e.following || e.file.Get().Services() {
+		s.health.Add(health.Check{Name: "kms-providers", Func: func(ctx context.Context) error { return e.file.Get().Healthy(ctx) }})
+	}
 	return e, nil
+}
+
+// readAgain reads what is encrypted once more from etcd: some of it could not
+// be decrypted when it was read.
+func (s *Server) readAgain(c *encrypt.Config) {
+	for _, r := range s.scheme.Resources() {
+		if r.StoragePrefix != "" && c.Transformer(r) != nil {
+			s.store.Redefine(r)
+		}
+	}
 }
 
 // reached is the newest revision in the cache.
@@ -70,7 +119,7 @@ func (e *encryption) transformer(r *scheme.Resource) value.Transformer { return 
 
 // staleBefore is the revision up to which cached objects may be stored with
 // other keys than those of now.
-func (e *encryption) staleBefore() int64 { return e.file.Get().since }
+func (e *encryption) staleBefore() int64 { return e.file.Get().since.Load() }
 
 type following struct {
 	file *reload.File[keys]

@@ -34,7 +34,7 @@ func TestEncrypted(t *testing.T) {
 	if _, err := open(t, m).Collection(storagetest.ConfigMaps).Create(ctx, "a", "plain", storagetest.ConfigMap("a", "plain", "open", nil), 0); err != nil {
 		t.Fatal(err)
 	}
-	config, err := encrypt.Parse([]byte(encryption))
+	config, err := encrypt.Parse([]byte(encryption), encrypt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,19 +1,34 @@
 package encrypt
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"xebec.dev/api/scheme"
+	"xebec.dev/apiserver/internal/storage/encrypt/kms"
 	"xebec.dev/apiserver/internal/storage/value"
 )
 
 // Config is an EncryptionConfiguration made ready.
-type Config struct{ rules []rule }
+type Config struct {
+	rules []rule
+	kms   []*kms.Provider
+}
+
+// Options are for the providers that ask a service.
+type Options struct {
+	Metrics *kms.Metrics
+	// Changed, when set, is told that a service has another key now, or that
+	// values can be read that could not.
+	Changed func(recovered bool)
+}
 
 type rule struct {
 	resources []string
@@ -37,9 +52,15 @@ type fileProvider struct {
 	AESCBC    *fileKeys `json:"aescbc,omitempty"`
 	Secretbox *fileKeys `json:"secretbox,omitempty"`
 	Identity  *struct{} `json:"identity,omitempty"`
-	KMS       *struct {
-		Name string `json:"name"`
-	} `json:"kms,omitempty"`
+	KMS       *fileKMS  `json:"kms,omitempty"`
+}
+
+type fileKMS struct {
+	APIVersion string           `json:"apiVersion,omitempty"`
+	Name       string           `json:"name"`
+	CacheSize  *int32           `json:"cachesize,omitempty"`
+	Endpoint   string           `json:"endpoint"`
+	Timeout    *metav1.Duration `json:"timeout,omitempty"`
 }
 
 type fileKeys struct {
@@ -49,8 +70,8 @@ type fileKeys struct {
 	} `json:"keys"`
 }
 
-// Parse reads an EncryptionConfiguration.
-func Parse(text []byte) (*Config, error) {
+// Parse reads an EncryptionConfiguration. Close what it gives.
+func Parse(text []byte, o Options) (*Config, error) {
 	var f file
 	if err := yaml.UnmarshalStrict(text, &f); err != nil {
 		return nil, fmt.Errorf("read the encryption configuration: %w", err)
@@ -62,26 +83,53 @@ func Parse(text []byte) (*Config, error) {
 		return nil, errors.New("the encryption configuration names no resources")
 	}
 	c := &Config{}
+	names := map[string]bool{}
 	for i, g := range f.Resources {
-		p, err := providers(g.Providers)
-		if err != nil {
-			return nil, fmt.Errorf("resources[%d]: %w", i, err)
+		p, err := c.providers(g.Providers, names, o)
+		if err == nil && len(g.Resources) == 0 {
+			err = errors.New("no resources")
 		}
-		if len(g.Resources) == 0 {
-			return nil, fmt.Errorf("resources[%d]: no resources", i)
+		if err != nil {
+			c.Close()
+			return nil, fmt.Errorf("resources[%d]: %w", i, err)
 		}
 		c.rules = append(c.rules, rule{g.Resources, p})
 	}
 	return c, nil
 }
 
-func providers(list []fileProvider) (*Providers, error) {
+// Close ends the connections to services.
+func (c *Config) Close() {
+	for _, p := range c.kms {
+		p.Close()
+	}
+}
+
+// Services reports whether there are services to ask.
+func (c *Config) Services() bool { return len(c.kms) > 0 }
+
+// Healthy asks all services.
+func (c *Config) Healthy(ctx context.Context) error {
+	var errs []error
+	for _, p := range c.kms {
+		errs = append(errs, p.Healthy(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) providers(list []fileProvider, names map[string]bool, o Options) (*Providers, error) {
 	if len(list) == 0 {
 		return nil, errors.New("no providers")
 	}
 	p := &Providers{}
 	for i, f := range list {
-		all, err := f.seals()
+		var all []sealed
+		var err error
+		if f.KMS == nil {
+			all, err = f.seals()
+		} else {
+			all, err = c.service(&list[i], names, o)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("providers[%d]: %w", i, err)
 		}
@@ -125,13 +173,65 @@ func (f *fileProvider) seals() ([]sealed, error) {
 		kinds++
 		all = append(all, sealed{"", identity{}})
 	}
-	if f.KMS != nil {
-		return nil, fmt.Errorf("kms %q: key management services are not supported", f.KMS.Name)
-	}
 	if kinds != 1 {
-		return nil, errors.New("exactly one of aesgcm, aescbc, secretbox and identity is needed")
+		return nil, errOne
 	}
 	return all, nil
+}
+
+var errOne = errors.New("exactly one of aesgcm, aescbc, secretbox, kms and identity is needed")
+
+// envelope fits a service to the methods.
+type envelope struct{ *kms.Provider }
+
+func (e envelope) encrypt(data []byte, path string) ([]byte, error) { return e.Encrypt(data, path) }
+func (e envelope) decrypt(data []byte, path string) ([]byte, bool, error) {
+	return e.Decrypt(data, path)
+}
+
+// defaultTimeout is that of one call of a service.
+const defaultTimeout = 3 * time.Second
+
+func (c *Config) service(f *fileProvider, names map[string]bool, o Options) ([]sealed, error) {
+	k := f.KMS
+	if f.AESGCM != nil || f.AESCBC != nil || f.Secretbox != nil || f.Identity != nil {
+		return nil, errOne
+	}
+	if err := k.validate(names); err != nil {
+		return nil, fmt.Errorf("kms %q: %w", k.Name, err)
+	}
+	timeout := defaultTimeout
+	if k.Timeout != nil {
+		timeout = k.Timeout.Duration
+	}
+	p, err := kms.New(kms.Options{Name: k.Name, Endpoint: k.Endpoint, Timeout: timeout, Metrics: o.Metrics, Changed: o.Changed})
+	if err != nil {
+		return nil, fmt.Errorf("kms %q: %w", k.Name, err)
+	}
+	c.kms = append(c.kms, p)
+	return []sealed{{anyPrefix + "kms:v2:" + k.Name + ":", envelope{p}}}, nil
+}
+
+func (k *fileKMS) validate(names map[string]bool) error {
+	switch {
+	case k.APIVersion == "" || k.APIVersion == "v1":
+		return errors.New("KMSv1 is deprecated and is not served: run a plugin of KMS v2 and set apiVersion: v2")
+	case k.APIVersion != "v2":
+		return fmt.Errorf("unsupported apiVersion %s for KMS provider, only v2 is supported", k.APIVersion)
+	case k.Name == "":
+		return errors.New("name is a mandatory field for a KMS provider")
+	case strings.Contains(k.Name, ":"):
+		return errors.New("name should not contain ':'")
+	case names[k.Name]:
+		return fmt.Errorf("duplicate KMS provider name %s, names must be unique", k.Name)
+	case k.CacheSize != nil:
+		return errors.New("cachesize is not supported in v2")
+	case k.Timeout != nil && k.Timeout.Duration <= 0:
+		return fmt.Errorf("timeout %s should be a positive value", k.Timeout.Duration)
+	}
+	names[k.Name] = true
+	_, err := kms.ParseEndpoint(k.Endpoint)
+	return err
 }
 
 // Transformer is what encrypts a resource, nil for nothing. It is what

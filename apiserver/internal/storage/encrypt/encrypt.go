@@ -4,6 +4,7 @@
 //	k8s:enc:aescbc:v1:KEYNAME:    16 bytes of IV, AES-CBC with PKCS #7
 //	k8s:enc:aesgcm:v1:KEYNAME:    12 bytes of nonce, AES-GCM over the key's path
 //	k8s:enc:secretbox:v1:KEYNAME: 24 bytes of nonce, XSalsa20-Poly1305
+//	k8s:enc:kms:v2:NAME:          what package kms says
 //
 // A value without such a prefix is not encrypted (identity).
 package encrypt
@@ -23,7 +24,8 @@ import (
 type seal interface {
 	// encrypt and decrypt work on what follows the prefix.
 	encrypt(data []byte, path string) ([]byte, error)
-	decrypt(data []byte, path string) ([]byte, error)
+	// Stale means that the method has another key now.
+	decrypt(data []byte, path string) (out []byte, stale bool, err error)
 }
 
 // sealed is a seal under its prefix; the prefix of identity is empty.
@@ -56,11 +58,11 @@ func (p *Providers) FromStorage(data []byte, path string) ([]byte, bool, error) 
 		if plain != (s.prefix == "") || !bytes.HasPrefix(data, []byte(s.prefix)) {
 			continue
 		}
-		out, err := s.decrypt(data[len(s.prefix):], path)
+		out, stale, err := s.decrypt(data[len(s.prefix):], path)
 		if err != nil {
 			return nil, false, err
 		}
-		return out, i > 0, nil
+		return out, stale || i > 0, nil
 	}
 	return nil, false, errors.New("no matching prefix found: no configured provider and key can read it")
 }
@@ -68,8 +70,8 @@ func (p *Providers) FromStorage(data []byte, path string) ([]byte, bool, error) 
 // identity leaves values as they are.
 type identity struct{}
 
-func (identity) encrypt(data []byte, _ string) ([]byte, error) { return data, nil }
-func (identity) decrypt(data []byte, _ string) ([]byte, error) { return data, nil }
+func (identity) encrypt(data []byte, _ string) ([]byte, error)       { return data, nil }
+func (identity) decrypt(data []byte, _ string) ([]byte, bool, error) { return data, false, nil }
 
 func random(n, capacity int) ([]byte, error) {
 	b := make([]byte, n, n+capacity)
@@ -105,22 +107,22 @@ func (c cbc) encrypt(data []byte, _ string) ([]byte, error) {
 	return out, nil
 }
 
-func (c cbc) decrypt(data []byte, _ string) ([]byte, error) {
+func (c cbc) decrypt(data []byte, _ string) ([]byte, bool, error) {
 	if len(data) < 2*aes.BlockSize || len(data)%aes.BlockSize != 0 {
-		return nil, errShort
+		return nil, false, errShort
 	}
 	out := make([]byte, len(data)-aes.BlockSize)
 	cipher.NewCBCDecrypter(c.block, data[:aes.BlockSize]).CryptBlocks(out, data[aes.BlockSize:])
 	padding := int(out[len(out)-1])
 	if padding == 0 || padding > aes.BlockSize {
-		return nil, errPadding
+		return nil, false, errPadding
 	}
 	for _, b := range out[len(out)-padding:] {
 		if int(b) != padding {
-			return nil, errPadding
+			return nil, false, errPadding
 		}
 	}
-	return out[:len(out)-padding], nil
+	return out[:len(out)-padding], false, nil
 }
 
 // gcm is AES-GCM with random nonces; the key must be changed before 2^32
@@ -144,16 +146,16 @@ func (g gcm) encrypt(data []byte, path string) ([]byte, error) {
 	return g.aead.Seal(nonce, nonce, data, []byte(path)), nil
 }
 
-func (g gcm) decrypt(data []byte, path string) ([]byte, error) {
+func (g gcm) decrypt(data []byte, path string) ([]byte, bool, error) {
 	n := g.aead.NonceSize()
 	if len(data) < n {
-		return nil, errShort
+		return nil, false, errShort
 	}
 	out, err := g.aead.Open(nil, data[:n], data[n:], []byte(path))
 	if err != nil {
-		return nil, errOpen
+		return nil, false, errOpen
 	}
-	return out, nil
+	return out, false, nil
 }
 
 // box is NaCl's secretbox.
@@ -176,13 +178,13 @@ func (b box) encrypt(data []byte, _ string) ([]byte, error) {
 	return secretbox.Seal(nonce, data, (*[boxNonce]byte)(nonce), &b.key), nil
 }
 
-func (b box) decrypt(data []byte, _ string) ([]byte, error) {
+func (b box) decrypt(data []byte, _ string) ([]byte, bool, error) {
 	if len(data) < boxNonce {
-		return nil, errShort
+		return nil, false, errShort
 	}
 	out, ok := secretbox.Open(nil, data[boxNonce:], (*[boxNonce]byte)(data), &b.key)
 	if !ok {
-		return nil, errOpen
+		return nil, false, errOpen
 	}
-	return out, nil
+	return out, false, nil
 }

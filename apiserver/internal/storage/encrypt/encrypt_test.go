@@ -36,7 +36,7 @@ var (
 )
 
 func secrets(t *testing.T) *Providers {
-	c, err := Parse([]byte(config))
+	c, err := Parse([]byte(config), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestTampered(t *testing.T) {
 }
 
 func TestMatching(t *testing.T) {
-	c, err := Parse([]byte(config))
+	c, err := Parse([]byte(config), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestBadConfig(t *testing.T) {
 		strings.Replace(config, "identity: {}", "other: {}", 1),
 		strings.Replace(config, "resources: [secrets, deployments.apps]", "resources: []", 1),
 	} {
-		if _, err := Parse([]byte(bad)); err == nil {
+		if _, err := Parse([]byte(bad), Options{}); err == nil {
 			t.Errorf("accepted: %s", bad)
 		}
 	}
