@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ type Options struct {
 	// ControlPlanes are how many of the nodes are members of the control
 	// plane; 0 is one.
 	ControlPlanes int
+	// Endpoint of a control plane of several members, HOST or HOST:PORT, in
+	// front of them; the first one's own address when empty.
+	Endpoint string
 	// Root is the node's root directory, or the directory with those of
 	// several nodes.
 	Root string
@@ -282,7 +286,7 @@ func (c *Cluster) init(ctx context.Context, images *importing) error {
 		args = append(args, "--no-taints")
 	}
 	if c.ControlPlanes > 1 {
-		args = append(args, "--upload-certs", "--certificate-key="+c.key, "--control-plane-endpoint="+n.Address)
+		args = append(args, "--upload-certs", "--certificate-key="+c.key, "--control-plane-endpoint="+cmp.Or(c.Endpoint, n.Address))
 	}
 	if c.Ephemeral {
 		args = append(args, "--component-extra-arg=etcd:unsafe-no-fsync=true")

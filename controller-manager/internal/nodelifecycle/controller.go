@@ -283,7 +283,8 @@ func (r *reconciler) markPods(ctx context.Context, n *corev1.Node) error {
 			continue
 		}
 		text, err := json.Marshal(map[string]any{
-			"metadata": map[string]any{"uid": p.UID},
+			// As it was seen: its kubelet may have spoken since.
+			"metadata": map[string]any{"uid": p.UID, "resourceVersion": p.ResourceVersion},
 			"status": map[string]any{"conditions": []map[string]any{{
 				"type": corev1.PodReady, "status": corev1.ConditionFalse, "lastTransitionTime": metav1.Now(), "reason": nil, "message": nil,
 			}}},
@@ -302,7 +303,9 @@ func (r *reconciler) markPods(ctx context.Context, n *corev1.Node) error {
 		switch {
 		case res.Err == nil:
 			r.env.Events.Event(pods[i], control.Warning, "NodeNotReady", "Node is not ready")
-		case !apierrors.IsNotFound(res.Err) && !apierrors.IsConflict(res.Err):
+		case apierrors.IsConflict(res.Err):
+			errs = append(errs, control.Retry(res.Err))
+		case !apierrors.IsNotFound(res.Err):
 			errs = append(errs, fmt.Errorf("mark pod %s not ready: %w", cache.KeyOf(pods[i]), res.Err))
 		}
 	}

@@ -307,6 +307,10 @@ func TestUpgradePlan(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
+	o.Kubelets["b"] = "v1.37.2"
+	if text, err := UpgradePlan(o, "v1.37.2+xebec.2"); err != nil || !strings.Contains(text, "up-to-date") || strings.Contains(text, "upgrade apply") || strings.Contains(text, "manually") {
+		t.Errorf("nothing is to be upgraded: %v\n%s", err, text)
+	}
 	o.NotReady = []string{"b"}
 	if _, err := UpgradePlan(o, "v1.37.5"); err == nil || !strings.Contains(err.Error(), "not Ready: b") {
 		t.Errorf("%v", err)

@@ -100,22 +100,36 @@ func UpgradePlan(o *Observed, target string) (string, error) {
 	plain := "v" + strings.TrimPrefix(strings.SplitN(target, "+", 2)[0], "v")
 	var b strings.Builder
 	fmt.Fprintf(&b, "[upgrade/versions] Cluster version: %s\n[upgrade/versions] xebecadm version: %s\n\n", o.Cluster.KubernetesVersion, target)
-	b.WriteString("Components that must be upgraded manually after you have upgraded the control plane:\n")
 	row := func(cells ...string) {
 		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-26s %-16s %-18s %s", cells[0], cells[1], cells[2], cells[3]), " "))
 	}
-	row("COMPONENT", "NODE", "CURRENT", "TARGET")
-	for _, node := range sortedKeys(o.Kubelets) {
-		row("kubelet", node, o.Kubelets[node], plain)
-	}
-	b.WriteString("\nUpgrade to the level of this program:\n\n")
-	row("COMPONENT", "NODE", "CURRENT", "TARGET")
 	next := *o.Cluster
 	next.KubernetesVersion = plain
+	targets, late := map[string]string{}, plain != o.Cluster.KubernetesVersion
+	for key, tag := range o.Components {
+		component, _, _ := strings.Cut(key, "/")
+		image := next.Image(component)
+		targets[key] = image[strings.LastIndexByte(image, ':')+1:]
+		late = late || targets[key] != tag
+	}
+	kubelets := slices.DeleteFunc(sortedKeys(o.Kubelets), func(node string) bool { return strings.SplitN(o.Kubelets[node], "+", 2)[0] == plain })
+	if len(kubelets) > 0 {
+		b.WriteString("Components that must be upgraded manually after you have upgraded the control plane:\n")
+		row("COMPONENT", "NODE", "CURRENT", "TARGET")
+		for _, node := range kubelets {
+			row("kubelet", node, o.Kubelets[node], plain)
+		}
+		b.WriteByte('\n')
+	}
+	if !late {
+		b.WriteString("Awesome, you're up-to-date! Enjoy!\n")
+		return b.String(), nil
+	}
+	b.WriteString("Upgrade to the level of this program:\n\n")
+	row("COMPONENT", "NODE", "CURRENT", "TARGET")
 	for _, key := range sortedKeys(o.Components) {
 		component, node, _ := strings.Cut(key, "/")
-		image := next.Image(component)
-		row(component, node, o.Components[key], image[strings.LastIndexByte(image, ':')+1:])
+		row(component, node, o.Components[key], targets[key])
 	}
 	fmt.Fprintf(&b, "\nYou can now apply the upgrade by executing the following command:\n\n\txebecadm upgrade apply %s\n", plain)
 	return b.String(), nil

@@ -390,6 +390,7 @@ func (m *Manager) updated(j job, revision string, err error) {
 			written.ResourceVersion = revision
 			e.fresh = &written
 		}
+		m.compare(e)
 	case apierrors.IsNotFound(err):
 		e.dirty, e.remove = false, false
 	case apierrors.IsConflict(err):
@@ -400,6 +401,19 @@ func (m *Manager) updated(j job, revision string, err error) {
 			m.log.Warn("a pod's status can't be written", zap.String("namespace", e.pod.Namespace), zap.String("name", e.pod.Name), zap.Error(err))
 		}
 		e.later()
+	}
+}
+
+// compare looks at what the watch has after a write: somebody else's change
+// may have come while ours was on its way, when Seen could not judge it. It
+// needs the lock.
+func (m *Manager) compare(e *entry) {
+	now := m.api.Pod(e.pod)
+	if e.dirty || e.fresh == nil || now == nil || !newer(now, e.fresh) {
+		return
+	}
+	if merged := Merge(e.status, &now.Status); !equal(&merged, &now.Status) {
+		e.dirty, e.due = true, e.written.Add(disputeEvery)
 	}
 }
 

@@ -27,7 +27,9 @@ type server struct {
 	pod   *corev1.Pod // guarded by mu; nil once deleted
 	cache *corev1.Pod // guarded by mu; what the watch has
 	fails []error     // guarded by mu; of the next writes
-	log   []string    // guarded by mu; what was written when
+	// after is called once, when a write was made and not yet answered.
+	after func()
+	log   []string // guarded by mu; what was written when
 }
 
 func (s *server) note(format string, args ...any) {
@@ -53,7 +55,14 @@ func (s *server) Fresh(context.Context, string, string) (*corev1.Pod, error) {
 func (s *server) Update(_ context.Context, pod *corev1.Pod, done func(string, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	go func() { done(s.update(pod)) }()
+	go func() {
+		revision, err := s.update(pod)
+		if f := s.after; f != nil {
+			s.after = nil
+			f()
+		}
+		done(revision, err)
+	}()
 	return nil
 }
 
@@ -240,6 +249,19 @@ func TestManagerAgainstOthers(t *testing.T) {
 			api := s.pod
 			s.mu.Unlock()
 			m.Seen("u", api)
+		}, "0s Running ", "10s Running ")
+	})
+	t.Run("a dispute that begins while a write is on its way", func(t *testing.T) {
+		story(t, func(m *Manager, s *server, pod *corev1.Pod) {
+			s.after = func() {
+				s.mu.Lock()
+				s.set(made(corev1.PodPending, ""))
+				s.cache = s.pod
+				api := s.pod
+				s.mu.Unlock()
+				m.Seen("u", api)
+			}
+			m.Set(pod, made(corev1.PodRunning, ""))
 		}, "0s Running ", "10s Running ")
 	})
 }

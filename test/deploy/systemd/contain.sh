@@ -31,7 +31,7 @@ cleanup() {
 }
 trap cleanup EXIT
 cp -a "$cache/root" "$work/root"
-"$here/furnish.sh" "$work/root" "$bin"
+"$here/furnish.sh" "$work/root" "$bin" ${PARTS:-made installed}
 sed -i 's,^StandardOutput=.*,StandardOutput=append:/guest.log,; s,^StandardError=.*,StandardError=append:/guest.log,; /^TTYPath/d' "$work/root/etc/systemd/system/guest.service"
 : >"$work/root/guest.log"
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Puts the node's programs, units, and guest.sh as a unit that runs at the end of
 # the start, into a root directory.
-#   furnish.sh ROOT BIN
+#   furnish.sh ROOT BIN PART…
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$1 bin=$2
+shift 2
 mkdir -p "$root/opt/xebec/bin" "$root/etc/systemd/network" "$root/etc/systemd/system/multi-user.target.wants" "$root/etc/systemd/system/network-online.target.wants"
 cp -a "$bin/." "$root/opt/xebec/bin/"
 top=$(realpath "$here/../../..")
@@ -14,6 +15,7 @@ cp -r "$top/deploy/systemd" "$root/opt/xebec/deploy/systemd"
 awk '/^```/{if (code && text ~ /config containerd/) {printf "%s", text}; code=!code; text=""; next} code{text=text $0 "\n"}' "$top/deploy/README.md" >"$root/opt/xebec/install.sh"
 [ -s "$root/opt/xebec/install.sh" ]
 install -m 755 "$here/guest.sh" "$root/opt/xebec/guest.sh"
+echo "$*" >"$root/opt/xebec/parts"
 printf "[Match]\nName=en* eth*\n[Network]\nAddress=10.0.2.15/24\nGateway=10.0.2.2\n" >"$root/etc/systemd/network/50-guest.network"
 echo node >"$root/etc/hostname"
 printf '127.0.0.1 localhost node\n' >"$root/etc/hosts"

@@ -93,6 +93,9 @@ func images(t *testing.T, c *cluster.Cluster, version string) error {
 func upgrade(t *testing.T, c *cluster.Cluster) {
 	run := adm(t, c)
 	tag(t, c)
+	// A node that is not Ready, after what a rollback did to it on a busy
+	// machine, is not upgraded.
+	c.Must(t, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s")
 	c.Must(t, "-n=kube-system", "patch", "configmap/coredns", "--type=merge", "--patch", `{"data":{"Corefile":"`+corefile(t, c)+`# mine\n"}}`)
 	if out, err := inPod(t, c, "true"); err != nil {
 		t.Fatal(out, err)
