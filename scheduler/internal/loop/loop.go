@@ -62,6 +62,7 @@ type Loop struct {
 
 	assumed  map[types.UID]string
 	bindings int // under way
+	decided  uint
 	status   map[types.UID]*statusWrite
 	leading  bool
 	unsynced int
@@ -100,7 +101,7 @@ func New(c *cache.Cluster, profiles []*framework.Profile, w Writer, rec Recorder
 	for _, p := range profiles {
 		l.profiles[p.Name] = p
 	}
-	l.Schedule.Observe = func(point, profile string, d time.Duration) { o.Metrics.Extension(point, "Success", profile, d) }
+	l.Schedule.Observer = o.Metrics
 	o.Queue.Moved = func(e *queue.Entry, event string) { o.Metrics.Incoming(e.State().String(), event) }
 	l.Queue = queue.New(profiles, o.Queue)
 	if o.Extenders != nil {
@@ -242,6 +243,7 @@ func (l *Loop) sleep() time.Duration {
 
 func (l *Loop) gauge() {
 	m := l.o.Metrics
+	l.Schedule.Flush()
 	m.SetPending(l.Queue.Len(queue.Active), l.Queue.Len(queue.Backoff), l.Queue.Len(queue.Unschedulable), l.Queue.Len(queue.Gated))
 	l.Queue.RejectedBy(m.SetUnschedulable)
 	m.SetCache(l.Cluster.Len(), l.Cluster.PlacedLen(), len(l.assumed))

@@ -28,6 +28,7 @@ func (l *Loop) one(e *queue.Entry) {
 		return
 	}
 	began := l.now()
+	l.decided++
 	d := l.Schedule.Schedule(p, e.Nominated)
 	l.o.Metrics.Algorithm(l.now().Sub(began))
 	switch {
@@ -38,7 +39,7 @@ func (l *Loop) one(e *queue.Entry) {
 	default:
 		l.assume(e, d.Node, began)
 	}
-	l.o.Metrics.Evaluated(d.Evaluated)
+	l.o.Metrics.Nodes(d.Evaluated)
 }
 
 // assume places the pod before the API server knows, and goes on to bind it.
@@ -70,7 +71,7 @@ func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
 			l.bindings--
 			took := l.now().Sub(sent)
 			l.o.Metrics.Bound(took)
-			l.o.Metrics.Extension("Bind", outcome(err), e.Profile.Name, took)
+			l.o.Metrics.Point("Bind", outcome(err), e.Profile.Name, took)
 			l.bound(e, a, began, err)
 		})
 	})
@@ -99,6 +100,9 @@ func (l *Loop) bound(e *queue.Entry, a *framework.Attempt, began time.Time, err 
 	now := l.now()
 	l.o.Metrics.Attempt("scheduled", e.Profile.Name, now.Sub(began))
 	l.o.Metrics.Scheduled(e.Attempts, now.Sub(e.Added))
+	if e.Flushed {
+		l.o.Metrics.AfterFlush()
+	}
 	l.rec.Record(p.Obj, e.Profile.Name, corev1.EventTypeNormal, "Scheduled", "Binding", "Successfully assigned "+p.Obj.Namespace+"/"+p.Obj.Name+" to "+a.Node)
 	for _, pl := range e.Profile.PostBind {
 		pl.PostBind(a)

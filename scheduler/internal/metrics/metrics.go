@@ -23,7 +23,10 @@ type Metrics struct {
 	victims     prometheus.Histogram
 	preemptions prometheus.Counter
 	evaluated   prometheus.Counter
-	extension   *prometheus.HistogramVec
+	permitWait  *prometheus.HistogramVec
+	goroutines  *prometheus.GaugeVec
+	afterFlush  prometheus.Counter
+	plugins     plugins
 }
 
 // New makes metrics.
@@ -55,7 +58,12 @@ func New() *Metrics {
 		victims:     plain("preemption_victims", "Number of selected preemption victims", prometheus.ExponentialBuckets(1, 2, 7)),
 		preemptions: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "scheduler", Name: "preemption_attempts_total", Help: "Total preemption attempts in the cluster till now"}),
 		evaluated:   prometheus.NewCounter(prometheus.CounterOpts{Namespace: "scheduler", Name: "nodes_evaluated_total", Help: "Nodes that decisions were about"}),
-		extension:   histogram("framework_extension_point_duration_seconds", "Latency for running all plugins of a specific extension point.", prometheus.ExponentialBuckets(0.0001, 2, 12), "extension_point", "status", "profile"),
+		permitWait:  histogram("permit_wait_duration_seconds", "Duration of waiting on permit.", seconds, "result"),
+		goroutines:  gauge("goroutines", "Number of running goroutines split by the work they do such as binding.", "operation"),
+		afterFlush: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "scheduler", Name: "pod_scheduled_after_flush_total", Help: "Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout",
+		}),
+		plugins: newPlugins(),
 	}
 }
 
@@ -63,7 +71,8 @@ func New() *Metrics {
 func (m *Metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{
 		m.attempts, m.attemptTime, m.algorithm, m.binding, m.sli, m.tries, m.incoming, m.pending, m.cacheSize, m.unschedul,
-		m.victims, m.preemptions, m.evaluated, m.extension,
+		m.victims, m.preemptions, m.evaluated, m.permitWait, m.goroutines, m.afterFlush,
+		m.plugins.extension, m.plugins.execution, m.plugins.evaluated,
 	}
 }
 
@@ -79,8 +88,8 @@ func (m *Metrics) Algorithm(d time.Duration) { m.algorithm.Observe(d.Seconds()) 
 // Bound is how long a binding took.
 func (m *Metrics) Bound(d time.Duration) { m.binding.Observe(d.Seconds()) }
 
-// Evaluated counts nodes that a decision was about.
-func (m *Metrics) Evaluated(n int) { m.evaluated.Add(float64(n)) }
+// Nodes counts those that a decision was about.
+func (m *Metrics) Nodes(n int) { m.evaluated.Add(float64(n)) }
 
 // Scheduled tells of a pod that was bound after some attempts.
 func (m *Metrics) Scheduled(attempts int, since time.Duration) {
@@ -115,14 +124,20 @@ func (m *Metrics) SetUnschedulable(profile, plugin string, pods int) {
 	m.unschedul.WithLabelValues(plugin, profile).Set(float64(pods))
 }
 
-// Extension is how long an extension point took; Filter is bringing a class of
-// pods up to date, Score choosing among its nodes.
-func (m *Metrics) Extension(point, status, profile string, d time.Duration) {
-	m.extension.WithLabelValues(point, status, profile).Observe(d.Seconds())
+// Preempting counts an attempt at preemption, Victims what one evicts.
+func (m *Metrics) Preempting()   { m.preemptions.Inc() }
+func (m *Metrics) Victims(n int) { m.victims.Observe(float64(n)) }
+
+// Permitted is how long a pod waited for permission, and what came of it.
+func (m *Metrics) Permitted(result string, d time.Duration) {
+	m.permitWait.WithLabelValues(result).Observe(d.Seconds())
 }
 
-// Victims counts an attempt at preemption that found some.
-func (m *Metrics) Victims(n int) {
-	m.preemptions.Inc()
-	m.victims.Observe(float64(n))
+// Goroutines tells of those that began or ended (-1) to work at something.
+func (m *Metrics) Goroutines(operation string, n int) {
+	m.goroutines.WithLabelValues(operation).Add(float64(n))
 }
+
+// AfterFlush counts a pod that was scheduled though no event was thought to
+// help it.
+func (m *Metrics) AfterFlush() { m.afterFlush.Inc() }

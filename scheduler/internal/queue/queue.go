@@ -65,6 +65,8 @@ type Entry struct {
 	// Rejected by these plugins; Pending by those that wait for an event.
 	Rejected, Pending map[string]bool
 	GatedBy           string
+	// Flushed pods are tried again for they have waited long, not for an event.
+	Flushed bool
 
 	number   int // in the order of Add
 	state    State
@@ -88,6 +90,7 @@ type Queue struct {
 	pauses  [2]paused            // after verdicts, after errors
 	waiting map[types.UID]*Entry // unschedulable
 	gated   map[types.UID]*Entry
+	gatedBy map[plugin]int
 	// rejectedBy indexes waiting by profile and plugin.
 	rejectedBy map[plugin]map[*Entry]bool
 	hints      map[framework.Object][]hint
@@ -111,7 +114,7 @@ func New(profiles []*framework.Profile, o Options) *Queue {
 		o.Moved = func(*Entry, string) {}
 	}
 	q := &Queue{
-		o: o, entries: map[types.UID]*Entry{}, waiting: map[types.UID]*Entry{}, gated: map[types.UID]*Entry{},
+		o: o, entries: map[types.UID]*Entry{}, waiting: map[types.UID]*Entry{}, gated: map[types.UID]*Entry{}, gatedBy: map[plugin]int{},
 		rejectedBy: map[plugin]map[*Entry]bool{}, hints: map[framework.Object][]hint{}, wildcards: map[plugin]bool{},
 	}
 	for _, p := range profiles {
@@ -151,13 +154,19 @@ func (q *Queue) Len(s State) int {
 	return len(q.entries) - len(q.active.list) - q.Len(Backoff) - len(q.waiting) - len(q.gated)
 }
 
-// RejectedBy visits the plugins that pods wait for, with how many.
+// RejectedBy visits the plugins that pods wait for, those that gate them among
+// these, with how many.
 func (q *Queue) RejectedBy(yield func(profile, plugin string, pods int)) {
 	for k, set := range q.rejectedBy {
 		if k.name == nobody {
 			continue
 		}
-		yield(k.profile, k.name, len(set))
+		yield(k.profile, k.name, len(set)+q.gatedBy[k])
+	}
+	for k, n := range q.gatedBy {
+		if q.rejectedBy[k] == nil {
+			yield(k.profile, k.name, n)
+		}
 	}
 }
 
@@ -257,7 +266,7 @@ func (q *Queue) Reject(e *Entry, plugins, pending map[string]bool, now time.Time
 	if q.entries[e.Pod.UID] != e {
 		return // deleted meanwhile
 	}
-	e.Rejected, e.Pending = plugins, pending
+	e.Rejected, e.Pending, e.Flushed = plugins, pending, false
 	e.rejected++
 	e.errors = 0
 	e.since, e.until, e.failed = now, now.Add(q.pause(e.rejected)), false
@@ -371,6 +380,7 @@ func (q *Queue) Flush(now time.Time) {
 	q.flushBackoff(now)
 	for _, e := range q.inOrder() {
 		if now.Sub(e.since) > q.o.MaxUnschedulable {
+			e.Flushed = true
 			q.wake(e, "UnschedulableTimeout", now)
 		}
 	}
@@ -425,6 +435,7 @@ func (q *Queue) put(e *Entry, s State, event string) {
 		heap.Push(q.paused(e), e)
 	case Gated:
 		q.gated[e.Pod.UID] = e
+		q.gatedBy[plugin{e.Profile.Name, e.GatedBy}]++
 	}
 	q.o.Moved(e, event)
 }
@@ -438,6 +449,7 @@ func (q *Queue) take(e *Entry) {
 		heap.Remove(q.paused(e), e.at)
 	case Gated:
 		delete(q.gated, e.Pod.UID)
+		q.gatedBy[plugin{e.Profile.Name, e.GatedBy}]--
 	case Unschedulable:
 		delete(q.waiting, e.Pod.UID)
 		for name := range e.Rejected {

@@ -31,7 +31,7 @@ type class struct {
 	only      map[string]bool
 	elsewhere *framework.Status
 
-	static, dynamic []framework.NodeFilter
+	static, dynamic []namedFilter
 	scores          []weightedScore
 	facets          []facet
 	everywhere      bool // some facet is
@@ -44,10 +44,21 @@ type class struct {
 	rejected map[*framework.Status]int // nodes by verdict, but for groups'
 
 	view view // scratch of choose
+
+	observer  Observer // nil: nobody is told
+	asked     []asked
+	decisions int // since the observer was told
+	looked    uint
+}
+
+type namedFilter struct {
+	framework.NodeFilter
+	plugin string
 }
 
 type weightedScore struct {
 	framework.NodeScore
+	plugin string
 	weight int64
 }
 
@@ -57,6 +68,7 @@ type facet struct {
 	framework.Facet
 	filter framework.FilterFacet
 	score  framework.ScoreFacet
+	plugin string
 	weight int64
 }
 
@@ -73,12 +85,12 @@ type row struct {
 }
 
 // compile asks the profile's plugins about pods like p.
-func compile(c *cache.Cluster, profile *framework.Profile, p *cache.Pod) *class {
+func compile(c *cache.Cluster, profile *framework.Profile, p *cache.Pod, o Observer) *class {
 	for {
-		k := &class{cluster: c, profile: profile, pod: p, era: c.Era, groups: map[groupKey]*group{}, rejected: map[*framework.Status]int{}}
-		k.filters()
+		k := &class{cluster: c, profile: profile, pod: p, observer: o, era: c.Era, groups: map[groupKey]*group{}, rejected: map[*framework.Status]int{}}
+		k.point(preFilterPoint, k.filters)
 		if k.reject == nil {
-			k.scorers()
+			k.point(preScorePoint, k.scorers)
 		}
 		// A selector that nobody asked before may have sorted pods anew.
 		if c.Era == k.era {
@@ -92,7 +104,12 @@ func compile(c *cache.Cluster, profile *framework.Profile, p *cache.Pod) *class 
 func (k *class) filters() {
 	var by []string
 	for _, f := range k.profile.Filters {
-		compiled, st := f.PreFilter(k.cluster, k.pod)
+		var compiled framework.Compiled
+		var st *framework.Status
+		k.observed(f.Name(), preFilterPoint, func() *framework.Status {
+			compiled, st = f.PreFilter(k.cluster, k.pod)
+			return st
+		})
 		if compiled.Nodes != nil {
 			k.narrow(compiled.Nodes)
 			by = append(by, f.Name())
@@ -104,13 +121,16 @@ func (k *class) filters() {
 			k.reject = st
 			return
 		}
+		if compiled.Filter != nil || compiled.Facet != nil {
+			k.asked = append(k.asked, asked{f.Name(), filterPoint})
+		}
 		if compiled.Filter != nil && compiled.Static {
-			k.static = append(k.static, compiled.Filter)
+			k.static = append(k.static, namedFilter{compiled.Filter, f.Name()})
 		} else if compiled.Filter != nil {
-			k.dynamic = append(k.dynamic, compiled.Filter)
+			k.dynamic = append(k.dynamic, namedFilter{compiled.Filter, f.Name()})
 		}
 		if compiled.Facet != nil {
-			k.addFacet(facet{Facet: compiled.Facet, filter: compiled.Facet})
+			k.addFacet(facet{Facet: compiled.Facet, filter: compiled.Facet, plugin: f.Name()})
 		}
 	}
 	if k.only != nil {
@@ -141,16 +161,24 @@ func (k *class) narrow(names []string) {
 
 func (k *class) scorers() {
 	for _, s := range k.profile.Scores {
-		scored, st := s.PreScore(k.cluster, k.pod)
+		var scored framework.Scored
+		var st *framework.Status
+		k.observed(s.Name(), preScorePoint, func() *framework.Status {
+			scored, st = s.PreScore(k.cluster, k.pod)
+			return st
+		})
 		if st != nil && !st.Is(framework.Skip) {
 			k.reject = st
 			return
 		}
+		if scored.Score != nil || scored.Facet != nil {
+			k.asked = append(k.asked, asked{s.Name(), scorePoint})
+		}
 		if scored.Score != nil {
-			k.scores = append(k.scores, weightedScore{scored.Score, s.Weight})
+			k.scores = append(k.scores, weightedScore{scored.Score, s.Name(), s.Weight})
 		}
 		if scored.Facet != nil {
-			k.addFacet(facet{Facet: scored.Facet, score: scored.Facet, weight: s.Weight})
+			k.addFacet(facet{Facet: scored.Facet, score: scored.Facet, plugin: s.Name(), weight: s.Weight})
 		}
 	}
 }
@@ -271,6 +299,9 @@ func (k *class) refresh(i int32) {
 		k.rejected[status]++
 	}
 	r.known, r.gen, r.static, r.status = true, n.Gen, n.Static, status
+	if k.looked++; k.looked%sampleEvery == 0 && status == nil && k.observer != nil {
+		k.sample(r, i)
+	}
 }
 
 func (k *class) uncount(s *framework.Status) {

@@ -44,11 +44,12 @@ type Scheduler struct {
 	clock    uint64
 	seed     uint64
 	scratch  []byte
+	dirty    []*class // with decisions that the observer was not told of
 	// Extend, when set, lets extenders of the profile have their say about
 	// the feasible nodes.
 	Extend func(p *cache.Pod, nodes []Candidate) ([]Candidate, map[string]*framework.Status, error)
-	// Observe, when set, is told how long parts of a decision took.
-	Observe func(point, profile string, d time.Duration)
+	// Observer, when set, is told how long parts of a decision took.
+	Observer Observer
 	// Extended reports whether Extend concerns a pod.
 	Extended func(p *cache.Pod) bool
 }
@@ -94,7 +95,7 @@ func (s *Scheduler) class(p *cache.Pod) *class {
 		delete(s.classes, string(key))
 	}
 	name := string(key)
-	k := compile(s.cluster, profile, p)
+	k := compile(s.cluster, profile, p, s.Observer)
 	k.used = s.clock
 	k.view.random.state += s.seed + s.clock
 	if like {
@@ -141,9 +142,12 @@ func (s *Scheduler) Schedule(p *cache.Pod, nominated string) Decision {
 	began := time.Now()
 	k := s.class(p)
 	compiled := time.Now()
-	if s.Observe != nil {
-		s.Observe("Filter", k.profile.Name, compiled.Sub(began))
-		defer func() { s.Observe("Score", k.profile.Name, time.Since(compiled)) }()
+	if s.Observer != nil {
+		s.decided(k)
+		s.Observer.Point(filterPoint, statusText(k.reject), k.profile.Name, compiled.Sub(began))
+		defer func() {
+			s.Observer.Point(scorePoint, framework.Success.String(), k.profile.Name, time.Since(compiled))
+		}()
 	}
 	if k.reject != nil && k.reject.Is(framework.Error) {
 		d.Err = k.reject.Err
