@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,14 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "these tests run containers: run them as root")
 			return 1
 		}
-		var err error
-		node, err = nodetest.Start(nodetest.Options{Containerd: *containerd, Config: config})
+		programs, err := credentialProgram()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(programs)
+		node, err = nodetest.Start(nodetest.Options{Containerd: *containerd, Config: config,
+			Args: []string{"--image-credential-provider-config=" + filepath.Join(programs, "config.yaml"), "--image-credential-provider-bin-dir=" + programs}})
 		defer func() {
 			if err := node.Stop(); err != nil {
 				fmt.Fprintln(os.Stderr, "what the tests left behind:", err)

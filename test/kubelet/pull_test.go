@@ -1,7 +1,10 @@
 package kubelet
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -52,6 +55,39 @@ func TestPullSecrets(t *testing.T) {
 	}
 	if registry.Pulled.Load() == 0 {
 		t.Error("nothing was pulled")
+	}
+}
+
+// programPort is that of the registry whose password only a program knows.
+const programPort = 5058
+
+// credentialProgram makes a directory with a program that knows that password,
+// and the configuration that names it.
+func credentialProgram() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "credentials"); err != nil {
+		return "", err
+	}
+	answer := fmt.Sprintf(`{"kind":"CredentialProviderResponse","apiVersion":"credentialprovider.kubelet.k8s.io/v1","cacheKeyType":"Registry","auth":{"127.0.0.1:%d":{"username":"machine","password":"secret-word"}}}`, programPort)
+	config := fmt.Sprintf(`{apiVersion: kubelet.config.k8s.io/v1, kind: CredentialProviderConfig, providers: [{name: knows, matchImages: ['127.0.0.1:%d'],
+  defaultCacheDuration: 1h, apiVersion: credentialprovider.kubelet.k8s.io/v1, args: [%s]}]}`, programPort, dir)
+	return dir, errors.Join(os.WriteFile(filepath.Join(dir, "knows"), []byte("#!/bin/sh\ncat >> $1/asked\necho '"+answer+"'\n"), 0o700),
+		os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o600))
+}
+
+// A program of the node's owner gives the credentials of a registry.
+func TestPullByProgram(t *testing.T) {
+	t.Parallel()
+	registry, err := node.Registry(programPort, "machine", "secret-word")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = registry.Close() }) // the node goes too
+	for _, name := range []string{"program-first", "program-second"} {
+		p := pod(name, "echo", "pulled")
+		p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = registry.Address+"/private/"+name, corev1.PullAlways
+		if got := output(t, p); got != "pulled\n" {
+			t.Errorf("it wrote %q", got)
+		}
 	}
 }
 

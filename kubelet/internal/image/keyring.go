@@ -183,3 +183,36 @@ func hostFits(pattern, host string) bool {
 	}
 	return true
 }
+
+// Matches reports whether a repository, as docker.io/library/web, is one that a
+// pattern as *.registry.io:5000/team means: the host's parts may hold *, the
+// port is the same, and the path is the beginning of the repository's.
+func Matches(pattern, repository string) (bool, error) {
+	read := func(s string) (host, port, path string, err error) {
+		if !strings.Contains(s, "://") {
+			s = "https://" + s
+		}
+		u, err := url.Parse(s)
+		if err != nil {
+			return "", "", "", fmt.Errorf("is not of the form HOST[:PORT][/PATH]")
+		}
+		if u.Hostname() == "" {
+			return "", "", "", fmt.Errorf("has no host")
+		}
+		return u.Hostname(), u.Port(), u.Path, nil
+	}
+	host, port, start, err := read(pattern)
+	if err != nil {
+		return false, err
+	}
+	for _, part := range strings.Split(host, ".") {
+		if _, err := path.Match(part, ""); err != nil {
+			return false, fmt.Errorf("has the part %q: %w", part, err)
+		}
+	}
+	other, otherPort, rest, err := read(repository)
+	if err != nil {
+		return false, err
+	}
+	return port == otherPort && hostFits(host, other) && strings.HasPrefix(rest, start), nil
+}

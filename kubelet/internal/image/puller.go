@@ -44,6 +44,12 @@ type Options struct {
 	Parallel int
 	// Node has the node's own credentials, tried after a pod's.
 	Node Keyring
+	// Programs are asked last, for images that are to be pulled; their error is
+	// told to Failed and the rest is tried. They may be nil.
+	Programs interface {
+		Credentials(ctx context.Context, image string) ([]*runtimeapi.AuthConfig, error)
+	}
+	Failed func(error)
 	// Progress bounds a pull that brings nothing; 0 doesn't.
 	Now func() time.Time
 }
@@ -174,6 +180,13 @@ func (p *Puller) fetch(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) 
 		auths = w.Keys().Lookup(w.Image)
 	}
 	auths = append(auths, p.o.Node.Lookup(w.Image)...)
+	if p.o.Programs != nil {
+		more, err := p.o.Programs.Credentials(ctx, w.Image)
+		if err != nil && p.o.Failed != nil {
+			p.o.Failed(err)
+		}
+		auths = append(auths, more...)
+	}
 	if len(auths) == 0 {
 		auths = []*runtimeapi.AuthConfig{nil}
 	}

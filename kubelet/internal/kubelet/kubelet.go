@@ -36,6 +36,7 @@ import (
 	"xebec.dev/kubelet/internal/certificate"
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/config"
+	"xebec.dev/kubelet/internal/credential"
 	"xebec.dev/kubelet/internal/eviction"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/node"
@@ -277,7 +278,13 @@ func (k *Kubelet) makeParts(context.Context) error {
 	case k.cfg.MaxParallelPulls != nil:
 		parallel = int(*k.cfg.MaxParallelPulls)
 	}
-	k.images = image.NewPuller(k.runtime.Images, image.Options{Parallel: parallel, Node: k.nodeKeys()})
+	pulls := image.Options{Parallel: parallel, Node: k.nodeKeys(), Failed: func(err error) { k.log.Warn("no credentials for pulling an image", zap.Error(err)) }}
+	if k.f.CredentialConfig != "" {
+		if pulls.Programs, err = credential.Load(k.f.CredentialConfig, k.f.CredentialBinDir, credential.Options{Ran: k.programRan}); err != nil {
+			return err
+		}
+	}
+	k.images = image.NewPuller(k.runtime.Images, pulls)
 	k.objects = object.New(k.api, k.stream, object.Options{Log: k.log.Named("object"), OnChange: func(_ object.Key, users []types.UID) {
 		for _, uid := range users {
 			k.workers.Wake(uid)

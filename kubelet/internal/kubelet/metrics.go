@@ -25,6 +25,8 @@ type metrics struct {
 	operErrors  *prometheus.CounterVec
 	operCounts  *prometheus.CounterVec
 	startedPods prometheus.Counter
+	programs    *prometheus.HistogramVec
+	programErrs *prometheus.CounterVec
 }
 
 func (k *Kubelet) makeMetrics(context.Context) error {
@@ -41,8 +43,10 @@ func (k *Kubelet) makeMetrics(context.Context) error {
 	m.operCounts = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubelet_runtime_operations_total", Help: "Cumulative number of runtime operations by operation type."}, []string{"operation_type"})
 	m.operErrors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubelet_runtime_operations_errors_total", Help: "Cumulative number of runtime operation errors by operation type."}, []string{"operation_type"})
 	m.operations = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kubelet_runtime_operations_duration_seconds", Help: "Duration in seconds of runtime operations. Broken down by operation type.", Buckets: buckets}, []string{"operation_type"})
+	m.programs = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kubelet_credential_provider_plugin_duration", Help: "Duration of execution in seconds for credential provider plugin", Buckets: prometheus.DefBuckets}, []string{"plugin_name"})
+	m.programErrs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubelet_credential_provider_plugin_errors_total", Help: "Number of errors from credential provider plugin"}, []string{"plugin_name"})
 	m.events = event.NewMetrics()
-	k.p.Registry.MustRegister(m.podStart, m.relist, m.pods, m.containers, m.nodeName, m.evictions, m.startedPods, m.operCounts, m.operErrors, m.operations, m.events.CounterVec)
+	k.p.Registry.MustRegister(m.podStart, m.relist, m.pods, m.containers, m.nodeName, m.evictions, m.startedPods, m.operCounts, m.operErrors, m.operations, m.programs, m.programErrs, m.events.CounterVec)
 	m.probes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "prober_probe_total", Help: "Cumulative number of a liveness, readiness or startup probe for a container by result."},
 		[]string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"})
 	k.probeMetrics = prometheus.NewRegistry()
@@ -84,5 +88,13 @@ func (k *Kubelet) called(operation string, took time.Duration, err error) {
 	k.metrics.operations.WithLabelValues(operation).Observe(took.Seconds())
 	if err != nil {
 		k.metrics.operErrors.WithLabelValues(operation).Inc()
+	}
+}
+
+// programRan counts a run of a program that gives credentials.
+func (k *Kubelet) programRan(name string, took time.Duration, err error) {
+	k.metrics.programs.WithLabelValues(name).Observe(took.Seconds())
+	if err != nil {
+		k.metrics.programErrs.WithLabelValues(name).Inc()
 	}
 }
