@@ -33,6 +33,8 @@ const (
 	maxReceive = 3 << 20 // bytes, as REST's bodies
 	maxStreams = 100
 	maxHeaders = 1 << 20
+	// window is what a client may send of a stream before it is read.
+	window = 1 << 20
 )
 
 // Options are the server's surroundings.
@@ -65,6 +67,9 @@ func New(o Options) *Server {
 		grpc.MaxRecvMsgSize(maxReceive),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.MaxHeaderListSize(maxHeaders),
+		// Windows of a fixed size also end the pings that measure a connection
+		// with each message, which wake an idle component.
+		grpc.InitialWindowSize(window), grpc.InitialConnWindowSize(2*window),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
 		grpc.ForceServerCodecV2(codec{}),

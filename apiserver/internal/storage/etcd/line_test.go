@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // keys is etcd's KV service as far as a line's behaviour needs it.
@@ -389,4 +390,44 @@ func FuzzLine(f *testing.F) {
 			t.Errorf("got %q of %q", got, b)
 		}
 	})
+}
+
+// counted counts a connection's writes.
+type counted struct {
+	net.Conn
+	writes int
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.writes++
+	return c.Conn.Write(b)
+}
+
+// A call is one write: the server's pings that measure are answered with the
+// next.
+func TestLineWritesOnce(t *testing.T) {
+	address, _ := serve(t, &keys{})
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &counted{Conn: conn}
+	l, err := newLine(c, conn.(*net.TCPConn), "etcd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.close()
+	request, err := proto.Marshal(&pb.RangeRequest{Key: []byte("a"), Limit: 100})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const calls = 200
+	for range calls {
+		if _, err := l.call("/etcdserverpb.KV/Range", append(make([]byte, 5), request...), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.writes > calls+10 {
+		t.Errorf("%d writes for %d calls", c.writes, calls)
+	}
 }
