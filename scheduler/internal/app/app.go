@@ -23,6 +23,7 @@ import (
 	"xebec.dev/scheduler/internal/extender"
 	"xebec.dev/scheduler/internal/loop"
 	"xebec.dev/scheduler/internal/metrics"
+	"xebec.dev/scheduler/internal/podresources"
 	"xebec.dev/scheduler/internal/queue"
 )
 
@@ -127,9 +128,11 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	if *cfg.LeaderElection.LeaderElect {
 		lead = func(ctx context.Context) error { return leadWhenElected(ctx, p, c, cfg, electionMetrics, l) }
 	}
+	mux := p.Mux()
+	mux.Handle("/metrics/resources", podresources.Handler(l.Pods))
 	runs := append([]func(context.Context) error{
 		watch.Run, w.Run, l.Run, lead,
-		func(ctx context.Context) error { return p.Serve(ctx, guard.Wrap(p.Mux())) },
+		func(ctx context.Context) error { return p.Serve(ctx, guard.Wrap(mux)) },
 	}, in.run...)
 	return daemon.Run(ctx, runs...)
 }
@@ -180,7 +183,9 @@ func (f *flags) config(p *daemon.Process) (*config.Configuration, error) {
 	}
 	if fl.Config == "" {
 		cfg.LeaderElection.LeaderElect = &fl.LeaderElect
+		cfg.EnableProfiling, cfg.EnableContentionProfiling = &fl.Profiling, &fl.Contention
 	}
+	fl.Profiling, fl.Contention = *cfg.EnableProfiling, *cfg.EnableContentionProfiling
 	for name, set := range map[string]func(){
 		"leader-elect":                    func() { cfg.LeaderElection.LeaderElect = &fl.LeaderElect },
 		"leader-elect-lease-duration":     func() { cfg.LeaderElection.LeaseDuration.Duration = fl.LeaseDuration },

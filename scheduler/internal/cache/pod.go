@@ -65,6 +65,15 @@ func (c *Cluster) NodeOf(p *Pod) string {
 	return c.nodes[p.node].Name
 }
 
+// AllPlaced visits all placed pods, in no order.
+func (c *Cluster) AllPlaced(yield func(*Pod) bool) {
+	for _, p := range c.pods {
+		if !yield(p) {
+			return
+		}
+	}
+}
+
 // PlacedLen is the number of placed pods.
 func (c *Cluster) PlacedLen() int { return len(c.pods) }
 

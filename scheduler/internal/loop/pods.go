@@ -9,6 +9,7 @@ import (
 	"xebec.dev/scheduler/internal/cache"
 	"xebec.dev/scheduler/internal/feed"
 	"xebec.dev/scheduler/internal/framework"
+	"xebec.dev/scheduler/internal/queue"
 )
 
 func finished(p *corev1.Pod) bool {
@@ -219,4 +220,28 @@ func (l *Loop) Changed(object framework.Object, old, now any) {
 		e.Label = string(object) + "Update"
 	}
 	l.event(e)
+}
+
+// Pods are all that the loop knows, placed or waiting; nil when it has ended.
+// Any goroutine but the loop's own may ask.
+func (l *Loop) Pods() []*corev1.Pod {
+	out := make(chan []*corev1.Pod, 1)
+	l.Post(func() {
+		all := make([]*corev1.Pod, 0, l.Cluster.PlacedLen()+l.Queue.Len(queue.Active))
+		for p := range l.Cluster.AllPlaced {
+			all = append(all, p.Obj)
+		}
+		for e := range l.Queue.All {
+			if l.Cluster.Placed(e.Pod.UID) == nil {
+				all = append(all, e.Pod.Obj)
+			}
+		}
+		out <- all
+	})
+	select {
+	case all := <-out:
+		return all
+	case <-l.ended:
+		return nil
+	}
 }
