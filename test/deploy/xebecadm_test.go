@@ -97,6 +97,14 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%v: %s", bad, out)
 		}
 	}
+	for output, want := range map[string]string{"json": `"token": "` + tok + `"`, "yaml": "kind: BootstrapToken"} {
+		if list := n.must("token", "list", "-o", output); !strings.Contains(list, want) || !strings.Contains(list, "output.kubeadm.k8s.io/v1alpha3") {
+			t.Errorf("token list -o %s:\n%s", output, list)
+		}
+	}
+	if out := n.must("token", "delete", "abc", "--dry-run"); !strings.Contains(out, "deleted") {
+		t.Errorf("a dry run: %s", out)
+	}
 	n.must("token", "delete", tok)
 	if list := n.must("token", "list"); strings.Contains(list, tok) {
 		t.Errorf("the token was not deleted:\n%s", list)
@@ -168,6 +176,19 @@ func TestPhasesThatWriteObjects(t *testing.T) {
 		if resp.StatusCode != want {
 			t.Errorf("%s is answered to everybody with %s", name, resp.Status)
 		}
+	}
+}
+
+// TestUnknownCommands are errors: a script must not take help for a success.
+func TestUnknownCommands(t *testing.T) {
+	n := &node{t: t, root: t.TempDir()}
+	for _, words := range []string{"nothing", "init phase nothing", "init phase certs nothing", "join phase nothing", "config print nothing", "upgrade nothing", "certs renew nothing", "token nothing"} {
+		if out, err := n.adm(strings.Fields(words)...); err == nil || !strings.Contains(out, "nothing") {
+			t.Errorf("%s: %v\n%s", words, err, out)
+		}
+	}
+	for _, words := range []string{"join phase control-plane-prepare certs --help", "reset phase cleanup-node --help", "upgrade apply phase addon coredns --help", "config print upgrade-defaults"} {
+		n.must(strings.Fields(words)...)
 	}
 }
 

@@ -40,6 +40,11 @@ func (r *Reset) Run(ctx context.Context) error {
 	return runPhases(ctx, r, ResetPhases(), r.SkipPhases)
 }
 
+// RunPhase runs one phase alone.
+func (r *Reset) RunPhase(ctx context.Context, path string) error {
+	return runPhase(ctx, r, ResetPhases(), path)
+}
+
 func (r *Reset) preflight(context.Context) error {
 	r.say("preflight", "Running pre-flight checks")
 	if os.Getuid() != 0 {

@@ -180,8 +180,9 @@ func otherMembers(command []string, node string) []string {
 	return nil
 }
 
-// Run goes to a version; empty is the cluster's.
-func (u *Upgrade) Run(ctx context.Context, target string) error {
+// Run goes to a version; empty is the cluster's. It runs one phase, or, when
+// that is empty, those that are not skipped.
+func (u *Upgrade) Run(ctx context.Context, target, phase string) error {
 	phases := NodePhases()
 	if u.Apply {
 		phases = ApplyPhases()
@@ -202,6 +203,9 @@ func (u *Upgrade) Run(ctx context.Context, target string) error {
 	u.Config.Patches = u.Options.Patches
 	if err := u.existing(ctx); err != nil {
 		return err
+	}
+	if phase != "" {
+		return runPhase(u.tellLate(ctx), u, phases, phase)
 	}
 	return runPhases(u.tellLate(ctx), u, phases, u.Options.SkipPhases)
 }

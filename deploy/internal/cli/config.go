@@ -26,7 +26,8 @@ func (a *app) configCommand() *cobra.Command {
 	print := grouping("print", "Print configuration",
 		a.printDefaults("init-defaults", "Print default init configuration, that can be used for 'xebecadm init'", initDefaults),
 		a.printDefaults("join-defaults", "Print default join configuration, that can be used for 'xebecadm join'", joinDefaults),
-		a.printDefaults("reset-defaults", "Print default reset configuration, that can be used for 'xebecadm reset'", resetDefaults))
+		a.printDefaults("reset-defaults", "Print default reset configuration, that can be used for 'xebecadm reset'", resetDefaults),
+		a.printDefaults("upgrade-defaults", "Print default upgrade configuration, that can be used for 'xebecadm upgrade'", upgradeDefaults))
 	var file string
 	validate := &cobra.Command{Use: "validate", Short: "Read a file containing the configuration and report any validation errors", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		if file == "" {
@@ -157,6 +158,15 @@ func resetDefaults() []any {
 	r := &kubeadm.ResetConfiguration{CertificatesDir: "/etc/kubernetes/pki", CRISocket: "unix:///run/containerd/containerd.sock"}
 	r.APIVersion, r.Kind = kubeadm.APIVersion, "ResetConfiguration"
 	return []any{r}
+}
+
+func upgradeDefaults() []any {
+	yes := true
+	options := kubeadm.UpgradeOptions{CertificateRenewal: &yes, EtcdUpgrade: &yes, ImagePullPolicy: "IfNotPresent", ImagePullSerial: &yes}
+	u := &kubeadm.UpgradeConfiguration{Apply: kubeadm.UpgradeApply{UpgradeOptions: options}, Node: options, Timeouts: &kubeadm.Timeouts{}}
+	u.APIVersion, u.Kind = kubeadm.APIVersion, "UpgradeConfiguration"
+	u.Timeouts.Default()
+	return []any{u}
 }
 
 func (a *app) printDefaults(use, short string, docs func() []any) *cobra.Command {

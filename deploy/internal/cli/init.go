@@ -242,10 +242,15 @@ func (a *app) initCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
-	phase := &cobra.Command{Use: "phase", Short: "Use this command to invoke single phase of the \"init\" workflow"}
-	addPhases(phase, bootstrap.InitPhases(), "", a.initPhase)
-	cmd.AddCommand(phase)
+	cmd.AddCommand(phases("init", bootstrap.InitPhases(), a.initPhase))
 	return cmd
+}
+
+// phases are the commands of a verb's steps.
+func phases[T any](verb string, all []bootstrap.Phase[T], command func(path string) *cobra.Command) *cobra.Command {
+	c := grouping("phase", fmt.Sprintf("Use this command to invoke single phase of the %q workflow", verb))
+	addPhases(c, all, "", command)
+	return c
 }
 
 // addPhases makes a command of each phase. One with parts has a command for

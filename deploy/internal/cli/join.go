@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -37,9 +38,7 @@ func (a *app) joinCommand() *cobra.Command {
 		},
 	}
 	f.add(cmd.Flags())
-	phase := &cobra.Command{Use: "phase", Short: "Use this command to invoke single phase of the \"join\" workflow"}
-	addPhases(phase, bootstrap.JoinPhases(), "", a.joinPhase)
-	cmd.AddCommand(phase)
+	cmd.AddCommand(phases("join", bootstrap.JoinPhases(), a.joinPhase))
 	return cmd
 }
 
@@ -146,13 +145,22 @@ func (f *joinFlags) flags(args []string) *kubeadm.JoinConfiguration {
 }
 
 func (a *app) resetCommand() *cobra.Command {
+	cmd := a.resetWith(func(ctx context.Context, r *bootstrap.Reset) error { return r.Run(ctx) })
+	cmd.Use, cmd.Short, cmd.Args = "reset", "Performs a best effort revert of changes made to this host by 'xebecadm init' or 'xebecadm join'", cobra.NoArgs
+	cmd.AddCommand(phases("reset", bootstrap.ResetPhases(), func(path string) *cobra.Command {
+		return a.resetWith(func(ctx context.Context, r *bootstrap.Reset) error { return r.RunPhase(ctx, path) })
+	}))
+	return cmd
+}
+
+// resetWith does something of reset, once that was confirmed.
+func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra.Command {
 	var (
 		config, socket, certDir string
 		force, dryRun, cleanTmp bool
 		ignore, skip            []string
 	)
 	cmd := &cobra.Command{
-		Use: "reset", Short: "Performs a best effort revert of changes made to this host by 'xebecadm init' or 'xebecadm join'", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			node, err := a.node()
 			if err != nil {
@@ -179,7 +187,7 @@ func (a *app) resetCommand() *cobra.Command {
 			if !force && !dryRun && !confirmed(cmd, "WARNING: Changes made to this host by 'xebecadm init' or 'xebecadm join' will be reverted.\nAre you sure you want to proceed? [y/N]: ") {
 				return errors.New("aborted reset operation")
 			}
-			return r.Run(cmd.Context())
+			return do(cmd.Context(), r)
 		},
 	}
 	fs := cmd.Flags()

@@ -56,9 +56,15 @@ func (a *app) node() (*bootstrap.Node, error) {
 	return bootstrap.ThisNode(layout.Root(a.root), a.out)
 }
 
-// grouping is a subcommand that only groups others.
+// grouping is a subcommand that only groups others. A word that is none of
+// them is an error: a script must not take help for a success.
 func grouping(use, short string, of ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short}
+	c := &cobra.Command{Use: use, Short: short, RunE: func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("invalid subcommand %q", args[0])
+		}
+		return cmd.Help()
+	}}
 	c.AddCommand(of...)
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -92,7 +93,11 @@ func (a *app) tokenCreate(open opener, dryRun *bool) *cobra.Command {
 }
 
 func (a *app) tokenList(open opener) *cobra.Command {
-	return &cobra.Command{Use: "list", Short: "List bootstrap tokens on the server", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	var output string
+	cmd := &cobra.Command{Use: "list", Short: "List bootstrap tokens on the server", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		if output != "text" && output != "json" && output != "yaml" {
+			return fmt.Errorf("invalid output format %q: expected text, json or yaml", output)
+		}
 		t, err := open()
 		if err != nil {
 			return err
@@ -102,9 +107,24 @@ func (a *app) tokenList(open opener) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		fmt.Fprint(a.out, token.Table(all, time.Now()))
+		if output == "text" {
+			fmt.Fprint(a.out, token.Table(all, time.Now()))
+			return nil
+		}
+		for i, t := range all {
+			raw, err := token.Document(t, output == "yaml")
+			if err != nil {
+				return err
+			}
+			if i > 0 && output == "yaml" {
+				fmt.Fprintln(a.out, "---")
+			}
+			fmt.Fprint(a.out, string(raw))
+		}
 		return nil
 	}}
+	cmd.Flags().StringVarP(&output, "output", "o", "text", "Output format. One of: text|json|yaml.")
+	return cmd
 }
 
 func (a *app) tokenDelete(open opener, dryRun *bool) *cobra.Command {
@@ -122,7 +142,8 @@ func (a *app) tokenDelete(open opener, dryRun *bool) *cobra.Command {
 					continue
 				}
 			}
-			fmt.Fprintf(a.out, "bootstrap token %q deleted\n", tok[:6])
+			id, _, _ := strings.Cut(tok, ".")
+			fmt.Fprintf(a.out, "bootstrap token %q deleted\n", id)
 		}
 		return errors.Join(errs...)
 	}}

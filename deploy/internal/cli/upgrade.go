@@ -80,11 +80,23 @@ func (f *upgradeFlags) options(fs *pflag.FlagSet, c *kubeadm.UpgradeOptions) {
 
 // upgradeRun is upgrade apply, or upgrade node.
 func (a *app) upgradeRun(apply bool) *cobra.Command {
-	f := &upgradeFlags{}
-	cmd := &cobra.Command{Use: "node", Short: "Upgrade commands for a node in the cluster", Args: cobra.NoArgs}
+	cmd := a.upgradeWith(apply, "")
+	one := func(path string) *cobra.Command { return a.upgradeWith(apply, path) }
 	if apply {
 		cmd.Use, cmd.Short, cmd.Args = "apply [version]", "Upgrade your Kubernetes cluster to the specified version", cobra.MaximumNArgs(1)
+		cmd.AddCommand(phases("apply", bootstrap.ApplyPhases(), one))
+	} else {
+		cmd.Use, cmd.Short, cmd.Args = "node", "Upgrade commands for a node in the cluster", cobra.NoArgs
+		cmd.AddCommand(phases("node", bootstrap.NodePhases(), one))
 	}
+	return cmd
+}
+
+// upgradeWith runs all phases, or one of them. A phase has no argument: it
+// goes to the version of the configuration, else to this program's.
+func (a *app) upgradeWith(apply bool, phase string) *cobra.Command {
+	f := &upgradeFlags{}
+	cmd := &cobra.Command{}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		file, err := load(f.config)
 		if err != nil {
@@ -99,6 +111,9 @@ func (a *app) upgradeRun(apply bool) *cobra.Command {
 			options, target = given.Apply.UpgradeOptions, given.Apply.KubernetesVersion
 			if len(args) > 0 {
 				target = args[0]
+			}
+			if target == "" && phase != "" {
+				target = Version
 			}
 			if target == "" {
 				return errors.New("missing one or more required arguments. Required arguments: [version]")
@@ -122,7 +137,7 @@ func (a *app) upgradeRun(apply bool) *cobra.Command {
 		if !f.yes && !u.Force {
 			u.Confirm = func() error { return confirm(cmd.InOrStdin(), a.out) }
 		}
-		return u.Run(cmd.Context(), target)
+		return u.Run(cmd.Context(), target, phase)
 	}
 	f.add(cmd.Flags(), apply)
 	return cmd

@@ -4,6 +4,7 @@ package token
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"xebec.dev/deploy/internal/kubeadm"
 )
@@ -132,6 +134,19 @@ func Table(tokens []kubeadm.BootstrapToken, now time.Time) string {
 		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 	}
 	return b.String()
+}
+
+// Document is a token as token list prints it for programs.
+func Document(t kubeadm.BootstrapToken, asYAML bool) ([]byte, error) {
+	d := struct {
+		metav1.TypeMeta        `json:",inline"`
+		kubeadm.BootstrapToken `json:",inline"`
+	}{metav1.TypeMeta{APIVersion: "output.kubeadm.k8s.io/v1alpha3", Kind: "BootstrapToken"}, t}
+	if asYAML {
+		return yaml.Marshal(d)
+	}
+	raw, err := json.MarshalIndent(d, "", "    ")
+	return append(raw, '\n'), err
 }
 
 func orNone(s string) string {
