@@ -23,7 +23,6 @@ var noEffect = map[string]string{
 	"permit-port-sharing":                         "not shared",
 	"tls-curve-preferences":                       "Go's defaults",
 	"livez-grace-period":                          "liveness does not wait for start-up hooks",
-	"shutdown-send-retry-after":                   "connections are told to go elsewhere, nobody is refused",
 	"storage-initialization-timeout":              "the server retries until etcd answers",
 	"emulated-version":                            "the level is v1.37",
 	"emulation-forward-compatible":                "the level is v1.37",
@@ -56,7 +55,6 @@ var noEffect = map[string]string{
 	"peer-ca-file":                                "servers need no peers",
 	"proxy-client-cert-file":                      "for aggregated APIs",
 	"proxy-client-key-file":                       "for aggregated APIs",
-	"service-account-signing-endpoint":            "tokens are signed with --service-account-signing-key-file",
 	"egress-selector-config-file":                 "connections are direct",
 	"admission-control":                           "use --enable-admission-plugins",
 	"unsupported-kube-api-over-localhost":         "not served",
@@ -65,7 +63,7 @@ var noEffect = map[string]string{
 // booleans may stand without a value.
 var booleans = map[string]bool{
 	"watch-cache": true, "enable-garbage-collector": true, "disable-http2-serving": true, "permit-address-sharing": true,
-	"permit-port-sharing": true, "shutdown-send-retry-after": true, "emulation-forward-compatible": true,
+	"permit-port-sharing": true, "emulation-forward-compatible": true,
 	"runtime-config-emulation-forward-compatible": true, "contention-profiling": true, "enable-priority-and-fairness": true,
 	"log-json-split-stream": true, "log-text-split-stream": true, "aggregator-reject-forwarding-redirect": true,
 	"enable-aggregator-routing": true, "enable-logs-handler": true,

@@ -59,6 +59,7 @@ type Config struct {
 	MaxStreams                          uint32
 	ShutdownDelay                       time.Duration
 	WatchGrace                          time.Duration
+	RetryAfter                          bool
 	EnablePlugins                       []string
 	DisablePlugins                      []string
 	AdmissionConfig                     string
@@ -162,6 +163,7 @@ func (c *Config) limitFlags(f *pflag.FlagSet) {
 	f.Float64Var(&c.GoAway, "goaway-chance", 0, "Chance that a request over HTTP/2 makes its client connect anew, so that clients spread over servers: 0 to 0.02.")
 	f.DurationVar(&c.ShutdownDelay, "shutdown-delay-duration", 0, "How long to go on serving, not ready, after a signal to stop.")
 	f.DurationVar(&c.WatchGrace, "shutdown-watch-termination-grace-period", 0, "How long watches may take to end at shutdown; 0 is a second.")
+	f.BoolVar(&c.RetryAfter, "shutdown-send-retry-after", false, "After --shutdown-delay-duration, go on listening until what is being served is answered, and answer new requests with 429 and Retry-After.")
 	f.DurationVar(&c.EventTTL, "event-ttl", time.Hour, "How long events are kept.")
 }
 

@@ -4,6 +4,7 @@ package flow
 
 import (
 	"context"
+	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
@@ -18,7 +19,12 @@ type InFlight struct {
 	Changed func(mutating bool, by float64)
 	// LongRunning is told of watches and streams that begin and end; nil is nobody.
 	LongRunning func(r *request.Request, by float64)
+
+	active atomic.Int64
 }
+
+// Active is how many requests are being served, watches and streams aside.
+func (f *InFlight) Active() int64 { return f.active.Load() }
 
 // New makes a limiter; 0 is no limit.
 func New(reads, writes int, changed func(mutating bool, by float64)) *InFlight {
@@ -68,8 +74,10 @@ func (f *InFlight) Enter(_ context.Context, r *request.Request) (func(), error) 
 }
 
 func (f *InFlight) count(mutating bool, ch chan struct{}) func() {
+	f.active.Add(1)
 	f.Changed(mutating, 1)
 	return func() {
+		f.active.Add(-1)
 		f.Changed(mutating, -1)
 		if ch != nil {
 			<-ch

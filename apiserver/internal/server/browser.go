@@ -16,7 +16,7 @@ import (
 // now and then that the client shall connect anew.
 func (s *Server) surroundings(next http.Handler) (http.Handler, error) {
 	c := s.cfg
-	next = notReturned(next)
+	next = s.leaving(notReturned(next))
 	if c.GoAway > 0 {
 		next = goAway(next, c.GoAway)
 	}

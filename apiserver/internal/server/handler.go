@@ -65,6 +65,7 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	limits := flow.New(s.cfg.MaxInFlight, s.cfg.MaxMutating, s.metrics.InFlight)
 	limits.LongRunning = s.longRunning
+	s.limits = limits
 	auditor, records, err := audit.Build(&s.cfg.Audit, s.troubled("audit"))
 	if err != nil {
 		return nil, err
@@ -214,9 +215,9 @@ func (s *Server) paths() http.Handler {
 		case s.cfg.Profiling && strings.HasPrefix(p, "/debug/pprof"):
 			profile(w, r)
 		case s.accounts != nil && p == serviceaccount.ConfigurationPath:
-			writeDocument(w, serviceaccount.ConfigurationType, s.accounts.Configuration)
+			writeDocument(w, r, serviceaccount.ConfigurationType, s.accounts.Configuration)
 		case s.accounts != nil && p == serviceaccount.KeysPath:
-			writeDocument(w, serviceaccount.KeysType, s.accounts.Keys)
+			writeDocument(w, r, serviceaccount.KeysType, s.accounts.Keys)
 		default:
 			s.documents(w, r)
 		}
@@ -253,7 +254,12 @@ func writeVersion(w http.ResponseWriter, r *http.Request) {
 	_ = e.Encode(version.Get()) // the client is gone
 }
 
-func writeDocument(w http.ResponseWriter, contentType string, body []byte) {
+func writeDocument(w http.ResponseWriter, r *http.Request, contentType string, make func() ([]byte, error)) {
+	body, err := make()
+	if err != nil {
+		rest.Fail(w, r, apierrors.NewInternalError(err))
+		return
+	}
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", serviceaccount.CacheControl)
 	_, _ = w.Write(body) // the client is gone

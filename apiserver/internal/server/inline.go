@@ -13,7 +13,8 @@ import (
 // for by a client with a certificate and nobody else to be asked or told.
 func (s *Server) inline(r *http.Request) bool {
 	if r.Method != http.MethodGet || r.URL.RawQuery != "resourceVersion=0" || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 ||
-		r.Header["Authorization"] != nil || s.records != nil || slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeWebhook) || !s.hooks.finished("storage-readiness") {
+		r.Header["Authorization"] != nil || s.records != nil || slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeWebhook) || s.cfg.Authz.ConfigFile != "" ||
+		s.refusing.Load() || !s.hooks.finished("storage-readiness") {
 		return false
 	}
 	info := rest.ParseInfo(r)

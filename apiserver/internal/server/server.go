@@ -26,6 +26,7 @@ import (
 	"xebec.dev/apiserver/internal/config"
 	"xebec.dev/apiserver/internal/deviceselector"
 	"xebec.dev/apiserver/internal/discovery"
+	"xebec.dev/apiserver/internal/flow"
 	"xebec.dev/apiserver/internal/h2"
 	"xebec.dev/apiserver/internal/health"
 	"xebec.dev/apiserver/internal/metrics"
@@ -71,6 +72,8 @@ type Server struct {
 	grpc      *listener
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
+	refusing  atomic.Bool
+	limits    *flow.InFlight
 	keeping   atomic.Bool
 	left      chan struct{} // closed when there is no upkeep any more
 }
@@ -127,7 +130,9 @@ func (s *Server) certificates() error {
 		c.Authn.ClientCAFile = files.CA
 	}
 	if a := &c.Authn.ServiceAccount; a.SigningKeyFile == "" && len(a.KeyFiles) == 0 {
-		a.SigningKeyFile, a.KeyFiles = files.AccountKey, []string{files.AccountPublic}
+		if a.Endpoint == "" {
+			a.SigningKeyFile, a.KeyFiles = files.AccountKey, []string{files.AccountPublic}
+		}
 		if len(a.Issuers) == 0 {
 			a.Issuers = []string{"https://kubernetes.default.svc"}
 		}
@@ -310,6 +315,9 @@ func (s *Server) shutdown() {
 	stopped := context.AfterFunc(ctx, s.rpc.Stop)
 	s.rpc.Drain()
 	stopped()
+	if s.cfg.RetryAfter {
+		s.refuse(ctx)
+	}
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Warn("requests were still being served when time was up", zap.Error(err))
 		_ = s.http.Close() // it is over

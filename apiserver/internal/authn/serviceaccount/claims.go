@@ -96,14 +96,14 @@ func (r *registered) credentialID() string {
 }
 
 // open verifies a token with one of the keys and reads its claims.
-func open(token string, keys []PublicKey, into any) error {
+func open(token string, keys Keys, into any) error {
 	signed, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
 		return err
 	}
 	header := signed.Signatures[0].Header
 	var errs []error
-	for _, k := range candidates(keys, header.KeyID) {
+	for _, k := range candidates(keys(header.KeyID), header.KeyID) {
 		if header.Algorithm != string(k.Algorithm) {
 			errs = append(errs, jose.ErrCryptoFailure)
 			continue

@@ -1,6 +1,7 @@
 package serviceaccount
 
 import (
+	"context"
 	"crypto"
 	"encoding/json"
 	"time"
@@ -12,9 +13,15 @@ import (
 // Issuer signs tokens.
 type Issuer struct {
 	// Name is the iss claim.
-	Name   string
-	key    PublicKey
-	signer jose.Signer
+	Name string
+	// Keys verify what it signs.
+	Keys Keys
+	sign func(ctx context.Context, payload []byte) (string, error)
+}
+
+// NewExternalIssuer makes an issuer whose keys are elsewhere.
+func NewExternalIssuer(name string, x *External) *Issuer {
+	return &Issuer{Name: name, Keys: x.Keys, sign: x.sign}
 }
 
 // NewIssuer makes an issuer with a private key.
@@ -30,11 +37,14 @@ func NewIssuer(name string, private crypto.Signer) (*Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Issuer{Name: name, key: key, signer: signer}, nil
+	return &Issuer{Name: name, Keys: Static(key), sign: func(_ context.Context, payload []byte) (string, error) {
+		signed, err := signer.Sign(payload)
+		if err != nil {
+			return "", err
+		}
+		return signed.CompactSerialize()
+	}}, nil
 }
-
-// PublicKey verifies what the issuer signs.
-func (i *Issuer) PublicKey() PublicKey { return i.key }
 
 // Grant says what a token is for.
 type Grant struct {
@@ -51,7 +61,7 @@ type Grant struct {
 }
 
 // Sign makes the token of a grant and its id.
-func (i *Issuer) Sign(g *Grant) (token, id string, err error) {
+func (i *Issuer) Sign(ctx context.Context, g *Grant) (token, id string, err error) {
 	id = uuid.NewString()
 	c := claims{
 		Audience: g.Audiences, Expiry: g.Expires.Unix(), IssuedAt: g.Now.Unix(), NotBefore: g.Now.Unix(),
@@ -65,10 +75,6 @@ func (i *Issuer) Sign(g *Grant) (token, id string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	signed, err := i.signer.Sign(payload)
-	if err != nil {
-		return "", "", err
-	}
-	token, err = signed.CompactSerialize()
+	token, err = i.sign(ctx, payload)
 	return token, id, err
 }

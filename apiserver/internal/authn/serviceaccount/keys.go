@@ -21,7 +21,15 @@ type PublicKey struct {
 	ID        string
 	Key       crypto.PublicKey
 	Algorithm jose.SignatureAlgorithm
+	// Hidden keys verify, but are not published.
+	Hidden bool
 }
+
+// Keys are those to try for a token that names one; "" is all there are.
+type Keys func(id string) []PublicKey
+
+// Static are keys that do not change.
+func Static(keys ...PublicKey) Keys { return func(string) []PublicKey { return keys } }
 
 // NewPublicKey finds the algorithm and id of an RSA or ECDSA key.
 func NewPublicKey(key crypto.PublicKey) (PublicKey, error) {

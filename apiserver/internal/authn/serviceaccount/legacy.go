@@ -25,7 +25,7 @@ const (
 // LegacyVerifier accepts the tokens that are kept in Secrets and do not
 // expire: as long as the Secret holds exactly that token.
 type LegacyVerifier struct {
-	keys   func() []PublicKey
+	keys   Keys
 	own    []string
 	lookup bool
 	objects
@@ -46,7 +46,7 @@ const (
 )
 
 // NewLegacyVerifier makes a verifier.
-func NewLegacyVerifier(keys func() []PublicKey, own []string, lookup bool, d Deps) *LegacyVerifier {
+func NewLegacyVerifier(keys Keys, own []string, lookup bool, d Deps) *LegacyVerifier {
 	return &LegacyVerifier{keys: keys, own: own, lookup: lookup, objects: newObjects(d.Reader, d.Fresh, d.Scheme), now: d.now()}
 }
 
@@ -56,7 +56,7 @@ func (v *LegacyVerifier) AuthenticateToken(ctx context.Context, token string, au
 		return nil, nil
 	}
 	var c receivedLegacy
-	if err := open(token, v.keys(), &c); err != nil {
+	if err := open(token, v.keys, &c); err != nil {
 		return nil, err
 	}
 	// Without an audience of its own it is meant for the API server.

@@ -34,9 +34,11 @@ type Requests struct {
 	Own []string
 	// MaxSeconds, when not 0, shortens longer requests.
 	MaxSeconds int64
-	// Extend gives tokens of old pods a year, with a warning.
-	Extend bool
-	Deps   Deps
+	// Extend gives tokens of old pods a year, with a warning, or MaxExtended
+	// seconds where that is less and not 0.
+	Extend      bool
+	MaxExtended int64
+	Deps        Deps
 	// Warn, when set, adds a warning to the answer.
 	Warn func(ctx context.Context, text string)
 	// Issued, when set, is told the id of each token, for audit.
@@ -82,7 +84,7 @@ func (r *Requests) Request(ctx context.Context, namespace, name string, body *au
 		}
 	}
 	r.lifetime(ctx, g, &answer.Spec)
-	token, id, err := r.Issuer.Sign(g)
+	token, id, err := r.Issuer.Sign(ctx, g)
 	if err != nil {
 		return nil, apierrors.NewInternalError(fmt.Errorf("failed to generate token: %w", err))
 	}
@@ -122,7 +124,11 @@ func (r *Requests) lifetime(ctx context.Context, g *Grant, s *authenticationv1.T
 	g.Expires = g.Now.Add(asked)
 	if r.Extend && g.Pod != nil && *s.ExpirationSeconds == warnSeconds && sameSet(s.Audiences, r.Own) {
 		g.WarnAfter = g.Expires
-		g.Expires = g.Now.Add(extendedSeconds * time.Second)
+		seconds := int64(extendedSeconds)
+		if r.MaxExtended > 0 {
+			seconds = min(seconds, r.MaxExtended)
+		}
+		g.Expires = g.Now.Add(time.Duration(seconds) * time.Second)
 	}
 }
 

@@ -73,7 +73,7 @@ func newWorld(t testing.TB, private crypto.Signer) *world {
 			return nil, apierrors.NewNotFound(r.GroupResource(), name)
 		}}
 	w.requests = &Requests{Issuer: issuer, Own: []string{issuerURL}, Extend: true, Deps: deps}
-	w.verifier = NewVerifier([]string{issuerURL}, func() []PublicKey { return []PublicKey{issuer.PublicKey()} }, []string{issuerURL}, true, deps)
+	w.verifier = NewVerifier([]string{issuerURL}, issuer.Keys, []string{issuerURL}, true, deps)
 	return w
 }
 
@@ -119,7 +119,7 @@ func TestClaims(t *testing.T) {
 	r := w.request(t, authenticationv1.TokenRequestSpec{BoundObjectRef: bindTo("Pod", "pod"), Audiences: []string{"a"}})
 	parts := strings.Split(r.Status.Token, ".")
 	header, _ := base64.RawURLEncoding.DecodeString(parts[0])
-	if want := `{"alg":"RS256","kid":"` + w.issuer.PublicKey().ID + `"}`; string(header) != want {
+	if want := `{"alg":"RS256","kid":"` + w.issuer.Keys("")[0].ID + `"}`; string(header) != want {
 		t.Errorf("header %s, want %s", header, want)
 	}
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
@@ -179,7 +179,7 @@ func TestLifetime(t *testing.T) {
 	warn := int64(3607)
 	ends := func(token string) time.Duration {
 		var c received
-		if err := open(token, []PublicKey{w.issuer.PublicKey()}, &c); err != nil {
+		if err := open(token, w.issuer.Keys, &c); err != nil {
 			t.Fatal(err)
 		}
 		return c.Expiry.Time().Sub(w.now)
@@ -349,7 +349,7 @@ func TestCorpus(t *testing.T) {
 		"its own key in the header":   forge(t, jose.RS256, otherRSA, map[jose.HeaderKey]any{"jwk": ownMap}, goodClaims(w)),
 		"a key elsewhere":             forge(t, jose.RS256, otherRSA, map[jose.HeaderKey]any{"jku": "https://evil/keys", "x5u": "https://evil/cert"}, goodClaims(w)),
 		"kid traversal":               forge(t, jose.RS256, otherRSA, map[jose.HeaderKey]any{"kid": "../../../dev/null"}, goodClaims(w)),
-		"kid of the right key":        forge(t, jose.RS256, otherRSA, map[jose.HeaderKey]any{"kid": w.issuer.PublicKey().ID}, goodClaims(w)),
+		"kid of the right key":        forge(t, jose.RS256, otherRSA, map[jose.HeaderKey]any{"kid": w.issuer.Keys("")[0].ID}, goodClaims(w)),
 		"critical header":             b64([]byte(`{"alg":"RS256","crit":["x"],"x":1}`)) + "." + parts[1] + "." + parts[2],
 		"another issuer":              forge(t, jose.RS256, key, nil, with("iss", "https://evil")),
 		"no issuer":                   forge(t, jose.RS256, key, nil, with("iss", nil)),
@@ -463,21 +463,25 @@ func TestKeys(t *testing.T) {
 
 func TestDiscovery(t *testing.T) {
 	k, _ := NewPublicKey(rsaKey().Public())
-	d, err := NewDiscovery(issuerURL, "", "10.0.0.1:6443", []PublicKey{k})
+	d, err := NewDiscovery(issuerURL, "", "10.0.0.1:6443", Static(k))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `{"issuer":"https://kubernetes.default.svc","jwks_uri":"https://10.0.0.1:6443/openid/v1/jwks","response_types_supported":["id_token"],` +
 		`"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["RS256"]}`
-	if string(d.Configuration) != want {
-		t.Errorf("%s", d.Configuration)
+	if text, err := d.Configuration(); err != nil || string(text) != want {
+		t.Errorf("%s %v", text, err)
+	}
+	keys, err := d.Keys()
+	if err != nil {
+		t.Fatal(err)
 	}
 	var set jose.JSONWebKeySet
-	if err := json.Unmarshal(d.Keys, &set); err != nil || len(set.Keys) != 1 || set.Keys[0].KeyID != k.ID || !set.Keys[0].IsPublic() || set.Keys[0].Use != "sig" {
-		t.Errorf("%s %v", d.Keys, err)
+	if err := json.Unmarshal(keys, &set); err != nil || len(set.Keys) != 1 || set.Keys[0].KeyID != k.ID || !set.Keys[0].IsPublic() || set.Keys[0].Use != "sig" {
+		t.Errorf("%s %v", keys, err)
 	}
 	for _, bad := range []string{"http://a", "kubernetes", "https://a?x=1"} {
-		if _, err := NewDiscovery(bad, "", "h", []PublicKey{k}); err == nil {
+		if _, err := NewDiscovery(bad, "", "h", Static(k)); err == nil {
 			t.Errorf("%s is accepted", bad)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // that must still be there.
 type Verifier struct {
 	issuers []string
-	keys    func() []PublicKey
+	keys    Keys
 	// own are the API server's audiences.
 	own    []string
 	lookup bool
@@ -46,7 +46,7 @@ func (d *Deps) now() func() time.Time {
 
 // NewVerifier makes a verifier. Without lookup, tokens of deleted accounts
 // stay good until they expire.
-func NewVerifier(issuers []string, keys func() []PublicKey, own []string, lookup bool, d Deps) *Verifier {
+func NewVerifier(issuers []string, keys Keys, own []string, lookup bool, d Deps) *Verifier {
 	return &Verifier{issuers: issuers, keys: keys, own: own, lookup: lookup, objects: newObjects(d.Reader, d.Fresh, d.Scheme), now: d.now()}
 }
 
@@ -78,7 +78,7 @@ func (v *Verifier) AuthenticateToken(ctx context.Context, token string, audience
 		return nil, nil
 	}
 	var c received
-	if err := open(token, v.keys(), &c); err != nil {
+	if err := open(token, v.keys, &c); err != nil {
 		return nil, err
 	}
 	wanted := audiences

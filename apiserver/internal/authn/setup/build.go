@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -171,30 +172,32 @@ func (b *builder) serviceAccounts() (authn.TokenUnion, error) {
 		keys = append(keys, more...)
 	}
 	deps := serviceaccount.Deps{Reader: b.Reader, Fresh: b.Fresh, Scheme: b.Scheme}
-	if s.SigningKeyFile != "" {
-		issuer, err := b.issuer()
+	verify := serviceaccount.Static(keys...)
+	if s.SigningKeyFile != "" || s.Endpoint != "" {
+		issuer, most, err := b.issuer()
 		if err != nil {
 			return nil, err
 		}
 		if len(keys) == 0 {
-			keys = []serviceaccount.PublicKey{issuer.PublicKey()}
+			verify = issuer.Keys
 		}
 		b.r.Requests = &serviceaccount.Requests{
 			Issuer: issuer, Own: b.r.Audiences, MaxSeconds: int64(s.MaxExpiration / time.Second), Extend: s.Extend, Deps: deps,
-			Warn: request.Warn, Issued: noteIssued,
+			Warn: request.Warn, Issued: noteIssued, MaxExtended: most,
 		}
-	}
-	if len(keys) == 0 {
+		if b.r.Requests.MaxSeconds == 0 {
+			b.r.Requests.MaxSeconds = most
+		}
+	} else if len(keys) == 0 {
 		return nil, nil
 	}
 	if len(s.Issuers) > 0 {
-		discovery, err := serviceaccount.NewDiscovery(s.Issuers[0], s.KeysURI, b.ExternalHost, keys)
+		discovery, err := serviceaccount.NewDiscovery(s.Issuers[0], s.KeysURI, b.ExternalHost, verify)
 		if err != nil {
 			b.OnError(fmt.Errorf("service account issuer discovery is off: %w", err))
 		}
 		b.r.Discovery = discovery
 	}
-	verify := func() []serviceaccount.PublicKey { return keys }
 	legacy := serviceaccount.NewLegacyVerifier(verify, b.r.Audiences, s.Lookup, deps)
 	legacy.Used = b.legacyUsed()
 	out := authn.TokenUnion{legacy}
@@ -249,20 +252,47 @@ func (b *builder) counter(name, help string) func() {
 	return c.Inc
 }
 
-func (b *builder) issuer() (*serviceaccount.Issuer, error) {
+// signerTime is how long the start waits for a signer outside.
+const signerTime = time.Minute
+
+// issuer signs tokens; most is the longest life that it gives them in seconds,
+// 0 when that is for the flags to say.
+func (b *builder) issuer() (_ *serviceaccount.Issuer, most int64, err error) {
 	s := &b.o.ServiceAccount
 	if len(s.Issuers) == 0 || s.Issuers[0] == "" {
-		return nil, fmt.Errorf("service-account-issuer is a required flag with --service-account-signing-key-file")
+		return nil, 0, errors.New("service-account-issuer is a required flag with --service-account-signing-key-file and --service-account-signing-endpoint")
+	}
+	if s.Endpoint != "" {
+		return b.external()
 	}
 	content, err := os.ReadFile(s.SigningKeyFile)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	private, err := serviceaccount.ParsePrivateKey(content)
 	if err != nil {
-		return nil, fmt.Errorf("--service-account-signing-key-file %s: %w", s.SigningKeyFile, err)
+		return nil, 0, fmt.Errorf("--service-account-signing-key-file %s: %w", s.SigningKeyFile, err)
 	}
-	return serviceaccount.NewIssuer(s.Issuers[0], private)
+	issuer, err := serviceaccount.NewIssuer(s.Issuers[0], private)
+	return issuer, 0, err
+}
+
+func (b *builder) external() (*serviceaccount.Issuer, int64, error) {
+	s := &b.o.ServiceAccount
+	x, err := serviceaccount.NewExternal(s.Endpoint, b.Metrics)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--service-account-signing-endpoint: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), signerTime)
+	defer cancel()
+	most, err := x.Start(ctx)
+	if err != nil {
+		return nil, 0, fmt.Errorf("--service-account-signing-endpoint %s: %w", s.Endpoint, err)
+	}
+	if life := time.Duration(most) * time.Second; s.MaxExpiration > life {
+		return nil, 0, fmt.Errorf("service-account-max-token-expiration cannot be set longer than the token expiration supported by service-account-signing-endpoint: %s > %s", s.MaxExpiration, life)
+	}
+	return serviceaccount.NewExternalIssuer(s.Issuers[0], x), most, nil
 }
 
 // noteIssued tells the audit log which token was made.

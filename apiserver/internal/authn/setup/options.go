@@ -40,6 +40,8 @@ type ServiceAccount struct {
 	Issuers        []string
 	KeyFiles       []string
 	SigningKeyFile string
+	// Endpoint is the socket of a signer that has the keys instead.
+	Endpoint string
 	KeysURI        string
 	Lookup         bool
 	MaxExpiration  time.Duration
@@ -94,6 +96,7 @@ func (o *Options) serviceAccountFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.Issuers, "service-account-issuer", nil, "Issuer of service account tokens, a URL. When given more than once, the first makes tokens and all are accepted.")
 	f.StringArrayVar(&s.KeyFiles, "service-account-key-file", nil, "File with keys or certificates, RSA or ECDSA in PEM, that verify service account tokens; may be given more than once. Default: the signing key.")
 	f.StringVar(&s.SigningKeyFile, "service-account-signing-key-file", "", "File with the private key that signs service account tokens.")
+	f.StringVar(&s.Endpoint, "service-account-signing-endpoint", "", "Path of the socket, or @NAME in the abstract namespace, of a service that signs service account tokens and has the keys; not together with the key files.")
 	f.StringVar(&s.KeysURI, "service-account-jwks-uri", "", "URL of the keys in the discovery document, when it is not this server's own.")
 	f.BoolVar(&s.Lookup, "service-account-lookup", true, "Check that the service account of a token still exists.")
 	f.DurationVar(&s.MaxExpiration, "service-account-max-token-expiration", 0, "Longest life of a token that may be asked for; longer is shortened.")
@@ -124,6 +127,9 @@ func (o *Options) Validate() error {
 	}
 	if s := &o.ServiceAccount; s.MaxExpiration != 0 && (s.MaxExpiration < time.Hour || s.MaxExpiration > time.Duration(1<<32)*time.Second) {
 		errs = append(errs, errors.New("the service-account-max-token-expiration must be between 1 hour and 2^32 seconds"))
+	}
+	if s := &o.ServiceAccount; s.Endpoint != "" && (s.SigningKeyFile != "" || len(s.KeyFiles) > 0) {
+		errs = append(errs, errors.New("can't set `--service-account-signing-key-file` and/or `--service-account-key-file` and `--service-account-signing-endpoint` at the same time (They are mutually exclusive)"))
 	}
 	if v := o.Webhook.Version; v != "v1" && v != "v1beta1" {
 		errs = append(errs, fmt.Errorf("--authentication-token-webhook-version %q is not v1 or v1beta1", v))

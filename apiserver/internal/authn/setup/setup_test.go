@@ -121,8 +121,8 @@ func TestEnvtest(t *testing.T) {
 	if got := who(r, "/", authntest.Credentials(stranger)); !strings.HasPrefix(got, "401 verifying certificate SN=") {
 		t.Errorf("a bad certificate: %q", got)
 	}
-	if r.Discovery == nil || !strings.Contains(string(r.Discovery.Keys), `"kty":"EC"`) || len(r.Audiences) != 1 {
-		t.Errorf("%+v", r)
+	if keys, err := r.Discovery.Keys(); err != nil || !strings.Contains(string(keys), `"kty":"EC"`) || len(r.Audiences) != 1 {
+		t.Errorf("%+v, %s, %v", r, keys, err)
 	}
 }
 
