@@ -19,6 +19,9 @@ func TestRecorded(t *testing.T) {
 	} {
 		skip["crd/"+id] = reason
 	}
+	for _, id := range []string{"crd/lifecycle/table", "machinery-negotiation/table/crd"} {
+		skip[id] = "v1.37: tables of definitions have more columns"
+	}
 	for _, id := range []string{"cel/libs", "cel/libs-ok", "validation/root-cel-labels", "validation/schema-cel-cost",
 		"validation/schema-cel-int", "validation/schema-cel-msgexpr-bad", "validation/schema-cel-msgexpr-syntax",
 		"validation/schema-cel-oldself-atomic", "validation/schema-cel-syntax", "validation/schema-cel-type",

@@ -37,6 +37,8 @@ func ResourcesWith(c Checks) []scheme.Resource {
 		StoragePrefix: "apiextensions.k8s.io/customresourcedefinitions",
 		Stored:        []scheme.Version{storedVersion},
 		HashVersion:   "v1beta1",
+		Columns:       columns(),
+		Row:           scheme.Rows(row),
 		Strategy: scheme.Hooks[apiextensionsv1.CustomResourceDefinition]{
 			Default:        setDefaults,
 			PrepareCreate:  prepareCreate,

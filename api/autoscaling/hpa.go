@@ -2,6 +2,7 @@ package autoscaling
 
 import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,6 +29,7 @@ func hooks() scheme.Hooks[autoscaler] {
 			h.Annotations = withoutV1Annotations(h.Annotations)
 		},
 		ValidateUpdate: func(h, old *autoscaler) field.ErrorList { return validateSpec(&h.Spec, &old.Spec) },
+		SpecChanged:    func(h, old *autoscaler) bool { return !apiequality.Semantic.DeepEqual(&h.Spec, &old.Spec) },
 		ResetFields:    []string{"status"},
 		UpdateOnly:     true,
 	}

@@ -86,3 +86,18 @@ func TestTargets(t *testing.T) {
 		}
 	}
 }
+
+// TestGeneration: the spec's changes are counted, since v1.37.
+func TestGeneration(t *testing.T) {
+	changed := hooks().SpecChanged
+	h := &autoscaler{Spec: autoscalingv2.HorizontalPodAutoscalerSpec{MaxReplicas: 2}}
+	other := h.DeepCopy()
+	other.Labels, other.Status.CurrentReplicas = map[string]string{"a": "b"}, 1
+	if changed(other, h) {
+		t.Error("labels and status count")
+	}
+	other.Spec.MaxReplicas = 3
+	if !changed(other, h) {
+		t.Error("the spec does not count")
+	}
+}

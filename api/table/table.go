@@ -25,6 +25,11 @@ func Age() metav1.TableColumnDefinition {
 	return String("Age", metaDoc["creationTimestamp"])
 }
 
+// Created is the column of the time of creation itself.
+func Created() metav1.TableColumnDefinition {
+	return metav1.TableColumnDefinition{Name: "Created At", Type: "date", Description: metaDoc["creationTimestamp"]}
+}
+
 // String is a column of text.
 func String(name, description string) metav1.TableColumnDefinition {
 	return metav1.TableColumnDefinition{Name: name, Type: "string", Description: description}
