@@ -116,8 +116,19 @@ func TestRefused(t *testing.T) {
 		"profiles: [{pluginConfig: [{name: PodTopologySpread, args: {defaultConstraints: [{maxSkew: 1, topologyKey: a, whenUnsatisfiable: ScheduleAnyway}]}}]}]": `this must be "List"`,
 		"profiles: [{pluginConfig: [{name: InterPodAffinity, args: {hardPodAffinityWeight: 101}}]}]":                                                             "not in valid range [0-100]",
 		"profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: RequestedToCapacityRatio}}}]}]":                                      "at least one point must be specified",
-		"extenders: [{urlPrefix: 'http://a', prioritizeVerb: p}]":                                                                                                "must have a positive weight",
-		"extenders: [{urlPrefix: 'http://a', bindVerb: b}, {urlPrefix: 'http://b', bindVerb: b}]":                                                                "only one extender can implement bind",
+		"profiles: [{pluginConfig: [{name: NodeAffinity, args: {addedAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Near}]}]}}}}]}]":    "operator",
+		"profiles: [{pluginConfig: [{name: NodeAffinity, args: {addedAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, preference: {matchExpressions: [{key: a, operator: In}]}}]}}}]}]": "preferredDuringSchedulingIgnoredDuringExecution[0].preference",
+		"profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {ignoredResourceGroups: [a/b]}}]}]":                                                                                                          "resource group name can't contain '/'",
+		"profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {ignoredResources: ['a b']}}]}]":                                                                                                             "ignoredResources[0]: Invalid value",
+		"profiles: [{pluginConfig: [{name: VolumeBinding, args: {shape: [{utilization: 0, score: 0}]}}]}]":                                                                                                      "StorageCapacityScoring feature is disabled",
+		"profiles: [{pluginConfig: [{name: DynamicResources, args: {bindingTimeout: 1ms}}]}]":                                                                                                                   "must be at least 1 second",
+		"leaderElection: {leaseDuration: 5s}":                                                     "LeaseDuration must be greater than RenewDeadline",
+		"leaderElection: {retryPeriod: 10s}":                                                      "RenewDeadline must be greater than RetryPeriod",
+		"leaderElection: {retryPeriod: -1s}":                                                      "must be greater than zero",
+		"leaderElection: {resourceLock: configmaps}":                                              `resourceLock value must be "leases"`,
+		"extenders: [{urlPrefix: 'http://a', managedResources: [{name: cpu}]}]":                   "is an invalid extended resource name",
+		"extenders: [{urlPrefix: 'http://a', prioritizeVerb: p}]":                                 "must have a positive weight",
+		"extenders: [{urlPrefix: 'http://a', bindVerb: b}, {urlPrefix: 'http://b', bindVerb: b}]": "only one extender can implement bind",
 	} {
 		c, err := Decode([]byte(head + text))
 		if err == nil {

@@ -4,6 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"xebec.dev/api/core"
 )
 
 // Validate checks a configuration and names every field that is wrong.
@@ -22,9 +30,7 @@ func Validate(c *Configuration) error {
 	if *c.PodMaxBackoffSeconds < *c.PodInitialBackoffSeconds {
 		bad("podMaxBackoffSeconds", "Invalid value: %d: must be greater than or equal to PodInitialBackoffSeconds", *c.PodMaxBackoffSeconds)
 	}
-	if l := c.LeaderElection.ResourceLock; *c.LeaderElection.LeaderElect && l != "leases" {
-		bad("leaderElection.resourceLock", "Invalid value: %q: resourceLock value must be \"leases\"", l)
-	}
+	c.LeaderElection.validate(bad)
 	c.validateProfiles(bad)
 	c.validateExtenders(bad)
 	return errors.Join(errs...)
@@ -33,6 +39,29 @@ func Validate(c *Configuration) error {
 func percentage(bad func(string, string, ...any), field string, v *int32) {
 	if v != nil && (*v < 0 || *v > 100) {
 		bad(field, "Invalid value: %d: not in valid range [0-100]", *v)
+	}
+}
+
+func (l *LeaderElection) validate(bad func(string, string, ...any)) {
+	if !*l.LeaderElect {
+		return
+	}
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"leaseDuration", l.LeaseDuration.Duration}, {"renewDeadline", l.RenewDeadline.Duration}, {"retryPeriod", l.RetryPeriod.Duration}} {
+		if d.value <= 0 {
+			bad("leaderElection."+d.field, "Invalid value: %q: must be greater than zero", d.value)
+		}
+	}
+	if l.LeaseDuration.Duration <= l.RenewDeadline.Duration {
+		bad("leaderElection.leaseDuration", "Invalid value: %q: LeaseDuration must be greater than RenewDeadline", l.LeaseDuration.Duration)
+	}
+	if l.RenewDeadline.Duration <= l.RetryPeriod.Duration {
+		bad("leaderElection.renewDeadline", "Invalid value: %q: RenewDeadline must be greater than RetryPeriod", l.RenewDeadline.Duration)
+	}
+	if l.ResourceLock != "leases" {
+		bad("leaderElection.resourceLock", "Invalid value: %q: resourceLock value must be \"leases\"", l.ResourceLock)
 	}
 }
 
@@ -72,6 +101,15 @@ func validateArgs(bad func(string, string, ...any), at string, args any) {
 		percentage(bad, at+".hardPodAffinityWeight", a.HardPodAffinityWeight)
 	case *PodTopologySpreadArgs:
 		validateSpread(bad, at, a)
+	case *NodeAffinityArgs:
+		validateAffinity(bad, at+".addedAffinity", a.AddedAffinity)
+	case *DynamicResourcesArgs:
+		if d := a.FilterTimeout; d != nil && d.Duration < 0 {
+			bad(at+".filterTimeout", "Invalid value: %q: must be greater than or equal to zero", d.Duration)
+		}
+		if d := a.BindingTimeout; d != nil && d.Duration < time.Second {
+			bad(at+".bindingTimeout", "Invalid value: %q: must be at least 1 second", d.Duration)
+		}
 	case *NodeResourcesFitArgs:
 		validateFit(bad, at, a)
 	case *NodeResourcesBalancedAllocationArgs:
@@ -84,7 +122,29 @@ func validateArgs(bad func(string, string, ...any), at string, args any) {
 		if *a.BindTimeoutSeconds < 0 {
 			bad(at+".bindTimeoutSeconds", "Invalid value: %d: invalid BindTimeoutSeconds, should not be a negative value", *a.BindTimeoutSeconds)
 		}
-		validateShape(bad, at+".shape", a.Shape, false)
+		if len(a.Shape) > 0 {
+			bad(at+".shape", "Invalid value: unexpected field `shape`, StorageCapacityScoring feature is disabled")
+		}
+	}
+}
+
+func validateAffinity(bad func(string, string, ...any), at string, a *corev1.NodeAffinity) {
+	if a == nil {
+		return
+	}
+	path := field.NewPath(at)
+	var all field.ErrorList
+	if r := a.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
+		all = core.ValidateNodeSelector(r, false, path.Child("requiredDuringSchedulingIgnoredDuringExecution"))
+	}
+	for i, t := range a.PreferredDuringSchedulingIgnoredDuringExecution {
+		one := &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{t.Preference}}
+		for _, e := range core.ValidateNodeSelector(one, false, field.NewPath("")) {
+			bad(fmt.Sprintf("%s.preferredDuringSchedulingIgnoredDuringExecution[%d].preference", at, i), "%s", e.ErrorBody())
+		}
+	}
+	for _, e := range all {
+		bad(e.Field, "%s", e.ErrorBody())
 	}
 }
 
@@ -121,6 +181,21 @@ func validateSpread(bad func(string, string, ...any), at string, a *PodTopologyS
 }
 
 func validateFit(bad func(string, string, ...any), at string, a *NodeResourcesFitArgs) {
+	for i, name := range a.IgnoredResources {
+		for _, why := range validation.IsQualifiedName(name) {
+			bad(fmt.Sprintf("%s.ignoredResources[%d]", at, i), "Invalid value: %q: %s", name, why)
+		}
+	}
+	for i, group := range a.IgnoredResourceGroups {
+		f := fmt.Sprintf("%s.ignoredResourceGroups[%d]", at, i)
+		if strings.Contains(group, "/") {
+			bad(f, "Invalid value: %q: resource group name can't contain '/'", group)
+			continue
+		}
+		for _, why := range validation.IsQualifiedName(group) {
+			bad(f, "Invalid value: %q: %s", group, why)
+		}
+	}
 	s := a.ScoringStrategy
 	at += ".scoringStrategy"
 	for i, r := range s.Resources {
@@ -177,6 +252,9 @@ func (c *Configuration) validateExtenders(bad func(string, string, ...any)) {
 				bad(fmt.Sprintf("%s.managedResources[%d].name", at, j), "Invalid value: %q: duplicate extender managed resource name", r.Name)
 			}
 			managed[r.Name] = true
+			if domain, _, extended := strings.Cut(r.Name, "/"); !extended || domain == "kubernetes.io" || strings.HasSuffix(domain, ".kubernetes.io") || len(validation.IsQualifiedName(r.Name)) > 0 {
+				bad(fmt.Sprintf("%s.managedResources[%d].name", at, j), "Invalid value: %q: is an invalid extended resource name", r.Name)
+			}
 		}
 	}
 	if binders > 1 {
