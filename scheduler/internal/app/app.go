@@ -12,7 +12,14 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 
-	"xebec.dev/api/builtin"
+	"xebec.dev/api/apps"
+	"xebec.dev/api/authentication"
+	"xebec.dev/api/authorization"
+	"xebec.dev/api/coordination"
+	"xebec.dev/api/core"
+	"xebec.dev/api/policy"
+	"xebec.dev/api/scheme"
+	"xebec.dev/api/storage"
 	"xebec.dev/client"
 	"xebec.dev/client/daemon"
 	"xebec.dev/client/election"
@@ -65,7 +72,7 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 		return config.Write(f.writeConfig, cfg)
 	}
 	p.Configz.Set(config.Group, cfg)
-	s := builtin.Scheme()
+	s := resources()
 	c, err := client.Dial(client.Config{Kubeconfig: cfg.ClientConnection.Kubeconfig, Server: p.Flags.Master}, s, client.Options{})
 	if err != nil {
 		return err
@@ -135,6 +142,13 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 		func(ctx context.Context) error { return p.Serve(ctx, guard.Wrap(mux)) },
 	}, in.run...)
 	return daemon.Run(ctx, runs...)
+}
+
+// resources are the part of the table that a scheduler reads or writes. The
+// whole one would link every kind with its validation.
+func resources() *scheme.Scheme {
+	return scheme.New(core.Resources(), apps.Resources(), policy.Resources(), storage.Resources(), coordination.Resources(),
+		authentication.Resources(), authorization.Resources())
 }
 
 func leadAlways(ctx context.Context, l *loop.Loop) error {
