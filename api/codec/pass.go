@@ -15,9 +15,9 @@ type pass struct {
 	// dst is as long as its capacity; the first n bytes of it are written.
 	dst []byte
 	n   int
-	// second is that of the date in quotes beside it: those of an object are
-	// often the same.
-	second int64
+	// minute is that of the date in quotes beside it: those of an object are
+	// mostly of one day, and often of one minute.
+	minute int64
 	date   [dateSize]byte
 }
 
@@ -27,7 +27,7 @@ const spare = maxKey + 32
 
 // begin writes after what dst holds.
 func begin(dst, src []byte) pass {
-	return pass{src: src, dst: dst[:cap(dst)], n: len(dst), second: math.MinInt64}
+	return pass{src: src, dst: dst[:cap(dst)], n: len(dst), minute: math.MinInt64}
 }
 
 // done is what has been written.

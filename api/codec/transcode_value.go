@@ -120,9 +120,7 @@ func (p *pass) time(i, end int) bool {
 		p.resume(append(dst, '"'))
 		return true
 	}
-	if seconds != p.second {
-		p.second, p.date = seconds, date(seconds)
-	}
+	p.setDate(seconds)
 	p.room(dateSize)
 	*(*[dateSize]byte)(p.dst[p.n : p.n+dateSize]) = p.date
 	p.n += dateSize
@@ -130,20 +128,35 @@ func (p *pass) time(i, end int) bool {
 }
 
 const (
-	secondsOfDay = 24 * 60 * 60
+	minutesOfDay = 24 * 60
 	dateSize     = 22
 )
 
-// date is a time, none too far from now, as RFC 3339 writes it, in quotes.
-func date(seconds int64) [dateSize]byte {
+// setDate makes the date that of a time, none too far from now, as RFC 3339
+// writes it, in quotes.
+func (p *pass) setDate(seconds int64) {
+	if minute := seconds / 60; minute != p.minute {
+		if minute/minutesOfDay != p.minute/minutesOfDay || p.minute < 0 {
+			p.date = day(uint32(minute / minutesOfDay))
+		}
+		p.minute = minute
+		ofDay := uint32(minute % minutesOfDay)
+		twoDigits(p.date[12:14], ofDay/60)
+		twoDigits(p.date[15:17], ofDay%60)
+	}
+	twoDigits(p.date[18:20], uint32(seconds%60))
+}
+
+// day is the midnight that begins a day, which is counted from 1970.
+func day(n uint32) [dateSize]byte {
 	// Years begin in March here, so that the day that some have is the last,
 	// and 400 of them, an era, have the same number of days each.
-	day, rest := uint32(seconds/secondsOfDay)+719468, uint32(seconds%secondsOfDay)
-	era, ofEra := day/146097, day%146097
+	n += 719468
+	era, ofEra := n/146097, n%146097
 	yearOfEra := (ofEra - ofEra/1460 + ofEra/36524 - ofEra/146096) / 365
 	ofYear := ofEra - (365*yearOfEra + yearOfEra/4 - yearOfEra/100)
 	month := (5*ofYear + 2) / 153 // March is 0
-	day = ofYear - (153*month+2)/5 + 1
+	ofMonth := ofYear - (153*month+2)/5 + 1
 	year := yearOfEra + era*400
 	if month += 3; month > 12 {
 		month -= 12
@@ -153,14 +166,17 @@ func date(seconds int64) [dateSize]byte {
 	twoDigits(text[1:], year/100)
 	twoDigits(text[3:], year%100)
 	twoDigits(text[6:], month)
-	twoDigits(text[9:], day)
-	twoDigits(text[12:], rest/3600)
-	twoDigits(text[15:], rest/60%60)
-	twoDigits(text[18:], rest%60)
+	twoDigits(text[9:], ofMonth)
+	for _, i := range [...]int{12, 15, 18} {
+		twoDigits(text[i:], 0)
+	}
 	return text
 }
 
-func twoDigits(dst []byte, n uint32) { dst[0], dst[1] = byte('0'+n/10), byte('0'+n%10) }
+func twoDigits(dst []byte, n uint32) {
+	_ = dst[1]
+	dst[0], dst[1] = byte('0'+n/10), byte('0'+n%10)
+}
 
 func appendMicroTime(dst, data []byte) ([]byte, bool) {
 	seconds, nanos, ok := timestamp(data)
