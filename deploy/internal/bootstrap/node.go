@@ -124,6 +124,16 @@ func (n *Node) writeKubelet(shared map[string]any, reg *kubeadm.NodeRegistration
 	return n.writeFile(layout.KubeletConfig, raw, 0o644)
 }
 
+// Runtime is the address of the container runtime that init or join has
+// given the node's kubelet; empty when there was none.
+func (n *Node) Runtime() string {
+	raw, err := os.ReadFile(n.Root.Path(layout.KubeletInstance))
+	if err != nil {
+		return ""
+	}
+	return kubelet.InstanceSocket(raw)
+}
+
 func (n *Node) startKubelet(ctx context.Context) error {
 	if n.DryRun {
 		n.say("kubelet-start", "Would start the kubelet")

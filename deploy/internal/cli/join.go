@@ -178,6 +178,7 @@ func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra
 				first(&r.CRISocket, c.CRISocket)
 				first(&r.CertificatesDir, c.CertificatesDir)
 			}
+			first(&r.CRISocket, node.Runtime())
 			if node.Root.Own() {
 				first(&r.CRISocket, "unix://"+node.Root.Path(host.Socket))
 			}

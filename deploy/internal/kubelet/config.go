@@ -132,6 +132,18 @@ func Instance(criSocket string) []byte {
 	return fmt.Appendf(nil, "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\ncontainerRuntimeEndpoint: %s\n", criSocket)
 }
 
+// InstanceSocket is the runtime's address in what Instance made; empty when it
+// has none.
+func InstanceSocket(raw []byte) string {
+	var c struct {
+		Endpoint string `json:"containerRuntimeEndpoint"`
+	}
+	if yaml.Unmarshal(raw, &c) != nil {
+		return ""
+	}
+	return c.Endpoint
+}
+
 // Flags are the arguments of kubeadm-flags.env.
 func Flags(n *kubeadm.NodeRegistration, hostname string, taints bool, o Options) []kubeadm.Arg {
 	args := []kubeadm.Arg{{Name: "container-runtime-endpoint", Value: n.CRISocket}}

@@ -59,3 +59,16 @@ func TestDNSAddress(t *testing.T) {
 		}
 	}
 }
+
+// TestRuntimeOfAnInstance: reset finds the runtime that init was told.
+func TestRuntimeOfAnInstance(t *testing.T) {
+	const socket = "unix:///run/xebec/containerd/containerd.sock"
+	if got := InstanceSocket(Instance(socket)); got != socket {
+		t.Errorf("the runtime is at %q", got)
+	}
+	for _, odd := range []string{"", "kind: x", "[", "containerRuntimeEndpoint: [1]"} {
+		if got := InstanceSocket([]byte(odd)); got != "" {
+			t.Errorf("%q has the runtime %q", odd, got)
+		}
+	}
+}

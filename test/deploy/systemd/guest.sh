@@ -1,12 +1,14 @@
 #!/bin/bash
 # Runs as a unit in the guest that boot.sh or contain.sh has made, and says at
 # the end whether all is well. The file parts beside it names what is tried: made (by make up) or installed (by hand).
-set -euo pipefail
+set -Eeuo pipefail
 export PATH=/opt/xebec/bin:$PATH HOME=/root KUBECONFIG=/etc/kubernetes/admin.conf SYSTEMD_COLORS=0
 B=/opt/xebec/bin
 why() {
   set +e
   echo "GUEST: line $1 failed"
+  timeout 60 kubectl get pods -A -o wide
+  timeout 60 kubectl get events -A --sort-by=.lastTimestamp | tail -n 20
   systemctl --no-pager --lines=0 status xebec-containerd containerd kubelet
   journalctl --no-pager -o cat -n 40 -u kubelet
   tail -n 20 /var/log/xebec/*.log 2>/dev/null
@@ -21,8 +23,8 @@ containers() { kubectl get pods -A -o jsonpath='{range .items[*]}{.metadata.name
 application() { # RUNTIME-UNIT
   kubectl create deployment web --image=xebec.dev/web:v1 --port=8080 --replicas=2
   kubectl expose deployment web --port=80 --target-port=8080
-  kubectl rollout status deployment web --timeout=180s
-  kubectl -n kube-system rollout status deployment coredns --timeout=180s
+  kubectl rollout status deployment web --timeout=600s
+  kubectl -n kube-system rollout status deployment coredns --timeout=600s
   until_ok curl -sf -m 5 "http://$(kubectl get service web -o jsonpath='{.spec.clusterIP}')"
   say "pods are below systemd's slices"
   systemctl --no-pager --plain list-units 'kubepods*.slice' | grep -c kubepods-

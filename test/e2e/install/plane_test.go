@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -142,9 +143,12 @@ func TestControlPlaneOfThree(t *testing.T) {
 	c.Must(t, "wait", "--for=condition=Ready", "node/n1", "--timeout=120s")
 
 	// A member that goes in order leaves etcd to the others.
-	cmd := third.Command(t.Context(), program("xebecadm"), "--root-dir="+third.Path("/"), "reset", "--force", "--cri-socket=unix://"+third.Socket())
+	cmd := third.Command(t.Context(), program("xebecadm"), "--root-dir="+third.Path("/"), "reset", "--force")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("reset: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(program("ctr"), "-a", third.Socket(), "-n", "k8s.io", "tasks", "ls", "-q").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("containers that run after a reset: %v\n%s", err, out)
 	}
 	cluster.Eventually(t, "the third is deleted", func() error {
 		_, err := c.Kubectl(t.Context(), "delete", "node", "n3", "--ignore-not-found")
