@@ -167,7 +167,10 @@ func TestEndpoints(t *testing.T) {
 			`scheduler_schedule_attempts_total{profile="default-scheduler",result="scheduled"}`, "scheduler_pod_scheduling_sli_duration_seconds_bucket", `scheduler_pending_pods{queue="active"}`,
 			"scheduler_queue_incoming_pods_total", "scheduler_scheduling_attempt_duration_seconds_bucket", "scheduler_scheduling_algorithm_duration_seconds_bucket", `scheduler_cache_size{type="nodes"}`,
 			"scheduler_framework_extension_point_duration_seconds", "scheduler_unschedulable_pods", "scheduler_pod_scheduling_attempts_bucket",
+			`scheduler_plugin_evaluation_total{extension_point="Filter",plugin="NodeResourcesFit",profile="default-scheduler"}`, "scheduler_plugin_execution_duration_seconds_bucket",
 		},
+		"/metrics/resources": {`kube_pod_resource_request{namespace="t",node="",pod="two",priority="0",resource="cpu",scheduler="default-scheduler",unit="cores"} 9`},
+		"/statusz":           {"kube-scheduler statusz"},
 	} {
 		text, err := get(e.p.SchedulerURL() + path)
 		if err != nil {
