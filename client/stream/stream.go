@@ -28,6 +28,8 @@ import (
 const (
 	minPause = 50 * time.Millisecond
 	maxPause = 5 * time.Second
+	// maxUnavailable is between tries where a server is there and not yet ready.
+	maxUnavailable = time.Second
 	// steady is how long a stream must last for the next pause to be short.
 	steady = 10 * time.Second
 	// bookmarkEvery bounds the age of an idle replica. The server sends those
@@ -319,11 +321,15 @@ func (s *Stream) ended(running *sync.WaitGroup, l *live, res *pb.WatchResponse) 
 		sub.after = 0
 	case apierrors.IsTimeout(err):
 		// Its time is up: go on where it was.
+	case apierrors.IsServiceUnavailable(err):
+		// It is starting, or waits for etcd: that ends at any moment.
+		pause = min(minPause<<min(sub.tries, 10), maxUnavailable)
+		sub.tries++
 	default:
 		pause = min(minPause<<min(sub.tries, 10), maxPause*6)
 		sub.tries++
 	}
-	refused := !expired && !apierrors.IsTimeout(err)
+	refused := !expired && !apierrors.IsTimeout(err) && !apierrors.IsServiceUnavailable(err)
 	s.mu.Unlock()
 	if refused {
 		sub.put(l.ctx, Batch{Err: fmt.Errorf("subscribe to %s: %w", sub.request.Resource.GetResource(), err), Received: time.Now()})

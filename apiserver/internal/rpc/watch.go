@@ -105,7 +105,7 @@ func (w *watchStream) ended(id int64, err error) {
 	if err == nil {
 		err = apierrors.NewInternalError(errors.New("the subscription ended"))
 	}
-	_ = w.deliver(&pb.WatchResponse{Id: id, Ended: packStatus(err)}) // the stream's end shows at Recv
+	_ = w.deliver(&pb.WatchResponse{Id: id, Ended: unpackStatus(err)}) // the stream's end shows at Recv
 }
 
 // deliver sends a WatchResponse, or one whose wire form is made already.
