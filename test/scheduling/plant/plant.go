@@ -88,7 +88,7 @@ func (p *Plant) AnotherScheduler(args ...string) (*Process, error) {
 
 func (p *Plant) scheduler(port int, args []string) (*Process, error) {
 	all := append([]string{"--kubeconfig=" + p.Kubeconfig, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--leader-elect=false",
-		"--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics,/configz,/debug/*", "--contention-profiling=false"}, args...)
+		"--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics,/configz,/debug/*,/metrics/resources,/statusz", "--contention-profiling=false"}, args...)
 	s, err := spawn(filepath.Join(p.bin, "kube-scheduler"), all...)
 	if err != nil {
 		return nil, err
