@@ -68,6 +68,8 @@ type Config struct {
 	AllowPrivileged                     bool
 	Profiling                           bool
 	FeatureGates                        []string
+	Emulated                            []string
+	TracingConfig                       string
 	EndpointReconciler                  string
 	NotReadySeconds, UnreachableSeconds int64
 
@@ -124,6 +126,8 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.LogFormat, "logging-format", "text", "Format of the log: text or json.")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "Log verbosity; 4 and above add debug messages.")
 	f.StringSliceVar(&c.FeatureGates, "feature-gates", nil, "Pairs of feature=true|false. Unknown features are accepted, for manifests written for other versions.")
+	f.StringVar(&c.TracingConfig, "tracing-config-file", "", "File with a TracingConfiguration: the collector of OpenTelemetry that is told of requests, and of how many.")
+	f.StringSliceVar(&c.Emulated, "emulated-version", nil, "The version whose API is served, kube=MAJOR.MINOR. This server is one version only and refuses any other.")
 	accepted(f)
 }
 
@@ -199,6 +203,9 @@ func (c *Config) Complete() error {
 	}
 	if len(c.Etcd.Servers) == 0 && c.DataDir == "" {
 		return fmt.Errorf("give --data-dir for a server of its own, or --etcd-servers for an etcd cluster")
+	}
+	if err := checkEmulated(c.Emulated); err != nil {
+		return err
 	}
 	if c.GoAway < 0 || c.GoAway > 0.02 {
 		return fmt.Errorf("--goaway-chance: %v is not between 0 and 0.02", c.GoAway)

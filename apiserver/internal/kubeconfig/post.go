@@ -8,6 +8,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"xebec.dev/apiserver/internal/tracing"
 )
 
 // maxAnswer bounds what a webhook may answer.
@@ -59,6 +61,7 @@ func (r *Remote) post(ctx context.Context, body []byte, answer any) (again bool,
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
+	tracing.Inject(ctx, req.Header)
 	resp, err := r.Client.Do(req)
 	if err != nil {
 		return ctx.Err() == nil, err

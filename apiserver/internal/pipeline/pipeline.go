@@ -11,6 +11,7 @@ import (
 	"xebec.dev/apiserver/internal/authn"
 	"xebec.dev/apiserver/internal/authz"
 	"xebec.dev/apiserver/internal/request"
+	"xebec.dev/apiserver/internal/tracing"
 )
 
 // Impersonator replaces the user of a request that asks for it, if it may.
@@ -32,6 +33,8 @@ type Options struct {
 	Flow          Flow
 	// Audit records requests; nil records nothing.
 	Audit *audit.Auditor
+	// Trace makes a span of each request; nil makes none.
+	Trace *tracing.Tracer
 	// Observe is told of each request's end.
 	Observe func(r *request.Request, code int)
 }
@@ -60,6 +63,12 @@ func (p *Pipeline) Begin(ctx context.Context, r *request.Request, c *request.Cre
 		return ctx, done, apierrors.NewUnauthorized("Unauthorized")
 	}
 	r.User, r.AuthMethod, r.CredentialID = id.User, id.Method, id.CredentialID
+	if p.o.Trace != nil {
+		var span func(int)
+		ctx, span = p.o.Trace.Start(ctx, r, c)
+		end := done
+		done = func(code int) { end(code); span(code) }
+	}
 	if p.o.Audit != nil {
 		var record *audit.Record
 		if ctx, record, err = p.o.Audit.Begin(ctx, r, origin(c)); err != nil {

@@ -72,8 +72,11 @@ func (s *Server) handler() (http.Handler, error) {
 	}
 	s.records = records
 	auditor.Measure(s.metrics.Registerer())
+	if s.traces, err = s.tracer(); err != nil {
+		return nil, err
+	}
 	s.pipeline = pipeline.New(pipeline.Options{
-		Audit:         auditor,
+		Audit: auditor, Trace: s.traces,
 		Authenticator: auth, Authorizer: loading{permissions, s.rulesLoaded}, Impersonator: impersonation.New(permissions), Flow: limits, Observe: s.observe,
 	})
 	s.maker = &bootstrap.Maker{Scheme: s.scheme, Log: s.log.Named("bootstrap")}

@@ -38,6 +38,7 @@ import (
 	"xebec.dev/apiserver/internal/serviceip"
 	"xebec.dev/apiserver/internal/storage/embedded"
 	"xebec.dev/apiserver/internal/storage/etcd"
+	"xebec.dev/apiserver/internal/tracing"
 	"xebec.dev/apiserver/internal/version"
 	"xebec.dev/apiserver/internal/watchcache"
 )
@@ -73,6 +74,7 @@ type Server struct {
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
 	refusing  atomic.Bool
+	traces    *tracing.Tracer // nil without a configuration
 	limits    *flow.InFlight
 	keeping   atomic.Bool
 	left      chan struct{} // closed when there is no upkeep any more
@@ -321,6 +323,11 @@ func (s *Server) shutdown() {
 	if err := s.http.Shutdown(ctx); err != nil {
 		s.log.Warn("requests were still being served when time was up", zap.Error(err))
 		_ = s.http.Close() // it is over
+	}
+	last, cancelLast := context.WithTimeout(context.Background(), tracesTime)
+	defer cancelLast()
+	if err := s.traces.Close(last); err != nil {
+		s.log.Warn("the last traces were not taken", zap.Error(err))
 	}
 }
 

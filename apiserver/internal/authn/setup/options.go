@@ -41,11 +41,11 @@ type ServiceAccount struct {
 	KeyFiles       []string
 	SigningKeyFile string
 	// Endpoint is the socket of a signer that has the keys instead.
-	Endpoint string
-	KeysURI        string
-	Lookup         bool
-	MaxExpiration  time.Duration
-	Extend         bool
+	Endpoint      string
+	KeysURI       string
+	Lookup        bool
+	MaxExpiration time.Duration
+	Extend        bool
 }
 
 // OIDC is one OpenID Connect issuer, configured by flags.
