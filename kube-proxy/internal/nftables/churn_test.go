@@ -203,3 +203,35 @@ func TestRemoved(t *testing.T) {
 	w.Node.In(t, Cleanup)
 	w.Node.In(t, Cleanup) // again, with nothing there
 }
+
+// TestAffinityEnds: a client that was away for longer than the affinity lasts
+// may come to another endpoint; one that comes back in time stays.
+func TestAffinityEnds(t *testing.T) {
+	w := testWorld(t)
+	w.Meet(t)
+	var endpoints []string
+	for port := 8080; port < 8088; port++ {
+		testnet.Serve(t, w.Pod, fmt.Sprint(port), fmt.Sprint(":", port))
+		endpoints = append(endpoints, fmt.Sprint("10.244.0.2:", port))
+	}
+	short, long := frontend(compile.ClusterIP, "10.96.0.1:80", poolOf(compile.OffCluster, endpoints...)), frontend(compile.ClusterIP, "10.96.0.2:80", poolOf(compile.OffCluster, endpoints...))
+	short.Affinity, long.Affinity = time.Second, time.Hour
+	w.sync(t, full(service("x/short", short), service("x/long", long)))
+	ask := func(to string) string {
+		t.Helper()
+		seen, err := testnet.Call(w.Other, "", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return testnet.Who(seen)
+	}
+	first, stays := ask("10.96.0.1:80"), ask("10.96.0.2:80")
+	for deadline := time.Now().Add(time.Minute); ask("10.96.0.1:80") == first; time.Sleep(1500 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the affinity of a second does not end")
+		}
+		if got := ask("10.96.0.2:80"); got != stays {
+			t.Errorf("was sent to %s and then to %s", stays, got)
+		}
+	}
+}
