@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -194,20 +195,21 @@ func BenchmarkEndpointToRule(b *testing.B) {
 	loaded, _ := resident(b, c.proxy.Process.Pid)
 	for b.Loop() {
 		var total, rest []time.Duration
-		before := processor(b, c.proxy.Process.Pid)
+		before, waited := processor(b, c.proxy.Process.Pid), waiting(b, c.proxy.Process.Pid)
 		for i := range changes {
 			sent, answered, ruled := c.change(b, r, i*7%services, netip.AddrFrom4([4]byte{10, 250, byte(i / 250), byte(i%250 + 1)}))
 			total, rest = append(total, ruled.Sub(sent)), append(rest, max(0, ruled.Sub(answered)))
 		}
 		used := processor(b, c.proxy.Process.Pid) - before
+		waited = waiting(b, c.proxy.Process.Pid) - waited
 		slices.Sort(total)
 		slices.Sort(rest)
 		p := func(all []time.Duration, q int) time.Duration {
 			return all[len(all)*q/100].Round(10 * time.Microsecond)
 		}
 		rss, own := resident(b, c.proxy.Process.Pid)
-		fmt.Printf("\n| %d services x 10 endpoints, %d changes | p50 | p99 | most |\n|---|---|---|---|\n| EndpointSlice sent → in the rules | %v | %v | %v |\n| answered → in the rules | %v | %v | %v |\n| kube-proxy's processor time a change | %v | | |\n| kube-proxy resident: loaded; after the changes, of it not the program's file | %d MB; %d MB, %d MB | | |\n",
-			services, changes, p(total, 50), p(total, 99), total[len(total)-1].Round(10*time.Microsecond), p(rest, 50), p(rest, 99), rest[len(rest)-1].Round(10*time.Microsecond), used/changes, loaded, rss, own)
+		fmt.Printf("\n| %d services x 10 endpoints, %d changes | p50 | p99 | most |\n|---|---|---|---|\n| EndpointSlice sent → in the rules | %v | %v | %v |\n| answered → in the rules | %v | %v | %v |\n| kube-proxy's processor time a change, and waiting for a processor | %v, %v | | |\n| kube-proxy resident: loaded; after the changes, of it not the program's file | %d MB; %d MB, %d MB | | |\n",
+			services, changes, p(total, 50), p(total, 99), total[len(total)-1].Round(10*time.Microsecond), p(rest, 50), p(rest, 99), rest[len(rest)-1].Round(10*time.Microsecond), used/changes, waited/changes, loaded, rss, own)
 	}
 }
 
@@ -228,6 +230,26 @@ func resident(b *testing.B, pid int) (rss, own int) {
 		}
 	}
 	return rss / 1024, own / 1024
+}
+
+// waiting is how long a process' threads could have run but had no processor:
+// other processes' share of what is slow.
+func waiting(b *testing.B, pid int) (sum time.Duration) {
+	b.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
+	if err != nil || len(files) == 0 {
+		b.Fatal("no threads", err)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		if err != nil {
+			continue // the thread has ended
+		}
+		var ran, waited int64
+		fmt.Sscan(string(raw), &ran, &waited)
+		sum += time.Duration(waited)
+	}
+	return sum
 }
 
 // processor is a process' time, user and system.
