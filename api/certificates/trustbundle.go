@@ -30,7 +30,9 @@ func trustBundles() scheme.Resource {
 		Served: []scheme.Version{
 			version.WireEqual[certificatesv1.ClusterTrustBundle, certificatesv1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1"),
 			version.Off(version.Own(group, "v1beta1", &certificatesv1beta1.ClusterTrustBundle{})),
-			version.Off(version.WireEqual[certificatesv1alpha1.ClusterTrustBundle, certificatesv1alpha1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1alpha1")),
+		},
+		Stored: []scheme.Version{
+			version.WireEqual[certificatesv1alpha1.ClusterTrustBundle, certificatesv1alpha1.ClusterTrustBundleList, certificatesv1beta1.ClusterTrustBundle](group, "v1alpha1"),
 		},
 		StoragePrefix: "clustertrustbundles",
 		Fields:        []scheme.SelectableField{{Label: "spec.signerName"}},

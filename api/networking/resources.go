@@ -51,10 +51,7 @@ func Resources() []scheme.Resource {
 			Strategy:      ipAddressHooks.Erase(),
 			Columns:       ipAddressColumns(),
 			Row:           scheme.Rows(ipAddressRow),
-			Served: []scheme.Version{
-				{Group: group, Version: "v1"},
-				version.Off(version.WireEqual[networkingv1beta1.IPAddress, networkingv1beta1.IPAddressList, networkingv1.IPAddress](group, "v1beta1")),
-			},
+			Stored:        []scheme.Version{version.WireEqual[networkingv1beta1.IPAddress, networkingv1beta1.IPAddressList, networkingv1.IPAddress](group, "v1beta1")},
 		},
 		{
 			Group: group, Version: "v1", Kind: "NetworkPolicy",
@@ -80,10 +77,7 @@ func Resources() []scheme.Resource {
 			Subresources: []scheme.Subresource{
 				{Name: "status", Verbs: []string{"get", "patch", "update"}, Update: serviceCIDRStatusHooks.Pointer()},
 			},
-			Served: []scheme.Version{
-				{Group: group, Version: "v1"},
-				version.Off(version.WireEqual[networkingv1beta1.ServiceCIDR, networkingv1beta1.ServiceCIDRList, networkingv1.ServiceCIDR](group, "v1beta1")),
-			},
+			Stored: []scheme.Version{version.WireEqual[networkingv1beta1.ServiceCIDR, networkingv1beta1.ServiceCIDRList, networkingv1.ServiceCIDR](group, "v1beta1")},
 		},
 	}
 }

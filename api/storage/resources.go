@@ -79,9 +79,8 @@ func Resources() []scheme.Resource {
 			Strategy:      attributesClassHooks.Erase(),
 			Columns:       attributesClassColumns(),
 			Row:           scheme.Rows(attributesClassRow),
-			Served: []scheme.Version{
-				{Group: group, Version: "v1"},
-				version.Off(version.WireEqual[storagev1beta1.VolumeAttributesClass, storagev1beta1.VolumeAttributesClassList, storagev1.VolumeAttributesClass](group, "v1beta1")),
+			Stored: []scheme.Version{
+				version.WireEqual[storagev1beta1.VolumeAttributesClass, storagev1beta1.VolumeAttributesClassList, storagev1.VolumeAttributesClass](group, "v1beta1"),
 			},
 		},
 	}

@@ -24,7 +24,7 @@ func handler() *Handler {
 	s := builtin.Scheme()
 	h.Set(FromScheme(s, func(gv schema.GroupVersion, resource string) bool {
 		served, ok := s.At(gv.WithResource(resource))
-		return ok && !served.At.OffByDefault
+		return ok && !served.At.OffByDefault && !observedtest.Since137(gv, resource)
 	}))
 	return h
 }

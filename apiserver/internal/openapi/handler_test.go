@@ -23,7 +23,7 @@ func groups() []discovery.Group {
 	s := builtin.Scheme()
 	return discovery.FromScheme(s, func(gv schema.GroupVersion, resource string) bool {
 		served, ok := s.At(gv.WithResource(resource))
-		return ok && !served.At.OffByDefault
+		return ok && !served.At.OffByDefault && !observedtest.Since137(gv, resource)
 	})
 }
 
