@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	corev1 "k8s.io/api/core/v1"
 
 	"xebec.dev/apiserver/internal/admission"
@@ -47,7 +48,7 @@ func (p *Plugin) podCertificate(ctx context.Context, node string, a *admission.A
 	if a.Subresource != "" {
 		return fmt.Errorf("unexpected subresource %v", a.Subresource)
 	}
-	r, ok := a.Object.(*certificatesv1.PodCertificateRequest)
+	r, ok := a.Object.(*certificatesv1beta1.PodCertificateRequest) // as they are stored
 	if !ok {
 		return fmt.Errorf("unexpected type %T", a.Object)
 	}

@@ -11,6 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
+	certificatesv1beta1 "k8s.io/api/certificates/v1beta1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -204,22 +205,20 @@ func TestPodCertificates(t *testing.T) {
 	w := admissiontest.New(t, node("a"), pod("p", "a", func(p *corev1.Pod) { p.Spec.ServiceAccountName = "s" }),
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "x", Name: "s", UID: "uid-s"}})
 	p := New(w.Store, w.Store, admissiontest.Authorizer{}, w.Resource)
-	for name, edit := range map[string]func(*certificatesv1.PodCertificateRequestSpec){
-		"":                func(*certificatesv1.PodCertificateRequestSpec) {},
-		"another node":    func(s *certificatesv1.PodCertificateRequestSpec) { s.NodeName = "b" },
-		"node uid":        func(s *certificatesv1.PodCertificateRequestSpec) { s.NodeUID = "z" },
-		"pod uid":         func(s *certificatesv1.PodCertificateRequestSpec) { s.PodUID = "z" },
-		"no pod":          func(s *certificatesv1.PodCertificateRequestSpec) { s.PodName = "z" },
-		"another account": func(s *certificatesv1.PodCertificateRequestSpec) { s.ServiceAccountName = "z" },
-		"account uid":     func(s *certificatesv1.PodCertificateRequestSpec) { s.ServiceAccountUID = "z" },
+	for name, edit := range map[string]func(*certificatesv1beta1.PodCertificateRequestSpec){
+		"":                func(*certificatesv1beta1.PodCertificateRequestSpec) {},
+		"another node":    func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.NodeName = "b" },
+		"node uid":        func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.NodeUID = "z" },
+		"pod uid":         func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.PodUID = "z" },
+		"no pod":          func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.PodName = "z" },
+		"another account": func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.ServiceAccountName = "z" },
+		"account uid":     func(s *certificatesv1beta1.PodCertificateRequestSpec) { s.ServiceAccountUID = "z" },
 	} {
-		r := &certificatesv1.PodCertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: "x", Name: "r"}, Spec: certificatesv1.PodCertificateRequestSpec{
+		r := &certificatesv1beta1.PodCertificateRequest{ObjectMeta: metav1.ObjectMeta{Namespace: "x", Name: "r"}, Spec: certificatesv1beta1.PodCertificateRequestSpec{
 			NodeName: "a", NodeUID: "uid-a", PodName: "p", PodUID: "uid-p", ServiceAccountName: "s", ServiceAccountUID: "uid-s",
 		}}
 		edit(&r.Spec)
-		a := w.Create(pod("r", "a")).Attributes // the resource is not in the table
-		a.Object = r
-		if err := p.podCertificate(t.Context(), "a", a); (err == nil) != (name == "") {
+		if err := admissiontest.Run(p, w.Create(r).As("system:node:a", nodesGroup)); (err == nil) != (name == "") {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
