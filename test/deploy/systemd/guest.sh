@@ -12,6 +12,7 @@ why() {
   systemctl --no-pager --lines=0 status xebec-containerd containerd kubelet
   journalctl --no-pager -o cat -n 40 -u kubelet
   tail -n 20 /var/log/xebec/*.log 2>/dev/null
+  exit 1
 }
 trap 'why $LINENO' ERR
 say() { echo "GUEST: $*"; }
