@@ -26,6 +26,7 @@ const defaultTimeout = 70 * time.Second
 
 // Client speaks to one API server.
 type Client struct {
+	conn    grpc.ClientConnInterface
 	objects pb.ObjectsClient
 	scheme  *scheme.Scheme
 	types   map[reflect.Type]*scheme.Resource
@@ -34,7 +35,7 @@ type Client struct {
 
 // New makes a client over a connection that is there already; Dial makes both.
 func New(conn grpc.ClientConnInterface, s *scheme.Scheme) *Client {
-	c := &Client{objects: pb.NewObjectsClient(conn), scheme: s, types: map[reflect.Type]*scheme.Resource{}, close: func() error { return nil }}
+	c := &Client{conn: conn, objects: pb.NewObjectsClient(conn), scheme: s, types: map[reflect.Type]*scheme.Resource{}, close: func() error { return nil }}
 	for _, r := range s.Resources() {
 		if r.New == nil {
 			continue
@@ -51,6 +52,31 @@ func New(conn grpc.ClientConnInterface, s *scheme.Scheme) *Client {
 
 // Close ends the connection.
 func (c *Client) Close() error { return c.close() }
+
+// As gives a client that acts for whom token is of, over the connection of c,
+// which must be Nobody's: a component that acts for many service accounts needs
+// no connection for each. token is asked for every call; it must keep what it
+// has until that is to be renewed.
+func (c *Client) As(token func(ctx context.Context) (string, error)) *Client {
+	as := *c
+	as.objects = pb.NewObjectsClient(credited{c.conn, grpc.PerRPCCredentials(sourced(token))})
+	as.close = func() error { return nil }
+	return &as
+}
+
+// credited adds an option to each call.
+type credited struct {
+	grpc.ClientConnInterface
+	option grpc.CallOption
+}
+
+func (c credited) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	return c.ClientConnInterface.Invoke(ctx, method, args, reply, append(opts, c.option)...)
+}
+
+func (c credited) NewStream(ctx context.Context, d *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.ClientConnInterface.NewStream(ctx, d, method, append(opts, c.option)...)
+}
 
 // Objects is the service itself.
 func (c *Client) Objects() pb.ObjectsClient { return c.objects }

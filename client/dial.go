@@ -70,9 +70,7 @@ func Dial(c Config, s *scheme.Scheme, o Options) (*Client, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.MaxCallSendMsgSize(maxSend)),
 		grpc.WithDisableServiceConfig(),
 	}
-	if c.TokenSource != nil {
-		opts = append(opts, grpc.WithPerRPCCredentials(sourced(c.TokenSource)))
-	} else if c.Token != "" || c.TokenFile != "" {
+	if c.Token != "" || c.TokenFile != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{id}))
 	}
 	// passthrough: the connection is to the address as the kubeconfig has it.

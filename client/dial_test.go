@@ -8,13 +8,20 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc"
+
+	"xebec.dev/api/scheme"
+	pb "xebec.dev/proto/gen/control/v1"
 )
 
 func writeFile(t *testing.T, path string, content []byte) {
@@ -148,19 +155,59 @@ func TestCredentialsFollowTheirFiles(t *testing.T) {
 	}
 }
 
-func TestTokenSourceReplacesOtherCredentials(t *testing.T) {
-	c, err := Config{
-		Server: "https://127.0.0.1:1", Token: "old", CertFile: "c", KeyFile: "k",
-		TokenSource: func(context.Context) (string, error) { return "new", nil },
-	}.complete()
+func TestNobodyHasNoCredentials(t *testing.T) {
+	c, err := Config{Server: "https://127.0.0.1:1", Token: "old", CertFile: "c", KeyFile: "k", Nobody: true}.complete()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Token != "" || c.CertFile != "" || c.KeyFile != "" {
-		t.Errorf("credentials beside the source are kept: %+v", c)
+		t.Errorf("credentials are kept: %+v", c)
 	}
-	md, err := sourced(c.TokenSource).GetRequestMetadata(t.Context())
-	if err != nil || md["authorization"] != "Bearer new" {
-		t.Errorf("metadata %v, error %v", md, err)
+}
+
+// calls keeps the options of the calls that are made over it.
+type calls struct{ options [][]grpc.CallOption }
+
+var errKept = errors.New("kept")
+
+func (c *calls) Invoke(_ context.Context, _ string, _, _ any, o ...grpc.CallOption) error {
+	c.options = append(c.options, o)
+	return errKept
+}
+
+func (c *calls) NewStream(_ context.Context, _ *grpc.StreamDesc, _ string, o ...grpc.CallOption) (grpc.ClientStream, error) {
+	c.options = append(c.options, o)
+	return nil, errKept
+}
+
+// TestAs: calls and streams of each carry the token of whom they are for, and
+// those of the connection's own client none.
+func TestAs(t *testing.T) {
+	conn := &calls{}
+	nobody := New(conn, scheme.New())
+	a := nobody.As(func(context.Context) (string, error) { return "a", nil })
+	b := nobody.As(func(context.Context) (string, error) { return "b", nil })
+	_, _ = a.objects.Get(t.Context(), &pb.GetRequest{})
+	_, _ = b.objects.Watch(t.Context())
+	_, _ = nobody.objects.Get(t.Context(), &pb.GetRequest{})
+	var got []string
+	for _, options := range conn.options {
+		token := ""
+		for _, o := range options {
+			if creds, ok := o.(grpc.PerRPCCredsCallOption); ok {
+				md, err := creds.Creds.GetRequestMetadata(t.Context())
+				if err != nil || !creds.Creds.RequireTransportSecurity() {
+					t.Error("the token may go in the clear, or", err)
+				}
+				token += md["authorization"]
+			}
+		}
+		got = append(got, token)
+	}
+	if want := []string{"Bearer a", "Bearer b", ""}; !slices.Equal(got, want) {
+		t.Errorf("the calls carried %q, want %q", got, want)
+	}
+	if err := a.Close(); err != nil {
+		t.Error(err)
 	}
 }

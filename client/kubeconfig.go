@@ -1,7 +1,6 @@
 package client
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -33,11 +32,9 @@ type Config struct {
 	// Token, or the file it is in, is sent with every call.
 	Token     string
 	TokenFile string
-	// TokenSource, when set, is asked for the token of every call; it must
-	// keep what it has until that is to be renewed. The credentials of the
-	// kubeconfig and of the fields above are then not used: a component that
-	// acts for several service accounts has one connection for each.
-	TokenSource func(ctx context.Context) (string, error)
+	// Nobody leaves out the credentials of the kubeconfig and of the fields
+	// above: calls are made by what Client.As gives.
+	Nobody bool
 }
 
 type kubeconfig struct {
@@ -89,7 +86,7 @@ const (
 // kubeconfig, or, when nothing names a server, from what a pod is given.
 func (c Config) complete() (Config, error) {
 	c, err := c.located()
-	if c.TokenSource != nil {
+	if c.Nobody {
 		c.CertFile, c.KeyFile, c.CertData, c.KeyData = "", "", nil, nil
 		c.Token, c.TokenFile = "", ""
 	}

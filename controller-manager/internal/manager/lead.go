@@ -89,7 +89,7 @@ type identities struct {
 	m      *manager
 	config client.Config
 	shared *identity
-	own    []*client.Client
+	nobody *client.Client // the connection of all service accounts
 	runs   []func(context.Context) error
 }
 
@@ -100,14 +100,16 @@ func (ids *identities) of(account string) (*identity, error) {
 		}
 		return ids.shared, nil
 	}
-	config := ids.config
-	config.TokenSource = (&tokens{client: ids.m.client, account: account}).get
-	c, err := client.Dial(config, ids.m.client.Scheme(), client.Options{Extra: ids.m.fence.options()})
-	if err != nil {
-		return nil, err
+	if ids.nobody == nil {
+		config := ids.config
+		config.Nobody = true
+		c, err := client.Dial(config, ids.m.client.Scheme(), client.Options{Extra: ids.m.fence.options()})
+		if err != nil {
+			return nil, err
+		}
+		ids.nobody = c
 	}
-	ids.own = append(ids.own, c)
-	return ids.over(c), nil
+	return ids.over(ids.nobody.As((&tokens{client: ids.m.client, account: account}).get)), nil
 }
 
 func (ids *identities) over(c *client.Client) *identity {
@@ -117,7 +119,7 @@ func (ids *identities) over(c *client.Client) *identity {
 }
 
 func (ids *identities) close() {
-	for _, c := range ids.own {
-		_ = c.Close() // nothing is lost
+	if ids.nobody != nil {
+		_ = ids.nobody.Close() // nothing is lost
 	}
 }
