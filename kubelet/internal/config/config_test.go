@@ -79,7 +79,9 @@ func TestMistakes(t *testing.T) {
 		"evictionSoft: {memory.available: 1Mi}\n":              "every soft threshold needs a positive time",
 		"imageGCHighThresholdPercent: 50\n":                    "imageGCLowThresholdPercent: Invalid value: 80: must be less than imageGCHighThresholdPercent, 50",
 		"crashLoopBackOff: {maxContainerRestartPeriod: 10m}\n": "must be between 1s and 300s", "kubeReserved: {cpu: x}\n": "kubeReserved[cpu]",
-		"tlsCertFile: /x\n": "needs tlsPrivateKeyFile",
+		"tlsCertFile: /x\n": "needs tlsPrivateKeyFile", "shutdownGracePeriod: 10ms\n": "must be either zero or otherwise >= 1 sec",
+		"shutdownGracePeriod: 10s\nshutdownGracePeriodCriticalPods: 20s\n":                                             "is part of shutdownGracePeriod, 10s",
+		"shutdownGracePeriod: 10s\nshutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 1}]\n": "cannot be specified together with shutdownGracePeriod",
 	} {
 		if _, err := load(t, minimal+given, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", given, err, want)

@@ -119,6 +119,7 @@ func (k *Kubelet) Validate() field.ErrorList {
 	if m := k.CrashLoop.Max.Duration; m < time.Second || m > 5*time.Minute {
 		v.bad("crashLoopBackOff.maxContainerRestartPeriod", m.String(), "must be between 1s and 300s")
 	}
+	v.shutdown(k)
 	if k.StaticPodURL != "" {
 		v.bad("staticPodURL", k.StaticPodURL, "static pods come from staticPodPath only")
 	}
@@ -140,6 +141,24 @@ func (v *validator) between(name string, n, low, high int64) {
 func (v *validator) oneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		v.errs = append(v.errs, field.NotSupported(field.NewPath(name), value, allowed))
+	}
+}
+
+func (v *validator) shutdown(k *Kubelet) {
+	total, last := k.ShutdownGrace.Duration, k.ShutdownCritical.Duration
+	if last > total {
+		v.bad("shutdownGracePeriodCriticalPods", last.String(), "is part of shutdownGracePeriod, "+total.String()+": it can't be more")
+	}
+	for name, d := range map[string]time.Duration{"shutdownGracePeriod": total, "shutdownGracePeriodCriticalPods": last} {
+		if d < 0 || d > 0 && d < time.Second {
+			v.bad(name, d.String(), "must be either zero or otherwise >= 1 sec")
+		}
+	}
+	if len(k.ShutdownByPriority) > 0 && total+last > 0 {
+		v.bad("shutdownGracePeriodByPodPriority", len(k.ShutdownByPriority), "cannot be specified together with shutdownGracePeriod")
+	}
+	for _, g := range k.ShutdownByPriority {
+		v.between("shutdownGracePeriodByPodPriority.shutdownGracePeriodSeconds", g.Seconds, 0, 1<<31-1)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"xebec.dev/kubelet/internal/config"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/node"
+	"xebec.dev/kubelet/internal/shutdown"
 )
 
 // reserved is what pods don't get: for the system, for Kubernetes, and what
@@ -118,6 +119,9 @@ func (k *Kubelet) facts(ctx context.Context) *node.Facts {
 	f.Runtime, f.Handlers, f.Supplement = h.Version, h.Handlers, h.Features.GetSupplementalGroupsPolicy()
 	if ok, silent := k.pleg.Healthy(); !ok && silent > 0 {
 		f.NotReady = append(f.NotReady, fmt.Sprintf("PLEG is not healthy: pleg was last seen active %v ago; threshold is 3m0s", silent.Truncate(time.Millisecond)))
+	}
+	if k.shutdown.Down() {
+		f.NotReady = append(f.NotReady, shutdown.NotReady)
 	}
 	if list, err := k.runtime.Images.ListImages(ctx, &runtimeapi.ListImagesRequest{}); err == nil {
 		f.Images = list.Images

@@ -44,6 +44,7 @@ import (
 	"xebec.dev/kubelet/internal/pleg"
 	"xebec.dev/kubelet/internal/probe"
 	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/shutdown"
 	"xebec.dev/kubelet/internal/source"
 	"xebec.dev/kubelet/internal/stats"
 	"xebec.dev/kubelet/internal/status"
@@ -86,6 +87,7 @@ type Kubelet struct {
 	stats     *stats.Collector
 	collector *image.Collector
 	eviction  *eviction.Manager
+	shutdown  *shutdown.Manager // nil where pods get no time for it
 
 	// deliver is held while pods of the API are told to their workers;
 	// delivered, under it, says that all that there are have been.

@@ -27,6 +27,8 @@ type metrics struct {
 	startedPods prometheus.Counter
 	programs    *prometheus.HistogramVec
 	programErrs *prometheus.CounterVec
+
+	shutdownBegan, shutdownEnded prometheus.Gauge
 }
 
 func (k *Kubelet) makeMetrics(context.Context) error {
@@ -45,8 +47,10 @@ func (k *Kubelet) makeMetrics(context.Context) error {
 	m.operations = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kubelet_runtime_operations_duration_seconds", Help: "Duration in seconds of runtime operations. Broken down by operation type.", Buckets: buckets}, []string{"operation_type"})
 	m.programs = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "kubelet_credential_provider_plugin_duration", Help: "Duration of execution in seconds for credential provider plugin", Buckets: prometheus.DefBuckets}, []string{"plugin_name"})
 	m.programErrs = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "kubelet_credential_provider_plugin_errors_total", Help: "Number of errors from credential provider plugin"}, []string{"plugin_name"})
+	m.shutdownBegan = prometheus.NewGauge(prometheus.GaugeOpts{Name: "kubelet_graceful_shutdown_start_time_seconds", Help: "Last graceful shutdown start time since unix epoch in seconds"})
+	m.shutdownEnded = prometheus.NewGauge(prometheus.GaugeOpts{Name: "kubelet_graceful_shutdown_end_time_seconds", Help: "Last graceful shutdown end time since unix epoch in seconds"})
 	m.events = event.NewMetrics()
-	k.p.Registry.MustRegister(m.podStart, m.relist, m.pods, m.containers, m.nodeName, m.evictions, m.startedPods, m.operCounts, m.operErrors, m.operations, m.programs, m.programErrs, m.events.CounterVec)
+	k.p.Registry.MustRegister(m.podStart, m.relist, m.pods, m.containers, m.nodeName, m.evictions, m.startedPods, m.operCounts, m.operErrors, m.operations, m.programs, m.programErrs, m.shutdownBegan, m.shutdownEnded, m.events.CounterVec)
 	m.probes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "prober_probe_total", Help: "Cumulative number of a liveness, readiness or startup probe for a container by result."},
 		[]string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"})
 	k.probeMetrics = prometheus.NewRegistry()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
@@ -19,6 +20,7 @@ import (
 	"xebec.dev/kubelet/internal/logs"
 	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/server"
+	"xebec.dev/kubelet/internal/shutdown"
 	"xebec.dev/kubelet/internal/stats"
 	"xebec.dev/kubelet/internal/worker"
 )
@@ -52,6 +54,15 @@ func (k *Kubelet) makeCare(context.Context) error {
 		Log:     k.log.Named("eviction"),
 	})
 	k.runs = append(k.runs, k.collector.Run, rotator.Run, k.eviction.Run)
+	if groups := shutdown.Groups(k.cfg); shutdown.Total(groups) > 0 {
+		k.shutdown = shutdown.New(shutdown.Options{
+			Groups: groups, Pods: k.workers.Active, Evict: k.workers.Evict, Changed: func() { k.node.Now() }, Event: k.event,
+			Began: func(at time.Time) { k.metrics.shutdownBegan.Set(float64(at.UnixNano()) / 1e9) },
+			Ended: func(at time.Time) { k.metrics.shutdownEnded.Set(float64(at.UnixNano()) / 1e9) },
+			Log:   k.log.Named("shutdown"),
+		})
+		k.runs = append(k.runs, k.shutdown.Run)
+	}
 	return nil
 }
 
@@ -60,6 +71,9 @@ func (k *Kubelet) statistics(o *server.Options) { o.Stats = k.stats }
 
 // admit decides whether the node takes a pod.
 func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
+	if k.shutdown.Down() {
+		return &worker.Refusal{Reason: shutdown.Refused, Message: shutdown.RefusedWords}
+	}
 	n := *k.node.Object() // shallow: only what can be had is replaced
 	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
 	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls})
