@@ -15,6 +15,7 @@ import (
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
 	"xebec.dev/apiserver/internal/admission/claimstatus"
+	"xebec.dev/apiserver/internal/admission/podcertificate"
 	admissionsetup "xebec.dev/apiserver/internal/admission/setup"
 	"xebec.dev/apiserver/internal/admission/systemclass"
 	"xebec.dev/apiserver/internal/authz/rbac"
@@ -48,7 +49,7 @@ func (s *Server) admission(permissions *authzsetup.Result) (*admission.Chain, er
 		Create: func(ctx context.Context, r *scheme.Resource, obj scheme.Object) error {
 			return s.maker.CreateObject(ctx, r, obj)
 		},
-		Always: []admission.Plugin{systemclass.Plugin{}, rbac.NewGuard(permissions.Rules, permissions), &claimstatus.Plugin{Authorizer: permissions}},
+		Always: []admission.Plugin{systemclass.Plugin{}, rbac.NewGuard(permissions.Rules, permissions), &claimstatus.Plugin{Authorizer: permissions}, &podcertificate.Plugin{Authorizer: permissions}},
 	})
 }
 
