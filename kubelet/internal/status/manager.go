@@ -359,6 +359,7 @@ func (m *Manager) refresh(ctx context.Context, uid types.UID, pod *corev1.Pod) {
 	switch {
 	case apierrors.IsNotFound(err), err == nil && fresh.UID != pod.UID:
 		e.dirty, e.remove, e.tries = false, false, 0
+		m.compare(e)
 	case err != nil:
 		e.later()
 	default:
@@ -393,6 +394,7 @@ func (m *Manager) updated(j job, revision string, err error) {
 		m.compare(e)
 	case apierrors.IsNotFound(err):
 		e.dirty, e.remove = false, false
+		m.compare(e)
 	case apierrors.IsConflict(err):
 		e.dirty, e.flying = true, true
 		go m.refresh(context.Background(), j.uid, e.apiPod(m.api))
@@ -404,12 +406,12 @@ func (m *Manager) updated(j job, revision string, err error) {
 	}
 }
 
-// compare looks at what the watch has after a write: somebody else's change
-// may have come while ours was on its way, when Seen could not judge it. It
-// needs the lock.
+// compare looks at what the watch has after a write: somebody else's change,
+// or another mirror pod, may have come while ours was on its way, when Seen
+// could not judge it. It needs the lock.
 func (m *Manager) compare(e *entry) {
 	now := m.api.Pod(e.pod)
-	if e.dirty || e.fresh == nil || now == nil || !newer(now, e.fresh) {
+	if e.dirty || e.status == nil || now == nil || e.fresh != nil && !newer(now, e.fresh) {
 		return
 	}
 	if merged := Merge(e.status, &now.Status); !equal(&merged, &now.Status) {

@@ -251,6 +251,20 @@ func TestManagerAgainstOthers(t *testing.T) {
 			m.Seen("u", api)
 		}, "0s Running ", "10s Running ")
 	})
+	t.Run("another mirror pod that comes while a write to the one before is on its way", func(t *testing.T) {
+		story(t, func(m *Manager, s *server, pod *corev1.Pod) {
+			s.pod = nil
+			s.after = func() {
+				s.mu.Lock()
+				s.pod = &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "p", UID: "v", ResourceVersion: "9"}, Status: corev1.PodStatus{Phase: corev1.PodPending}}
+				s.cache = s.pod
+				api := s.pod
+				s.mu.Unlock()
+				m.Seen("u", api)
+			}
+			m.Set(pod, made(corev1.PodRunning, ""))
+		}, "10s Running ")
+	})
 	t.Run("a dispute that begins while a write is on its way", func(t *testing.T) {
 		story(t, func(m *Manager, s *server, pod *corev1.Pod) {
 			s.after = func() {
