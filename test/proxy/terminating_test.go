@@ -55,7 +55,27 @@ func TestTerminating(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.start(t, server.Kubeconfig, "--nodeport-addresses=127.0.0.0/8", "--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256")
+	taken, err := net.Listen("tcp", fmt.Sprintf(":%d", s.Spec.HealthCheckNodePort))
+	if err != nil {
+		t.Fatal(err)
+	}
 	url, health := "http://"+s.Spec.ClusterIP, fmt.Sprintf("http://127.0.0.1:%d", s.Spec.HealthCheckNodePort)
+	// The port is somebody else's for now, which people hear of.
+	for _, want := range []string{"Normal Starting ", "Warning FailedToStartServiceHealthcheck node node failed to start healthcheck \"default/web-0\" on port "} {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			list, err := c.kube.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told(list.Items, want) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no event %s in %+v", want, list.Items)
+			}
+		}
+	}
+	taken.Close()
 	yes, no := true, false
 	endpoint := func(a netip.Addr, node string, ready, terminating *bool) discoveryv1.Endpoint {
 		return discoveryv1.Endpoint{Addresses: []string{a.String()}, NodeName: &node, Conditions: discoveryv1.EndpointConditions{Ready: ready, Serving: &yes, Terminating: terminating}}
@@ -142,6 +162,15 @@ func TestTerminating(t *testing.T) {
 	if answer := get(nil, url); answer == here.String() {
 		t.Error("after --cleanup the service still answers")
 	}
+}
+
+func told(all []corev1.Event, want string) bool {
+	for i := range all {
+		if e := &all[i]; strings.HasPrefix(e.Type+" "+e.Reason+" "+e.Message, want) && e.Source.Component == "kube-proxy" {
+			return true
+		}
+	}
+	return false
 }
 
 // status is what a server answers; 0 when it does not.

@@ -157,14 +157,17 @@ func (f *flags) serve(ctx context.Context, p *daemon.Process, cfg *config.Config
 		return err
 	}
 	proxy := health.NewProxy(2 * cfg.SyncPeriod())
+	tell := newEvents(c, node, p.Log.Named("event"))
+	p.Registry.MustRegister(tell.metrics)
 	checks := health.NewServices(proxy, p.Log.Named("health"))
+	checks.Failed = tell.healthCheck
 	defer checks.Close()
 	cleaner := conntrack.New(p.Log.Named("conntrack"))
 	metrics := state.NewMetrics()
 	p.Registry.MustRegister(replicas, metrics)
 	p.Registry.MustRegister(proxy.Collectors()...)
 	p.Registry.MustRegister(cleaner.Collectors()...)
-	run := []func(context.Context) error{watch.Run, feed.Run}
+	run := []func(context.Context) error{watch.Run, feed.Run, tell.run}
 	if f.PodNetwork == config.Native {
 		network, feeds, err := f.podNetwork(c, watch, cfg, node, replicas, p.Log.Named("podnet"))
 		if err != nil {

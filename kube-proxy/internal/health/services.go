@@ -23,6 +23,8 @@ type Services struct {
 	log   *zap.Logger
 	// listen is net.Listen but in tests.
 	listen func(network, address string) (net.Listener, error)
+	// Failed, when set, is told of ports that can't be opened.
+	Failed func(service string, port uint16, err error)
 
 	mu sync.Mutex
 	// guarded by mu
@@ -135,6 +137,9 @@ func (s *Services) open(name string, p *port) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.log.Error("the health check port of a service can't be opened", zap.String("service", name), zap.Error(err))
+		if s.Failed != nil {
+			s.Failed(name, p.health.Port, err)
+		}
 	}
 }
 

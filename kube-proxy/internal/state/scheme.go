@@ -8,7 +8,7 @@ import (
 	"xebec.dev/api/scheme"
 )
 
-// Scheme is the part of the table of resources that is read here. The whole
+// Scheme is the part of the table of resources that is read or written here. The whole
 // one, or package core's, would link every kind with its validation, and what
 // is linked is resident too: a third of the process.
 func Scheme() *scheme.Scheme {
@@ -16,6 +16,7 @@ func Scheme() *scheme.Scheme {
 		{Version: "v1", Kind: "Service", Plural: "services", Singular: "service", Namespaced: true, New: func() runtime.Object { return new(corev1.Service) }},
 		{Version: "v1", Kind: "Node", Plural: "nodes", Singular: "node", New: func() runtime.Object { return new(corev1.Node) }},
 		{Version: "v1", Kind: "Pod", Plural: "pods", Singular: "pod", Namespaced: true, New: func() runtime.Object { return new(corev1.Pod) }},
+		{Version: "v1", Kind: "Event", Plural: "events", Singular: "event", Namespaced: true, New: func() runtime.Object { return new(corev1.Event) }},
 		{
 			Group: discoveryv1.GroupName, Version: "v1", Kind: "EndpointSlice", Plural: "endpointslices", Singular: "endpointslice", Namespaced: true,
 			New: func() runtime.Object { return new(discoveryv1.EndpointSlice) },
