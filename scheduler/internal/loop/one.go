@@ -99,7 +99,7 @@ func (l *Loop) bound(e *queue.Entry, a *framework.Attempt, began time.Time, err 
 	l.Queue.Delete(p.UID)
 	now := l.now()
 	l.o.Metrics.Attempt("scheduled", e.Profile.Name, now.Sub(began))
-	l.o.Metrics.Scheduled(e.Attempts, now.Sub(e.Added))
+	l.o.Metrics.Scheduled(e.Attempts, now.Sub(e.Ready))
 	if e.Flushed {
 		l.o.Metrics.AfterFlush()
 	}

@@ -60,8 +60,9 @@ type Entry struct {
 	// Newest is a version of the pod that came while it was being bound.
 	Newest   *corev1.Pod
 	Attempts int
-	// First is when the first attempt was made.
-	First time.Time
+	// First is when the first attempt was made, Ready when the pod could have
+	// been tried: gates have gone by then.
+	First, Ready time.Time
 	// Rejected by these plugins; Pending by those that wait for an event.
 	Rejected, Pending map[string]bool
 	GatedBy           string
@@ -188,7 +189,14 @@ func (q *Queue) Add(p *cache.Pod, profile *framework.Profile, now time.Time) *En
 	e := &Entry{Queued: framework.Queued{Pod: p, Added: now}, Profile: profile, number: q.last}
 	q.entries[p.UID] = e
 	q.enqueue(e, "PodAdd")
+	e.ready(now)
 	return e
+}
+
+func (e *Entry) ready(now time.Time) {
+	if e.state == Active && e.Ready.IsZero() {
+		e.Ready = now
+	}
 }
 
 // Update takes a new version of a waiting pod. event says what is new.
@@ -199,6 +207,7 @@ func (q *Queue) Update(c *cache.Cluster, p *cache.Pod, event *framework.Event, n
 	case Gated:
 		q.take(e)
 		q.enqueue(e, event.Label)
+		e.ready(now)
 	case Unschedulable:
 		if q.helps(c, e, event) {
 			q.wake(e, event.Label, now)
@@ -270,6 +279,7 @@ func (q *Queue) Reject(e *Entry, plugins, pending map[string]bool, now time.Time
 	e.rejected++
 	e.errors = 0
 	e.since, e.until, e.failed = now, now.Add(q.pause(e.rejected)), false
+	e.Added = now // behind those who wait for their turn already
 	e.state = Unschedulable
 	q.waiting[e.Pod.UID] = e
 	q.index(e)
@@ -304,6 +314,7 @@ func (q *Queue) Fail(e *Entry, now time.Time) {
 	e.Rejected, e.Pending = nil, nil
 	e.errors++
 	e.since, e.until, e.failed = now, now.Add(q.pause(e.errors)), true
+	e.Added = now
 	q.put(e, Backoff, "ScheduleAttemptFailure")
 }
 
