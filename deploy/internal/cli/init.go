@@ -112,7 +112,7 @@ func (f *initFlags) add(fs *pflag.FlagSet) {
 // build puts flags, file and defaults together.
 func (f *initFlags) build(cmd *cobra.Command, a *app) (*bootstrap.Init, error) {
 	if err := conflict(cmd, f.config, "apiserver-advertise-address", "apiserver-bind-port", "apiserver-cert-extra-sans", "control-plane-endpoint",
-		"image-repository", "kubernetes-version", "pod-network-cidr", "service-cidr", "service-dns-domain", "token", "token-ttl", "encryption-algorithm"); err != nil {
+		"image-repository", "kubernetes-version", "pod-network-cidr", "service-cidr", "service-dns-domain", "token", "token-ttl", "encryption-algorithm", "feature-gates"); err != nil {
 		return nil, err
 	}
 	file, err := load(f.config)
@@ -144,7 +144,9 @@ func (f *initFlags) build(cmd *cobra.Command, a *app) (*bootstrap.Init, error) {
 		i.Config = &kubeadm.InitConfiguration{}
 	}
 	if f.config == "" {
-		f.flags(i)
+		if err := f.flags(i); err != nil {
+			return nil, err
+		}
 	}
 	for _, a := range f.componentArgs {
 		if err := extraArg(i.Cluster, a); err != nil {
@@ -158,7 +160,7 @@ func (f *initFlags) build(cmd *cobra.Command, a *app) (*bootstrap.Init, error) {
 }
 
 // flags are those that a configuration file has instead.
-func (f *initFlags) flags(i *bootstrap.Init) {
+func (f *initFlags) flags(i *bootstrap.Init) (err error) {
 	c := i.Cluster
 	c.KubernetesVersion, c.ControlPlaneEndpoint, c.ImageRepository = f.version, f.endpoint, f.imageRepository
 	c.Networking = kubeadm.Networking{ServiceSubnet: f.serviceCIDR, PodSubnet: f.podCIDR, DNSDomain: f.dnsDomain}
@@ -167,6 +169,8 @@ func (f *initFlags) flags(i *bootstrap.Init) {
 	if f.token != "" {
 		i.Config.BootstrapTokens = []kubeadm.BootstrapToken{{Token: f.token, TTL: &metav1.Duration{Duration: f.tokenTTL}}}
 	}
+	c.FeatureGates, err = kubeadm.ParseGates(f.gates)
+	return err
 }
 
 // extraArg adds COMPONENT:NAME=VALUE.

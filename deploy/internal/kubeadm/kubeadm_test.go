@@ -161,3 +161,25 @@ func TestImages(t *testing.T) {
 		t.Errorf("endpoint %s", got)
 	}
 }
+
+// TestFeatureGates: one that would have no effect is refused.
+func TestFeatureGates(t *testing.T) {
+	for list, want := range map[string]string{
+		"": "", "NodeLocalCRISocket=true, ControlPlaneKubeletLocalMode=true": "", "RootlessControlPlane=false": "",
+		"Nothing=true":                  "unrecognized feature-gate key: Nothing",
+		"RootlessControlPlane=true":     "featureGates.RootlessControlPlane",
+		"NodeLocalCRISocket":            "use true|false instead",
+		"NodeLocalCRISocket=perhaps,A=": "use true|false instead",
+	} {
+		c := &ClusterConfiguration{}
+		gates, err := ParseGates(list)
+		if err == nil {
+			c.FeatureGates = gates
+			c.Default()
+			err = c.Validate()
+		}
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, expected %q", list, err, want)
+		}
+	}
+}

@@ -5,9 +5,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -22,6 +25,27 @@ func ValidToken(s string) bool { return tokenForm.MatchString(s) }
 
 // algorithms that keys are made for.
 var algorithms = map[string]bool{"RSA-2048": true, "RSA-3072": true, "RSA-4096": true, "ECDSA-P256": true, "ECDSA-P384": true}
+
+// gates are kubeadm's, and what nodes are made like here: a gate that asked for
+// something else would have no effect.
+var gates = map[string]bool{"ControlPlaneKubeletLocalMode": true, "NodeLocalCRISocket": true, "WaitForAllControlPlaneComponents": true, "RootlessControlPlane": false}
+
+// ParseGates reads A=true,B=false.
+func ParseGates(list string) (map[string]bool, error) {
+	if list == "" {
+		return nil, nil
+	}
+	out := map[string]bool{}
+	for one := range strings.SplitSeq(list, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(one), "=")
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return nil, fmt.Errorf("invalid value %v for feature-gate key: %s, use true|false instead", value, name)
+		}
+		out[name] = on
+	}
+	return out, nil
+}
 
 // Validate says everything that is wrong with a defaulted configuration.
 func (c *ClusterConfiguration) Validate() error {
@@ -46,6 +70,15 @@ func (c *ClusterConfiguration) Validate() error {
 	}
 	if !algorithms[c.EncryptionAlgorithm] {
 		bad("encryptionAlgorithm", c.EncryptionAlgorithm, "RSA-2048, RSA-3072, RSA-4096, ECDSA-P256 or ECDSA-P384")
+	}
+	for _, gate := range slices.Sorted(maps.Keys(c.FeatureGates)) {
+		want, known := gates[gate]
+		switch {
+		case !known:
+			errs = append(errs, fmt.Errorf("featureGates: unrecognized feature-gate key: %s", gate))
+		case c.FeatureGates[gate] != want:
+			bad("featureGates."+gate, c.FeatureGates[gate], fmt.Sprintf("%v: nodes are always made like that here", want))
+		}
 	}
 	if c.Etcd.Local != nil && c.Etcd.External != nil {
 		errs = append(errs, errors.New("etcd: local and external exclude each other"))
