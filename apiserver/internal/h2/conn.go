@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"xebec.dev/apiserver/internal/bell"
 )
 
 const (
@@ -109,7 +111,7 @@ func newConn(ctx context.Context, s *Server, nc net.Conn, h http.Handler, state 
 	c.base, c.cancel = context.WithCancel(ctx)
 	c.room.L = &c.mu
 	c.pump.c = c
-	c.pump.signal = make(chan struct{}, 1)
+	c.pump.board = bell.NewBoard[*group]()
 	c.pump.groups = map[Topic]*group{}
 	c.enc = hpack.NewEncoder(&c.block)
 	c.br = bufio.NewReaderSize(nc, readBuffer)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"xebec.dev/apiserver/internal/bell"
 )
 
 // Alarm is what a Topic rings when it has news.
@@ -52,8 +54,8 @@ func Deliver(ctx context.Context, w http.ResponseWriter, src Source) (bool, erro
 
 // pump sends what the sources of a connection's streams have.
 type pump struct {
-	c      *conn
-	signal chan struct{}
+	c     *conn
+	board *bell.Board[*group] // of topics with news
 	// watching is the number of feeds, starved how many wait for the client.
 	watching, starving atomic.Int32
 	roomy              atomic.Bool // a window has grown
@@ -62,29 +64,12 @@ type pump struct {
 	groups  map[Topic]*group
 	added   []*feed
 	running bool
-
-	// ringing guards rung. Topics ring while they are locked, and are joined
-	// under mu: it can't be mu.
-	ringing sync.Mutex
-	rung    []*group
 }
 
 // group is the feeds of one topic.
 type group struct {
-	p     *pump
-	rung  atomic.Bool
+	bell  *bell.Bell[*group]
 	feeds []*feed // replaced when one leaves; guarded by the pump's mu
-}
-
-// Ring notes that the topic has news, and wakes the pump.
-func (g *group) Ring() {
-	if g.rung.Swap(true) {
-		return
-	}
-	g.p.ringing.Lock()
-	g.p.rung = append(g.p.rung, g)
-	g.p.ringing.Unlock()
-	g.p.wake()
 }
 
 // feed is one source on its way to one stream.
@@ -101,18 +86,11 @@ type feed struct {
 	due     time.Time
 }
 
-func (p *pump) wake() {
-	select {
-	case p.signal <- struct{}{}:
-	default:
-	}
-}
-
 // room is called when a window has grown.
 func (p *pump) room() {
 	if p.starving.Load() > 0 {
 		p.roomy.Store(true)
-		p.wake()
+		p.board.Wake()
 	}
 }
 
@@ -126,9 +104,10 @@ func (p *pump) deliver(ctx context.Context, s *stream, src Source) error {
 	p.mu.Lock()
 	g := p.groups[topic]
 	if g == nil {
-		g = &group{p: p}
+		g = &group{}
+		g.bell = p.board.Bell(g)
 		p.groups[topic] = g
-		topic.Join(g)
+		topic.Join(g.bell)
 	}
 	g.feeds = append(g.feeds, f)
 	p.added = append(p.added, f)
@@ -137,7 +116,7 @@ func (p *pump) deliver(ctx context.Context, s *stream, src Source) error {
 		workers.start(p.run)
 	}
 	p.mu.Unlock()
-	p.wake()
+	p.board.Wake()
 	var err error
 	select {
 	case err = <-f.done:
@@ -166,13 +145,13 @@ func (p *pump) leave(f *feed, g *group, topic Topic) bool {
 		}
 	}
 	if g.feeds = rest; len(rest) == 0 {
-		topic.Leave(g)
+		topic.Leave(g.bell)
 		delete(p.groups, topic)
 	}
 	p.mu.Unlock()
 	p.watching.Add(-1)
 	p.c.srv.feeds.Add(-1)
-	p.wake() // it ends with its last feed
+	p.board.Wake() // it ends with its last feed
 	return cut
 }
 
@@ -189,7 +168,7 @@ func (p *pump) run() {
 	defer r.timer.Stop()
 	for {
 		select {
-		case <-p.signal:
+		case <-p.board.C():
 			r.rest()
 		case <-r.timer.C:
 		}
@@ -229,7 +208,7 @@ func (r *round) begin() bool {
 	r.todo = append(r.todo[:0], p.added...)
 	clear(p.added)
 	p.added = p.added[:0]
-	if r.takeRung() > 0 {
+	if p.board.Take(func(g *group) { r.todo = append(r.todo, g.feeds...) }) > 0 {
 		r.last = now
 	}
 	if p.roomy.Swap(false) || len(r.starved) > 0 && !now.Before(r.next) {
@@ -253,21 +232,6 @@ func (r *round) begin() bool {
 		}
 	}
 	return true
-}
-
-// takeRung adds the feeds of the topics with news. It needs the pump's mu.
-func (r *round) takeRung() int {
-	p := r.p
-	p.ringing.Lock()
-	defer p.ringing.Unlock()
-	n := len(p.rung)
-	for i, g := range p.rung {
-		g.rung.Store(false) // before its feeds are asked
-		r.todo = append(r.todo, g.feeds...)
-		p.rung[i] = nil
-	}
-	p.rung = p.rung[:0]
-	return n
 }
 
 func (r *round) sooner(at time.Time) {
@@ -338,7 +302,7 @@ func (r *round) starve(f *feed) bool {
 		f.hungry = time.Now()
 		r.p.starving.Add(1)
 		r.p.roomy.Store(true) // room made before that was not told
-		r.p.wake()
+		r.p.board.Wake()
 	} else if time.Since(f.hungry) >= patience {
 		f.finish(ErrSlow)
 		return false

@@ -3,55 +3,31 @@ package rpc
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"xebec.dev/apiserver/internal/bell"
 	"xebec.dev/apiserver/internal/storage"
 )
 
 // pump sends what the subscriptions of a stream have. A goroutine for each of
 // them would have to be woken for each event.
 type pump struct {
-	signal chan struct{}
+	board *bell.Board[*subscribers] // of topics with news
 
 	mu     sync.Mutex // guards what follows
 	topics map[storage.Topic]*subscribers
 	added  []*sender
 	count  int
-
-	// ringing guards rung. Topics ring while they are locked, and are joined
-	// under mu: it can't be mu.
-	ringing sync.Mutex
-	rung    []*subscribers
 }
 
 // subscribers are the subscriptions of one topic.
 type subscribers struct {
-	p    *pump
-	rung atomic.Bool
+	bell *bell.Bell[*subscribers]
 	all  []*sender // guarded by the pump's mu
 }
 
 func newPump() *pump {
-	return &pump{signal: make(chan struct{}, 1), topics: map[storage.Topic]*subscribers{}}
-}
-
-// Ring notes that the topic has news, and wakes the pump.
-func (g *subscribers) Ring() {
-	if g.rung.Swap(true) {
-		return
-	}
-	g.p.ringing.Lock()
-	g.p.rung = append(g.p.rung, g)
-	g.p.ringing.Unlock()
-	g.p.wake()
-}
-
-func (p *pump) wake() {
-	select {
-	case p.signal <- struct{}{}:
-	default:
-	}
+	return &pump{board: bell.NewBoard[*subscribers](), topics: map[storage.Topic]*subscribers{}}
 }
 
 // deliver has a subscription sent until it fails or its context ends.
@@ -76,14 +52,15 @@ func (p *pump) join(s *sender) {
 	defer p.mu.Unlock()
 	g := p.topics[topic]
 	if g == nil {
-		g = &subscribers{p: p}
+		g = &subscribers{}
+		g.bell = p.board.Bell(g)
 		p.topics[topic] = g
-		topic.Join(g)
+		topic.Join(g.bell)
 	}
 	g.all = append(g.all, s)
 	p.added = append(p.added, s)
 	p.count++
-	p.wake()
+	p.board.Wake()
 }
 
 // leave returns when the subscription's cursor is not in use any more.
@@ -102,7 +79,7 @@ func (p *pump) leave(s *sender) {
 		}
 	}
 	if len(g.all) == 0 {
-		topic.Leave(g)
+		topic.Leave(g.bell)
 		delete(p.topics, topic)
 	}
 	p.count--
@@ -125,7 +102,7 @@ func (p *pump) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.signal:
+		case <-p.board.C():
 			p.rest(ctx, last)
 			rang = true
 		case <-timer.C:
@@ -181,14 +158,7 @@ func (p *pump) collect(todo []*sender, next, now time.Time) ([]*sender, time.Tim
 	todo = append(todo, p.added...)
 	clear(p.added)
 	p.added = p.added[:0]
-	p.ringing.Lock()
-	for i, g := range p.rung {
-		g.rung.Store(false) // before its cursors are read
-		todo = append(todo, g.all...)
-		p.rung[i] = nil
-	}
-	p.rung = p.rung[:0]
-	p.ringing.Unlock()
+	p.board.Take(func(g *subscribers) { todo = append(todo, g.all...) })
 	if next.IsZero() || now.Before(next) {
 		return todo, next
 	}
