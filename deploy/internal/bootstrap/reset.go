@@ -24,6 +24,8 @@ type Reset struct {
 	CertificatesDir string
 	CleanupTmp      bool
 	SkipPhases      []string
+	// UnmountFlags are those of umount2, tried first.
+	UnmountFlags int
 }
 
 // ResetPhases are the steps of reset in kubeadm's order.
@@ -97,7 +99,7 @@ func (r *Reset) cleanup(ctx context.Context) error {
 		r.say("reset", "WARNING: pods were not all removed: %v", err)
 	}
 	r.say("reset", "Unmounting mounted directories in %q", r.path(layout.Kubelet))
-	if err := host.UnmountBelow(r.path(layout.Kubelet)); err != nil {
+	if err := host.UnmountBelow(r.path(layout.Kubelet), r.UnmountFlags); err != nil {
 		return err
 	}
 	return r.files()

@@ -177,6 +177,9 @@ func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra
 				r.SkipPhases = append(r.SkipPhases, c.SkipPhases...)
 				first(&r.CRISocket, c.CRISocket)
 				first(&r.CertificatesDir, c.CertificatesDir)
+				if r.UnmountFlags, err = c.Flags(); err != nil {
+					return err
+				}
 			}
 			first(&r.CRISocket, node.Runtime())
 			if node.Root.Own() {

@@ -56,22 +56,23 @@ func Unmount(dir string) error {
 	if err != nil {
 		return err
 	}
-	return unmount(mounts)
+	return unmount(mounts, 0)
 }
 
 // UnmountBelow unmounts everything below a directory, which may be a mount
 // itself and stays one.
-func UnmountBelow(dir string) error {
+// flags are those of umount2, tried first.
+func UnmountBelow(dir string, flags int) error {
 	mounts, err := Mounts(dir)
 	if err != nil {
 		return err
 	}
-	return unmount(slices.DeleteFunc(mounts, func(m string) bool { return m == dir }))
+	return unmount(slices.DeleteFunc(mounts, func(m string) bool { return m == dir }), flags)
 }
 
-func unmount(mounts []string) error {
+func unmount(mounts []string, flags int) error {
 	for _, m := range mounts {
-		if err := syscall.Unmount(m, 0); err != nil {
+		if err := syscall.Unmount(m, flags); err != nil {
 			// Somebody still has it open: it goes when they let go.
 			if err := syscall.Unmount(m, syscall.MNT_DETACH); err != nil && !errors.Is(err, syscall.EINVAL) {
 				return fmt.Errorf("unmount %s: %w", m, err)

@@ -183,3 +183,17 @@ func TestFeatureGates(t *testing.T) {
 		}
 	}
 }
+
+func TestUnmountFlags(t *testing.T) {
+	for _, c := range []struct {
+		names []string
+		flags int
+		err   string
+	}{{nil, 0, ""}, {[]string{"MNT_FORCE", "MNT_DETACH"}, 3, ""}, {[]string{"UMOUNT_NOFOLLOW", "MNT_EXPIRE"}, 12, ""},
+		{[]string{"MNT_DETACH", "x"}, 0, "unmountFlags[1]"}, {[]string{"MNT_EXPIRE", "MNT_FORCE"}, 0, "excludes"}} {
+		got, err := (&ResetConfiguration{UnmountFlags: c.names}).Flags()
+		if got != c.flags || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%v: %d, %v", c.names, got, err)
+		}
+	}
+}

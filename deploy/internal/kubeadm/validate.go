@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 )
@@ -25,6 +26,28 @@ func ValidToken(s string) bool { return tokenForm.MatchString(s) }
 
 // algorithms that keys are made for.
 var algorithms = map[string]bool{"RSA-2048": true, "RSA-3072": true, "RSA-4096": true, "ECDSA-P256": true, "ECDSA-P384": true}
+
+// unmountFlags are the names that ResetConfiguration has for umount2's flags.
+var unmountFlags = map[string]int{"MNT_FORCE": syscall.MNT_FORCE, "MNT_DETACH": syscall.MNT_DETACH, "MNT_EXPIRE": syscall.MNT_EXPIRE, "UMOUNT_NOFOLLOW": unmountNoFollow}
+
+// unmountNoFollow is missing in package syscall.
+const unmountNoFollow = 0x8
+
+// Flags are the flags of umount2 that are asked for.
+func (c *ResetConfiguration) Flags() (int, error) {
+	flags := 0
+	for i, name := range c.UnmountFlags {
+		bit, ok := unmountFlags[name]
+		if !ok {
+			return 0, fmt.Errorf("unmountFlags[%d]: %q: expected one of MNT_FORCE, MNT_DETACH, MNT_EXPIRE, UMOUNT_NOFOLLOW", i, name)
+		}
+		flags |= bit
+	}
+	if flags&syscall.MNT_EXPIRE != 0 && flags&(syscall.MNT_FORCE|syscall.MNT_DETACH) != 0 {
+		return 0, errors.New("unmountFlags: MNT_EXPIRE excludes MNT_FORCE and MNT_DETACH")
+	}
+	return flags, nil
+}
 
 // gates are kubeadm's, and what nodes are made like here: a gate that asked for
 // something else would have no effect.
