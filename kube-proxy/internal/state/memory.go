@@ -16,8 +16,8 @@ const (
 	gcRoom = 12 << 20
 	// gcLeast and gcMost are the percentages of what is in use that it may be.
 	gcLeast, gcMost = 20, 60
-	// gcTrifle is what may lie about at rest.
-	gcTrifle = 1 << 20
+	// gcTrifle is what may lie about at rest: to be asked for metrics makes some.
+	gcTrifle = 4 << 20
 )
 
 // memory keeps the process small. Its zero value is ready.
