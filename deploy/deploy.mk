@@ -80,5 +80,5 @@ test-install: images ## what the READMEs tell, on clusters with real containers:
 test-systemd: images ## systemd in namespaces of its own keeps a node by units; as root
 	test/deploy/systemd/contain.sh bin .cache/systemd
 
-test-systemd-vm: images ## the same in a Debian under QEMU, with cgroups v2; emulated, so a quarter of an hour
+test-systemd-vm: images ## make up and down in a Debian under QEMU, with cgroups v2; seven minutes where it is emulated
 	test/deploy/systemd/boot.sh bin .cache/systemd
