@@ -37,6 +37,12 @@ func TestAffinity(t *testing.T) {
 	endpoints := []string{"10.244.0.2:8080", "10.244.0.2:8081", "10.244.0.2:8082", "10.244.0.2:8083"}
 	s := make4(endpoints...)
 	w.sync(t, full(s))
+	var others []*compile.Service // more than the kernel tells in one message
+	for i := range 2000 {
+		o := service(fmt.Sprint("x/other-", i), frontend(compile.ClusterIP, fmt.Sprintf("10.97.%d.%d:80", i/200, i%200+1), poolOf(compile.OffCluster, "10.244.0.9:80")))
+		o.Frontends[0].Affinity = time.Hour
+		others = append(others, o)
+	}
 	ask := func(to string) string {
 		t.Helper()
 		seen, err := testnet.Call(w.Other, "", to)
@@ -47,6 +53,16 @@ func TestAffinity(t *testing.T) {
 	}
 	for len(endpoints) > 1 {
 		mine, mine6 := ask("10.96.0.1:80"), ask("[fd96::1]:80")
+		// Another process writes everything anew, and in another order.
+		w.Node.In(t, func() error {
+			p, err := New(w.proxy.o)
+			if err != nil {
+				return err
+			}
+			_ = w.proxy.Close()
+			w.proxy = p
+			return p.Sync(full(append(others, s)...))
+		})
 		for range 8 {
 			if got := ask("10.96.0.1:80"); got != mine {
 				t.Errorf("was sent to %s and then to %s", mine, got)

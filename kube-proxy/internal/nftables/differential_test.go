@@ -22,23 +22,6 @@ type kernelMaps struct {
 	chains   map[string]bool
 }
 
-func attributes(b []byte, f func(typ uint16, v []byte)) {
-	for len(b) >= attrSize {
-		n := int(binary.NativeEndian.Uint16(b))
-		f(binary.NativeEndian.Uint16(b[2:])&^unix.NLA_F_NESTED, b[attrSize:n])
-		b = b[min((n+3)&^3, len(b)):]
-	}
-}
-
-func attribute(b []byte, wanted uint16) (out []byte) {
-	attributes(b, func(typ uint16, v []byte) {
-		if typ == wanted {
-			out = v
-		}
-	})
-	return out
-}
-
 func (k *kernelMaps) commit(b *batch) error {
 	for _, piece := range b.finish() {
 		for len(piece) >= headerSize {

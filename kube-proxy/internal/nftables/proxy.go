@@ -100,6 +100,12 @@ func (p *Proxy) Sync(u *compile.Update) error {
 		if err := t.sync(u, b); err != nil {
 			return err
 		}
+		if u.Full && p.ipvs == nil {
+			// Who can't be remembered comes to an endpoint anew.
+			if m, err := p.sock.memory(t.f); err == nil {
+				t.remember(m, b)
+			}
+		}
 		if b.empty() {
 			continue
 		}
