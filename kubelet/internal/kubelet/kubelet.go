@@ -48,6 +48,7 @@ import (
 	"xebec.dev/kubelet/internal/source"
 	"xebec.dev/kubelet/internal/stats"
 	"xebec.dev/kubelet/internal/status"
+	"xebec.dev/kubelet/internal/users"
 	"xebec.dev/kubelet/internal/volume"
 	"xebec.dev/kubelet/internal/worker"
 )
@@ -87,6 +88,7 @@ type Kubelet struct {
 	stats     *stats.Collector
 	collector *image.Collector
 	eviction  *eviction.Manager
+	users     *users.Manager
 	shutdown  *shutdown.Manager // nil where pods get no time for it
 
 	// deliver is held while pods of the API are told to their workers;
@@ -287,6 +289,13 @@ func (k *Kubelet) makeParts(context.Context) error {
 		}
 	}
 	k.images = image.NewPuller(k.runtime.Images, pulls)
+	own := users.Options{Pods: filepath.Join(k.f.RootDir, "pods"), Most: int(k.maxPods())}
+	if u := k.cfg.UserNamespaces; u != nil && u.IDsPerPod != nil {
+		own.Each = *u.IDsPerPod
+	}
+	if k.users, err = users.New(own); err != nil {
+		return err
+	}
 	k.objects = object.New(k.api, k.stream, object.Options{Log: k.log.Named("object"), OnChange: func(_ object.Key, users []types.UID) {
 		for _, uid := range users {
 			k.workers.Wake(uid)

@@ -43,7 +43,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 			k.metrics.podStart.Observe(took.Seconds())
 		},
 		Lacks: func(uid types.UID) bool { return k.pleg.Lacks(uid) }, Forgotten: k.forgotten, RuntimeName: k.runner, RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, LegacyLogs: legacyLogs,
-		Users:   users,
+		Users:   k.podUsers,
 		DNS:     runtime.DNSOptions{ClusterDNS: k.cfg.ClusterDNS, ClusterDomain: k.cfg.ClusterDomain, ResolvConf: k.cfg.Resolv()},
 		Seccomp: runtime.SeccompOptions{Default: *k.cfg.SeccompDefault, Root: filepath.Join(k.f.RootDir, "seccomp")},
 		Sysctls: k.cfg.DefaultPodSysctls, Limits: plan.Limits{First: min(10*time.Second, k.cfg.CrashLoop.Max.Duration), Max: k.cfg.CrashLoop.Max.Duration},
@@ -100,6 +100,7 @@ func (k *Kubelet) deliverPods(ctx context.Context) error {
 
 func (k *Kubelet) forgotten(uid types.UID) {
 	k.metrics.probes.DeletePartialMatch(prometheus.Labels{"pod_uid": string(uid)})
+	k.users.Release(uid)
 	k.shareOut(k.workers.Active())
 	if k.mirrors != nil {
 		k.mirrors.Look()
@@ -370,13 +371,21 @@ func (k *Kubelet) volumeImage(ctx context.Context, pod *corev1.Pod, v *corev1.Vo
 	return &runtimeapi.ImageSpec{Image: img.Id, UserSpecifiedImage: v.Image.Reference, RuntimeHandler: handler}, nil
 }
 
-// users refuses pods that want users of their own: they would share the
-// host's without knowing it.
-func users(pod *corev1.Pod) (*runtimeapi.UserNamespace, error) {
-	if pod.Spec.HostUsers != nil && !*pod.Spec.HostUsers {
-		return nil, fmt.Errorf("spec.hostUsers: false: this node gives pods no users of their own; leave the field out, or run the pod elsewhere")
+// podUsers are those of a pod that does not want the host's.
+func (k *Kubelet) podUsers(ctx context.Context, pod *corev1.Pod) (*runtimeapi.UserNamespace, error) {
+	if pod.Spec.HostUsers == nil || *pod.Spec.HostUsers {
+		return nil, nil
 	}
-	return nil, nil
+	name, err := k.handler(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range k.health.Load().Handlers {
+		if h.Name == name && h.GetFeatures().GetUserNamespaces() {
+			return k.users.Of(pod.UID)
+		}
+	}
+	return nil, fmt.Errorf("spec.hostUsers: false: the container runtime's handler %q gives pods no users of their own; leave the field out, or run the pod elsewhere", name)
 }
 
 // groups are the pods' cgroups as workers want them.

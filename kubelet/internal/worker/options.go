@@ -90,7 +90,7 @@ type Options struct {
 	// is empty grants them. It may be nil.
 	Resize func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string)
 	// Users is the range of users of a pod with its own, nil for others.
-	Users func(pod *corev1.Pod) (*runtimeapi.UserNamespace, error)
+	Users func(ctx context.Context, pod *corev1.Pod) (*runtimeapi.UserNamespace, error)
 	// Lacks reports that the runtime has nothing of a pod that no worker has
 	// begun; it may be nil.
 	Lacks func(uid types.UID) bool

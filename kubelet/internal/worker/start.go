@@ -15,6 +15,7 @@ import (
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/plan"
 	"xebec.dev/kubelet/internal/runtime"
+	"xebec.dev/kubelet/internal/users"
 )
 
 // startError is why a container does not run.
@@ -57,7 +58,7 @@ func (w *Worker) shell(ctx context.Context, pod *corev1.Pod, attempt uint32) (*r
 	}
 	in.Resources, in.Overhead = w.o.Cgroups.PodResources(pod)
 	if w.o.Users != nil {
-		if in.UserNamespace, err = w.o.Users(pod); err != nil {
+		if in.UserNamespace, err = w.o.Users(ctx, pod); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -108,7 +109,7 @@ func (w *Worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	}
 	seen := w.seen()
 	sandbox := seen.Sandbox()
-	shell, users, err := w.shell(ctx, pod, sandbox.Attempt)
+	shell, own, err := w.shell(ctx, pod, sandbox.Attempt)
 	if err != nil {
 		return badConfig(err)
 	}
@@ -122,7 +123,7 @@ func (w *Worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	}
 	in := runtime.ContainerInput{
 		Pod: pod, Container: c, Attempt: w.attempt(pod, a), ImageRef: img.Id, ImageUser: imageUser(img), Handler: handler,
-		Resources: w.o.Cgroups.Resources(pod, c), UserNamespace: users, Seccomp: w.o.Seccomp,
+		Resources: w.o.Cgroups.Resources(pod, c), UserNamespace: own, Seccomp: w.o.Seccomp,
 	}
 	if err := w.fill(ctx, pod, c, &in, a.Kind); err != nil {
 		var noImage *image.Error // of a volume
@@ -210,6 +211,7 @@ func (w *Worker) fill(ctx context.Context, pod *corev1.Pod, c *corev1.Container,
 	if err := w.ownFiles(pod, c, ips, in); err != nil {
 		return err
 	}
+	users.Map(in.UserNamespace, in.Mounts)
 	if kind == plan.Ephemeral {
 		return w.target(pod, c, in)
 	}

@@ -100,6 +100,10 @@ func Start(o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	const passable = 0o711 // root of a pod with users of its own is nobody here
+	if err := os.Chmod(dir, passable); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(filepath.Join(dir, ownerFile), []byte(owner(os.Getpid())), 0o600); err != nil {
 		return nil, err
 	}
