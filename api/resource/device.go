@@ -33,7 +33,7 @@ func validateDevice(d *resourcev1.Device, perDevice bool, path *field.Path) fiel
 	errs = append(errs, validateList(d.Taints, resourcev1.DeviceTaintsMaxLength, validateTaint, path.Child("taints"))...)
 	errs = append(errs, validateSet(d.ConsumesCounters, resourcev1.ResourceSliceMaxDeviceCounterConsumptionsPerDevice,
 		func(c *resourcev1.DeviceCounterConsumption, path *field.Path) field.ErrorList {
-			errs := check.Label(path.Child("counterSet"), c.CounterSet)
+			errs := requiredLabel(path.Child("counterSet"), c.CounterSet)
 			return append(errs, validateCounters(c.Counters, resourcev1.ResourceSliceMaxCountersPerDeviceCounterConsumption, path.Child("counters"))...)
 		}, func(c *resourcev1.DeviceCounterConsumption) string { return c.CounterSet }, asIs[string], path.Child("consumesCounters"))...)
 	errs = append(errs, validatePlacement(d, perDevice, path)...)

@@ -13,6 +13,14 @@ import (
 	"xebec.dev/api/check"
 )
 
+// requiredLabel tells a name that is missing from one that is bad.
+func requiredLabel(path *field.Path, name string) field.ErrorList {
+	if name == "" {
+		return field.ErrorList{field.Required(path, "")}
+	}
+	return check.Label(path, name)
+}
+
 // validatePoolName allows subdomains between slashes.
 func validatePoolName(name string, path *field.Path) field.ErrorList {
 	if name == "" {

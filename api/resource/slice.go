@@ -115,7 +115,7 @@ func validateSlice(s *resourcev1.ResourceSliceSpec, path *field.Path) field.Erro
 		return validateDevice(d, perDevice, path)
 	}, func(d *resourcev1.Device) string { return d.Name }, asIs[string], path.Child("devices"))...)
 	return append(errs, validateSet(s.SharedCounters, resourcev1.ResourceSliceMaxCounterSets, func(c *resourcev1.CounterSet, path *field.Path) field.ErrorList {
-		errs := check.Label(path.Child("name"), c.Name)
+		errs := requiredLabel(path.Child("name"), c.Name)
 		return append(errs, validateCounters(c.Counters, resourcev1.ResourceSliceMaxCountersPerCounterSet, path.Child("counters"))...)
 	}, func(c *resourcev1.CounterSet) string { return c.Name }, asIs[string], path.Child("sharedCounters"))...)
 }
