@@ -194,7 +194,7 @@ func TestResizeBelowUse(t *testing.T) {
 	t.Parallel()
 	const name = "resize-used"
 	create(t, always(sized(pod(name, "memory", "40"), "10m", "16Mi", "100m", "128Mi")))
-	p := wait(t, name, "using its memory", func(p *corev1.Pod) bool {
+	wait(t, name, "using its memory", func(p *corev1.Pod) bool {
 		if !ready(p) || !settled(p) {
 			return false
 		}
@@ -215,7 +215,7 @@ func TestResizeBelowUse(t *testing.T) {
 		return sized(pod("", ""), "10m", "16Mi", "100m", memory).Spec.Containers[0].Resources
 	}
 	resize(t, name, limits("24Mi"))
-	p = wait(t, name, "refusing", func(p *corev1.Pod) bool {
+	p := wait(t, name, "refusing", func(p *corev1.Pod) bool {
 		c := condition(p, corev1.PodResizeInProgress)
 		return c != nil && c.Reason == corev1.PodReasonError && c.ObservedGeneration == p.Generation
 	})
