@@ -159,7 +159,8 @@ func (s *Server) tokenUsed(namespace, secret string) {
 	}()
 }
 
-// repairEvery is how often addresses and ports are compared with the services.
+// repairEvery is how often addresses and ports are compared with the services,
+// and the server's identity lease, of an hour, is renewed.
 const repairEvery = 3 * time.Minute
 
 // leaveTime is how long a server that stops may take to say so to the others.
@@ -190,9 +191,8 @@ func (s *Server) keep(ctx context.Context) error {
 			if err == nil {
 				err = s.maker.Namespaces(ctx)
 			}
-			err = errors.Join(err, s.lease.Renew(ctx))
 		case <-repair.C:
-			err = errors.Join(s.repairServices(ctx), s.lease.Collect(ctx))
+			err = errors.Join(s.repairServices(ctx), s.lease.Renew(ctx), s.lease.Collect(ctx))
 		}
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("upkeep failed and is tried again", zap.Error(err))
