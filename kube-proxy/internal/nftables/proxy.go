@@ -3,7 +3,8 @@
 // is a Service's are elements of a few maps. A change is a handful of
 // elements in one transaction, whatever the number of services.
 //
-// What the kernel has is kept in memory and not read back; one goroutine owns
+// What the kernel has is kept in memory and not read back, but for what the
+// kernel itself remembers of clients; one goroutine owns
 // a Proxy.
 package nftables
 
