@@ -149,6 +149,9 @@ func (r Rules) field(path *field.Path, rule Rule, v, old reflect.Value) field.Er
 		return errs
 	}
 	errs = append(errs, rule.value(path, v)...)
+	if v.Kind() == reflect.Slice && rule.maxItems > 0 && v.Len() > rule.maxItems {
+		return errs // who sends too much is told no more
+	}
 	return append(errs, r.within(path, rule, v, old)...)
 }
 
@@ -179,12 +182,14 @@ func (r Rules) items(path *field.Path, rule Rule, v, old reflect.Value) field.Er
 	var errs field.ErrorList
 	seen := map[string]bool{}
 	for i := range v.Len() {
-		item := v.Index(i)
-		key := keyOf(item, rule.key)
+		key := keyOf(v.Index(i), rule.key)
 		if rule.key != "" && seen[key] {
-			errs = append(errs, field.Duplicate(path.Index(i).Child(rule.key), key))
+			errs = append(errs, field.Duplicate(path.Index(i), v.Index(i).Interface()))
 		}
 		seen[key] = true
+	}
+	for i := range v.Len() {
+		item := v.Index(i)
 		var before reflect.Value
 		if old.IsValid() {
 			before = find(old, rule.key, item)

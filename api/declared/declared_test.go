@@ -52,7 +52,7 @@ func TestRules(t *testing.T) {
 		{name: "numbers", change: func(b *box) { b.Size = number(int32(10)) }, want: []string{"x.size: Invalid value: 10: must be less than or equal to 9"}},
 		{name: "many", change: func(b *box) { b.Words = []string{"a", "b", "c"} }, want: []string{"x.words: Too many: 3: must have at most 2 items"}},
 		{name: "within items", change: func(b *box) { b.Items = append(b.Items, thing{}, thing{Name: "i"}) }, want: []string{
-			"x.items[1].name: Required value", `x.items[2].name: Duplicate value: "i"`}},
+			`x.items[2]: Duplicate value: {"name":"i"}`, "x.items[1].name: Required value"}},
 		{name: "both", change: func(b *box) { b.A, b.B = &thing{Name: "a"}, &thing{} }, want: []string{
 			"x.b.name: Required value", "x: Invalid value: \"{`a`, `b`}\": must specify exactly one of: `a`, `b`"}},
 		{name: "immutable", update: true, change: func(b *box) { b.Kept = "" }, want: []string{"x.kept: Invalid value: null: field is immutable"}},

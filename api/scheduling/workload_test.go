@@ -22,7 +22,7 @@ func TestWorkload(t *testing.T) {
 		{Name: "two policies", Patch: template(`{"name":"w","schedulingPolicy":{"basic":{},"gang":{"minCount":1}}}`),
 			Want: []string{"spec.podGroupTemplates[0].schedulingPolicy: Invalid value: \"{`basic`, `gang`}\": must specify exactly one of: `basic`, `gang`"}},
 		{Name: "twice", Patch: template(`{"name":"w","schedulingPolicy":{"basic":{}}},{"name":"w","schedulingPolicy":{"basic":{}}}`),
-			Want: []string{`spec.podGroupTemplates[1].name: Duplicate value: "w"`}},
+			Want: []string{`spec.podGroupTemplates[1]: Duplicate value: {"name":"w","schedulingPolicy":{"basic":{}},"schedulingConstraints":null}`}},
 		{Name: "priorities", Patch: template(`{"name":"w","schedulingPolicy":{"basic":{}},"priority":1000000001,"preemptionPolicy":"Maybe"}`), Want: []string{
 			`spec.podGroupTemplates[0].priority: Invalid value: 1000000001: must be less than or equal to 1000000000`,
 			`spec.podGroupTemplates[0].preemptionPolicy: Unsupported value: "Maybe": supported values: "Never", "PreemptLowerPriority"`}},
@@ -50,7 +50,7 @@ func TestPodGroup(t *testing.T) {
 		{Name: "another workload", Old: base, Patch: `{"spec":{"workloadRef":{"workloadName":"c"}}}`,
 			Want: []string{`spec.workloadRef: Invalid value: null: field is immutable`}},
 		{Name: "status", Old: base, Subresource: "status", Patch: `{"spec":{"workloadRef":null},"status":{"resourceClaimStatuses":[{"name":"a"},{"name":"a"}]}}`,
-			Want: []string{`status.resourceClaimStatuses[1].name: Duplicate value: "a"`}},
+			Want: []string{`status.resourceClaimStatuses[1]: Duplicate value: {"name":"a"}`}},
 	})
 }
 
