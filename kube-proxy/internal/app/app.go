@@ -168,6 +168,9 @@ func (f *flags) serve(ctx context.Context, p *daemon.Process, cfg *config.Config
 	p.Registry.MustRegister(proxy.Collectors()...)
 	p.Registry.MustRegister(cleaner.Collectors()...)
 	run := []func(context.Context) error{watch.Run, feed.Run, tell.run}
+	if p.Flags.Config != "" {
+		run = append(run, whileUnchanged(p.Flags.Config, reloadEvery, p.Log))
+	}
 	if f.PodNetwork == config.Native {
 		network, feeds, err := f.podNetwork(c, watch, cfg, node, replicas, p.Log.Named("podnet"))
 		if err != nil {

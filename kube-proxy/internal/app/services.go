@@ -25,7 +25,7 @@ func services(p *daemon.Process, cfg *config.Configuration, feed *state.Replicas
 	}
 	return state.New(state.Options{
 		Node: node, NodePorts: networks, Primary: primary, NodeIP: cfg.NodeIP(), MasqueradeAll: cfg.MasqueradeAll(),
-		Verify: cfg.SyncPeriod(), MinPause: cfg.MinSyncPeriod(),
+		OwnFailures: cfg.Mode == config.ModeIPVS, Verify: cfg.SyncPeriod(), MinPause: cfg.MinSyncPeriod(),
 		Followers: followers, Health: proxy, Metrics: m, Log: p.Log.Named("state"),
 	}, feed, func(ctx context.Context) (state.Backend, error) {
 		pods, err := podsOf(ctx, cfg, feed, p.Log)

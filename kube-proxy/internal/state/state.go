@@ -50,6 +50,8 @@ type Options struct {
 	// Verify is how often the backend is checked, MinPause the least time
 	// between two changes.
 	Verify, MinPause time.Duration
+	// OwnFailures: the backend counts those of its mode itself.
+	OwnFailures bool
 	// Followers are told of each change once it is in the kernel.
 	Followers []Follower
 	// Health is told of what is to be done and of what is done.
@@ -270,7 +272,9 @@ func (s *State) sync() (full bool, err error) {
 	}
 	s.written = false
 	if err := s.backend.Sync(u); err != nil {
-		s.o.Metrics.failed()
+		if !s.o.OwnFailures {
+			s.o.Metrics.failed()
+		}
 		return u.Full, err
 	}
 	s.written, s.nodePorts = true, u.NodePorts
