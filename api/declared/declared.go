@@ -138,21 +138,29 @@ func (r Rules) field(path *field.Path, rule Rule, v, old reflect.Value) field.Er
 	var errs field.ErrorList
 	if old.IsValid() {
 		if rule.immutable {
-			return field.ErrorList{field.Invalid(path, nil, "field is immutable")}
+			return append(field.ErrorList{field.Invalid(path, nil, "field is immutable")}, rule.presence(path, v)...)
 		}
 		errs = rule.transition(path, v, old)
 	}
-	if v.Kind() != reflect.Struct && unset(v) {
-		if rule.required {
-			errs = append(errs, field.Required(path, ""))
-		}
-		return errs
+	if absent := rule.presence(path, v); len(absent) > 0 || v.Kind() != reflect.Struct && unset(v) {
+		return append(errs, absent...)
 	}
 	errs = append(errs, rule.value(path, v)...)
-	if v.Kind() == reflect.Slice && rule.maxItems > 0 && v.Len() > rule.maxItems {
-		return errs // who sends too much is told no more
-	}
 	return append(errs, r.within(path, rule, v, old)...)
+}
+
+// presence checks that a value is there, and a list not too long: otherwise
+// nothing more is said of it.
+func (r *Rule) presence(path *field.Path, v reflect.Value) field.ErrorList {
+	switch {
+	case v.Kind() != reflect.Struct && unset(v):
+		if r.required {
+			return field.ErrorList{field.Required(path, "")}
+		}
+	case v.Kind() == reflect.Slice && r.maxItems > 0 && v.Len() > r.maxItems:
+		return field.ErrorList{field.TooMany(path, v.Len(), r.maxItems)}
+	}
+	return nil
 }
 
 // within goes into structs and lists of structs.

@@ -80,3 +80,60 @@ func TestDeclared(t *testing.T) {
 		t.Run(name, func(t *testing.T) { declaredtest.Compare(t, c.base, c.check) })
 	}
 }
+
+// TestDeclaredUpdate compares what updates are refused.
+func TestDeclaredUpdate(t *testing.T) {
+	ctx, spec := context.Background(), field.NewPath("spec")
+	update := operation.Operation{Type: operation.Update, Options: map[string]bool{
+		"CompositePodGroup": true, "PodGroupPreemptionPolicy": true, "TopologyAwareWorkloadScheduling": true,
+	}}
+	ours := func(r scheme.Resource, b []byte, base string) (field.ErrorList, error) {
+		o, old := r.New(), r.New()
+		for _, x := range []struct {
+			to   any
+			from []byte
+		}{{old, []byte(base)}, {o, b}} {
+			if err := json.Unmarshal(x.from, x.to); err != nil {
+				return nil, err
+			}
+		}
+		if s := &r.Strategy; s.Default != nil {
+			s.Default(o)
+		}
+		return r.Strategy.ValidateUpdate(o, old), nil
+	}
+	workload := func(base string) func(b []byte) (mine, theirs field.ErrorList, err error) {
+		return func(b []byte) (mine, theirs field.ErrorList, err error) {
+			var w, old v1alpha3.Workload
+			if err = json.Unmarshal([]byte(base), &old); err == nil {
+				err = json.Unmarshal(b, &w)
+			}
+			if err == nil {
+				mine, err = ours(workloads(), b, base)
+			}
+			return mine, v1alpha3.Validate_WorkloadSpec(ctx, update, spec, &w.Spec, &old.Spec), err
+		}
+	}
+	for name, c := range map[string]struct {
+		base  string
+		check func([]byte) (mine, theirs field.ErrorList, err error)
+	}{
+		"workload":  {workloadBase, workload(workloadBase)},
+		"composite": {compositeWorkloadBase, workload(compositeWorkloadBase)},
+		"group": {podGroupBase, func(b []byte) (mine, theirs field.ErrorList, err error) {
+			var g, old v1alpha3.PodGroup
+			if err = json.Unmarshal([]byte(podGroupBase), &old); err == nil {
+				err = json.Unmarshal(b, &g)
+			}
+			if err == nil {
+				mine, err = ours(podGroups(), b, podGroupBase)
+			}
+			if g.Spec.DisruptionMode == nil { // as defaulted
+				g.Spec.DisruptionMode = &v1alpha3.DisruptionMode{Single: &v1alpha3.SingleDisruptionMode{}}
+			}
+			return mine, v1alpha3.Validate_PodGroupSpec(ctx, update, spec, &g.Spec, &old.Spec), err
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { declaredtest.Compare(t, c.base, c.check) })
+	}
+}
