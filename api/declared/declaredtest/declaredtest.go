@@ -40,7 +40,7 @@ func Compare(t *testing.T, base string, check func(object []byte) (ours, declare
 			}
 		}
 	}
-	if refused < 50 {
+	if refused < 20 {
 		t.Errorf("only %d refusals", refused)
 	}
 }
