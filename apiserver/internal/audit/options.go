@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/kubeconfig"
 )
 
@@ -38,6 +39,8 @@ type LogOptions struct {
 type WebhookOptions struct {
 	ConfigFile     string
 	InitialBackoff time.Duration
+	// Dial connects to the webhook; nil is directly.
+	Dial egress.Dial
 	Common
 }
 
@@ -138,7 +141,7 @@ func Build(o *Options, onError func(error)) (*Auditor, Backend, error) {
 		backends = append(backends, b)
 	}
 	if o.Webhook.ConfigFile != "" {
-		remote, err := kubeconfig.Load(o.Webhook.ConfigFile)
+		remote, err := kubeconfig.Load(o.Webhook.ConfigFile, o.Webhook.Dial)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -53,7 +53,6 @@ var noEffect = map[string]string{
 	"peer-ca-file":                                "servers need no peers",
 	"proxy-client-cert-file":                      "for aggregated APIs",
 	"proxy-client-key-file":                       "for aggregated APIs",
-	"egress-selector-config-file":                 "connections are direct",
 	"admission-control":                           "use --enable-admission-plugins",
 	"unsupported-kube-api-over-localhost":         "not served",
 }

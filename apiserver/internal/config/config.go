@@ -70,6 +70,7 @@ type Config struct {
 	FeatureGates                        []string
 	Emulated                            []string
 	TracingConfig                       string
+	EgressConfig                        string
 	EndpointReconciler                  string
 	NotReadySeconds, UnreachableSeconds int64
 
@@ -126,6 +127,7 @@ func (c *Config) Flags(f *pflag.FlagSet) {
 	f.StringVar(&c.LogFormat, "logging-format", "text", "Format of the log: text or json.")
 	f.IntVarP(&c.Verbosity, "v", "v", 0, "Log verbosity; 4 and above add debug messages.")
 	f.StringSliceVar(&c.FeatureGates, "feature-gates", nil, "Pairs of feature=true|false. Unknown features are accepted, for manifests written for other versions.")
+	f.StringVar(&c.EgressConfig, "egress-selector-config-file", "", "File with an EgressSelectorConfiguration: the proxies through which nodes, pods and services, and the control plane's webhooks, are reached.")
 	f.StringVar(&c.TracingConfig, "tracing-config-file", "", "File with a TracingConfiguration: the collector of OpenTelemetry that is told of requests, and of how many.")
 	f.StringSliceVar(&c.Emulated, "emulated-version", nil, "The version whose API is served, kube=MAJOR.MINOR. This server is one version only and refuses any other.")
 	accepted(f)

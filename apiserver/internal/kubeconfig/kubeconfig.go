@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/yaml"
+
+	"xebec.dev/apiserver/internal/egress"
 )
 
 // Remote is a server and a client that is authenticated to it.
@@ -67,20 +69,21 @@ type user struct {
 	Provider  any    `json:"auth-provider"`
 }
 
-// Load reads a file. Paths in it are relative to where it is.
-func Load(path string) (*Remote, error) {
+// Load reads a file. Paths in it are relative to where it is. Connections are
+// made by dial, directly when it is nil.
+func Load(path string, dial egress.Dial) (*Remote, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := parse(raw, filepath.Dir(path))
+	r, err := parse(raw, filepath.Dir(path), dial)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w", path, err)
 	}
 	return r, nil
 }
 
-func parse(raw []byte, dir string) (*Remote, error) {
+func parse(raw []byte, dir string, dial egress.Dial) (*Remote, error) {
 	var f file
 	if err := yaml.Unmarshal(raw, &f); err != nil {
 		return nil, err
@@ -99,6 +102,9 @@ func parse(raw []byte, dir string) (*Remote, error) {
 	t, err := transport(c, u, dir)
 	if err != nil {
 		return nil, err
+	}
+	if dial != nil {
+		t.DialContext = dial
 	}
 	return &Remote{URL: c.Server, Client: &http.Client{
 		Transport: &authenticated{next: t, user: *u, dir: dir},

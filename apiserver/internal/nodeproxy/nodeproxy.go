@@ -28,6 +28,7 @@ import (
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/admission"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
@@ -46,6 +47,8 @@ type Options struct {
 	AddressTypes []string
 	// Timeout of connecting.
 	Timeout time.Duration
+	// Dial connects to nodes, pods and services; nil is directly.
+	Dial egress.Dial
 	// Fail writes an error as a Status.
 	Fail func(w http.ResponseWriter, r *http.Request, err error)
 	Log  *zap.Logger
@@ -83,9 +86,12 @@ func New(o Options) (*Proxy, error) {
 			return &pair, err
 		}
 	}
-	dialer := &net.Dialer{Timeout: o.Timeout, KeepAlive: 30 * time.Second}
+	dial := o.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: o.Timeout, KeepAlive: 30 * time.Second}).DialContext
+	}
 	p.kubelet = &http.Transport{
-		TLSClientConfig: config, DialContext: dialer.DialContext, MaxIdleConnsPerHost: 25,
+		TLSClientConfig: config, DialContext: dial, MaxIdleConnsPerHost: 25,
 		IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
 	}
 	p.unverified = p.kubelet.Clone()
@@ -93,7 +99,7 @@ func New(o Options) (*Proxy, error) {
 	// A pod's or service's own certificate names nothing we know.
 	p.plain = &http.Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}, // see above
-		DialContext:     dialer.DialContext, IdleConnTimeout: 30 * time.Second,
+		DialContext:     dial, IdleConnTimeout: 30 * time.Second,
 	}
 	return p, nil
 }

@@ -25,6 +25,7 @@ import (
 	authzsetup "xebec.dev/apiserver/internal/authz/setup"
 	"xebec.dev/apiserver/internal/bootstrap"
 	"xebec.dev/apiserver/internal/discovery"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/fieldmanager"
 	"xebec.dev/apiserver/internal/flow"
 	"xebec.dev/apiserver/internal/metrics"
@@ -41,14 +42,17 @@ import (
 
 // handler wires the pipeline behind both front doors.
 func (s *Server) handler() (http.Handler, error) {
-	permissions, err := authzsetup.Build(&s.cfg.Authz, authzsetup.Deps{Reader: s.store, Scheme: s.scheme, OnError: s.troubled("authorization"), Metrics: s.metrics.Registerer()})
+	if err := s.proxies(); err != nil {
+		return nil, err
+	}
+	permissions, err := authzsetup.Build(&s.cfg.Authz, authzsetup.Deps{Dial: s.egress.To(egress.ControlPlane), Reader: s.store, Scheme: s.scheme, OnError: s.troubled("authorization"), Metrics: s.metrics.Registerer()})
 	if err != nil {
 		return nil, err
 	}
 	auth, err := authnsetup.Build(&s.cfg.Authn, authnsetup.Deps{
 		Reader: s.store, Scheme: s.scheme, Fresh: s.fresh, ExternalHost: s.address(), Metrics: s.metrics.Registerer(),
 		AlwaysAllow: slices.Contains(s.cfg.Authz.Modes, authzsetup.ModeAlwaysAllow), OnError: s.troubled("authentication"),
-		TokenUsed: s.tokenUsed,
+		TokenUsed: s.tokenUsed, Egress: s.egress,
 	})
 	if err != nil {
 		return nil, err

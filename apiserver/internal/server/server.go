@@ -26,6 +26,7 @@ import (
 	"xebec.dev/apiserver/internal/config"
 	"xebec.dev/apiserver/internal/deviceselector"
 	"xebec.dev/apiserver/internal/discovery"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/flow"
 	"xebec.dev/apiserver/internal/h2"
 	"xebec.dev/apiserver/internal/health"
@@ -74,7 +75,8 @@ type Server struct {
 	drain     chan struct{} // closed when the server begins to stop
 	drained   sync.Once
 	refusing  atomic.Bool
-	traces    *tracing.Tracer // nil without a configuration
+	traces    *tracing.Tracer  // nil without a configuration
+	egress    *egress.Selector // nil without a configuration
 	limits    *flow.InFlight
 	keeping   atomic.Bool
 	left      chan struct{} // closed when there is no upkeep any more

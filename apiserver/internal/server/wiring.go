@@ -22,6 +22,7 @@ import (
 	authzsetup "xebec.dev/apiserver/internal/authz/setup"
 	"xebec.dev/apiserver/internal/bootstrap"
 	policy "xebec.dev/apiserver/internal/bootstrap/rbac"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/nodeproxy"
 	"xebec.dev/apiserver/internal/registry"
 	"xebec.dev/apiserver/internal/request"
@@ -90,6 +91,7 @@ func (s *Server) nodeProxy(chain *admission.Chain) (*nodeproxy.Proxy, error) {
 		Pods: s.resource("", "pods"), Nodes: s.resource("", "nodes"), Services: s.resource("", "services"),
 		Slices: s.resource("discovery.k8s.io", "endpointslices"),
 		CAFile: k.CA, CertFile: k.Cert, KeyFile: k.Key, AddressTypes: k.AddressTypes, Timeout: k.Timeout,
+		Dial: s.egress.To(egress.Cluster),
 	})
 }
 

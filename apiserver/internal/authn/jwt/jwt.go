@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"xebec.dev/apiserver/internal/authn"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/expression"
 	"xebec.dev/apiserver/internal/request"
 )
@@ -45,6 +46,8 @@ type Authenticator struct {
 type Options struct {
 	Now     func() time.Time
 	Metrics *Metrics
+	// Dial connects to the issuer; nil is directly.
+	Dial egress.Dial
 }
 
 // New makes an authenticator; p is where the issuance stands in its file.
@@ -57,7 +60,7 @@ func New(j Issuance, p *field.Path, o Options) (*Authenticator, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := newKeySet(&j.Issuer, now)
+	keys, err := newKeySet(&j.Issuer, now, o.Dial)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
+
+	"xebec.dev/apiserver/internal/egress"
 )
 
 const (
@@ -44,7 +46,7 @@ type keySet struct {
 	fetching chan struct{}
 }
 
-func newKeySet(i *Issuer, now func() time.Time) (*keySet, error) {
+func newKeySet(i *Issuer, now func() time.Time, dial egress.Dial) (*keySet, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if i.CertificateAuthority != "" {
 		config.RootCAs = x509.NewCertPool()
@@ -56,10 +58,11 @@ func newKeySet(i *Issuer, now func() time.Time) (*keySet, error) {
 	if i.DiscoveryURL != nil && *i.DiscoveryURL != "" {
 		discovery = *i.DiscoveryURL
 	}
-	return &keySet{issuer: i.URL, discovery: discovery, now: now, client: &http.Client{
-		Timeout:   fetchTimeout,
-		Transport: &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second},
-	}}, nil
+	t := &http.Transport{TLSClientConfig: config, Proxy: http.ProxyFromEnvironment, TLSHandshakeTimeout: 10 * time.Second}
+	if dial != nil {
+		t.Proxy, t.DialContext = nil, dial
+	}
+	return &keySet{issuer: i.URL, discovery: discovery, now: now, client: &http.Client{Timeout: fetchTimeout, Transport: t}}, nil
 }
 
 // find gives the keys that may have signed a token with that key id. Tokens

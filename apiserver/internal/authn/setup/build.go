@@ -20,6 +20,7 @@ import (
 	"xebec.dev/apiserver/internal/authn/frontproxy"
 	"xebec.dev/apiserver/internal/authn/serviceaccount"
 	"xebec.dev/apiserver/internal/authn/token"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/reload"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
@@ -42,6 +43,8 @@ type Deps struct {
 	AlwaysAllow bool
 	// OnError is told of trouble with files that are read again.
 	OnError func(error)
+	// Egress leads to webhooks and issuers; nil is directly.
+	Egress *egress.Selector
 	// TokenUsed, when set, is told of Secrets whose token is used for the first
 	// time of the day.
 	TokenUsed func(namespace, secret string)

@@ -14,6 +14,7 @@ import (
 	"xebec.dev/apiserver/internal/authn/jwt"
 	"xebec.dev/apiserver/internal/authn/token"
 	"xebec.dev/apiserver/internal/authn/webhook"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/kubeconfig"
 	"xebec.dev/apiserver/internal/reload"
 )
@@ -24,10 +25,10 @@ type issuers struct {
 	anonymous *jwt.Anonymous
 }
 
-func newIssuers(c *jwt.Configuration, m *jwt.Metrics) (*issuers, error) {
+func newIssuers(c *jwt.Configuration, m *jwt.Metrics, ways *egress.Selector) (*issuers, error) {
 	out := &issuers{anonymous: c.Anonymous}
 	for i, j := range c.JWT {
-		a, err := jwt.New(j, field.NewPath("jwt").Index(i), jwt.Options{Metrics: m})
+		a, err := jwt.New(j, field.NewPath("jwt").Index(i), jwt.Options{Metrics: m, Dial: ways.To(j.Issuer.EgressSelectorType)})
 		if err != nil {
 			return nil, err
 		}
@@ -57,7 +58,7 @@ func (b *builder) outside() (authn.TokenUnion, error) {
 			if c.Anonymous != nil && b.o.anonymousGiven() {
 				return nil, errors.New("--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file")
 			}
-			return newIssuers(c, measure)
+			return newIssuers(c, measure, b.Egress)
 		}, b.OnError)
 		if err != nil {
 			return nil, err
@@ -69,14 +70,14 @@ func (b *builder) outside() (authn.TokenUnion, error) {
 		if err != nil {
 			return nil, err
 		}
-		set, err := newIssuers(&jwt.Configuration{JWT: []jwt.Issuance{*j}}, jwt.NewMetrics(b.Metrics))
+		set, err := newIssuers(&jwt.Configuration{JWT: []jwt.Issuance{*j}}, jwt.NewMetrics(b.Metrics), b.Egress)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, token.Agnostic{Own: b.r.Audiences, Tokens: set.tokens})
 	}
 	if w := &b.o.Webhook; w.ConfigFile != "" {
-		remote, err := kubeconfig.Load(w.ConfigFile)
+		remote, err := kubeconfig.Load(w.ConfigFile, b.Egress.To(egress.ControlPlane))
 		if err != nil {
 			return nil, err
 		}

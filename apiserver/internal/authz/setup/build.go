@@ -18,7 +18,7 @@ import (
 )
 
 func (b *builder) webhookFromFlags(o *Options) (authz.Authorizer, error) {
-	remote, err := kubeconfig.Load(o.WebhookConfigFile)
+	remote, err := kubeconfig.Load(o.WebhookConfigFile, b.Dial)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (b *builder) fromConfig(name string, w *webhookConfig, p *field.Path) (auth
 	if w.ConnectionInfo.Type == fromInCluster {
 		remote, err = kubeconfig.InCluster()
 	} else {
-		remote, err = kubeconfig.Load(*w.ConnectionInfo.KubeConfigFile)
+		remote, err = kubeconfig.Load(*w.ConnectionInfo.KubeConfigFile, b.Dial)
 	}
 	if err != nil {
 		return nil, err

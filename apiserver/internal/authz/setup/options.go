@@ -17,6 +17,7 @@ import (
 	"xebec.dev/apiserver/internal/authz/node"
 	"xebec.dev/apiserver/internal/authz/rbac"
 	"xebec.dev/apiserver/internal/authz/webhook"
+	"xebec.dev/apiserver/internal/egress"
 	"xebec.dev/apiserver/internal/request"
 	"xebec.dev/apiserver/internal/storage"
 )
@@ -101,6 +102,8 @@ type Deps struct {
 	Scheme *scheme.Scheme
 	// OnError is told of trouble with files that are read again.
 	OnError func(error)
+	// Dial connects to webhooks; nil is directly.
+	Dial egress.Dial
 	// Metrics, when set, takes the metrics.
 	Metrics prometheus.Registerer
 }
