@@ -80,6 +80,11 @@ func (n *Node) stop(ctx context.Context) error {
 	cgroup := n.cgroup
 	if n.systemdRuns() {
 		cgroup = "/kubepods.slice"
+		// A slice whose cgroup goes behind systemd's back stays active there, and
+		// the next kubelet is not given one.
+		if systemctl(ctx, "is-active", "--quiet", "kubepods.slice") == nil {
+			errs = append(errs, systemctl(ctx, "stop", "kubepods.slice"))
+		}
 	}
 	errs = append(errs, host.RemoveCgroup(cgroup))
 	return errors.Join(errs...)

@@ -48,6 +48,8 @@ made() {
   application xebec-containerd
   say "make down"
   xebec-up down --bin $B
+  left=$(systemctl --no-pager --no-legend --plain list-units 'kubepods*' xebec-containerd kubelet)
+  [ -z "$left" ] || { echo "units that are left: $left"; false; }
 }
 
 installed() {
