@@ -135,10 +135,11 @@ func TestResize(t *testing.T) {
 // What the node can't give is not given, and the pod says why; once it can,
 // it is.
 func TestResizeThatDoesNotFit(t *testing.T) {
-	n, err := node.Client.CoreV1().Nodes().Get(t.Context(), node.Name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var n *corev1.Node
+	until(t, "the node is registered", func() (err error) {
+		n, err = node.Client.CoreV1().Nodes().Get(t.Context(), node.Name, metav1.GetOptions{})
+		return err
+	})
 	cpus := n.Status.Allocatable.Cpu().MilliValue()
 	name := "resize-waits"
 	create(t, always(sized(pod(name, "wait"), "50m", "32Mi", "8000", "64Mi")))

@@ -156,11 +156,18 @@ func (w *Worker) resizable(pod *corev1.Pod) (reason, message string) {
 	return w.o.Resize(pod, w.others())
 }
 
+// uses reports whether a pod has to be counted: it was admitted by this
+// kubelet, or by one before it, which its status tells before it is looked at.
+func uses(at stage, pod *corev1.Pod) bool {
+	over := pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
+	return at < ended && !over && (at > fresh || pod.Status.StartTime != nil)
+}
+
 // others are the pods that use the node beside this one.
 func (w *Worker) others() []*corev1.Pod {
 	var out []*corev1.Pod
 	for _, o := range w.p.all() {
-		if o != w && o.active() && !o.stageIs(fresh) {
+		if o != w && o.counts() {
 			if pod := o.withStatus(); pod != nil {
 				out = append(out, pod)
 			}

@@ -295,6 +295,29 @@ func TestAllocationOfWholePod(t *testing.T) {
 	}
 }
 
+// What an earlier kubelet admitted counts before this one has looked at it.
+func TestUses(t *testing.T) {
+	begun := metav1.Time{Time: clock}
+	for _, c := range []struct {
+		name string
+		at   stage
+		s    corev1.PodStatus
+		want bool
+	}{
+		{"new", fresh, corev1.PodStatus{}, false},
+		{"of an earlier kubelet", fresh, corev1.PodStatus{Phase: corev1.PodRunning, StartTime: &begun}, true},
+		{"refused by one", fresh, corev1.PodStatus{Phase: corev1.PodFailed, StartTime: &begun}, false},
+		{"admitted", living, corev1.PodStatus{}, true},
+		{"ending", ending, corev1.PodStatus{}, true},
+		{"ended", ended, corev1.PodStatus{StartTime: &begun}, false},
+		{"over", living, corev1.PodStatus{Phase: corev1.PodSucceeded}, false},
+	} {
+		if got := uses(c.at, &corev1.Pod{Status: c.s}); got != c.want {
+			t.Errorf("%s: %t", c.name, got)
+		}
+	}
+}
+
 // memoryGroups say how much memory is in use.
 type memoryGroups struct {
 	Cgroups

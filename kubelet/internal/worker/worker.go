@@ -200,6 +200,12 @@ func (w *Worker) active() bool {
 	return w.at < ended && !(w.pod.Status.Phase == corev1.PodFailed || w.pod.Status.Phase == corev1.PodSucceeded)
 }
 
+func (w *Worker) counts() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uses(w.at, w.pod)
+}
+
 // view is what one round works with.
 type view struct {
 	pod     *corev1.Pod
