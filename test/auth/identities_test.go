@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,7 +158,9 @@ func rule(verb, group, resource string, names ...string) rbacv1.PolicyRule {
 
 func TestImpersonation(t *testing.T) {
 	t.Parallel()
-	s := apiservertest.Start(t, "--token-auth-file="+tokens(t))
+	log := filepath.Join(t.TempDir(), "audit.log")
+	policy := write(t, filepath.Join(t.TempDir(), "policy.yaml"), "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n")
+	s := apiservertest.Start(t, "--token-auth-file="+tokens(t), "--audit-policy-file="+policy, "--audit-log-path="+log)
 	const authentication = "authentication.k8s.io"
 	grant(t, s, "impersonator", []string{"other"},
 		rule("impersonate", "", "users", "jane", "system:anonymous"), rule("impersonate", "", "groups", "dev"), rule("impersonate", authentication, "userextras/scopes", "view"),
@@ -203,5 +206,13 @@ func TestImpersonation(t *testing.T) {
 	}
 	if err := call(t, s, bearer("ok").with("Impersonate-User", "jane"), http.MethodGet, "/api/v1/configmaps", nil, nil); err == nil {
 		t.Error("constrained impersonation did what it was not granted")
+	}
+	for _, part := range []string{
+		`"user":{"username":"ok","uid":"1","groups":["system:authenticated"]},"impersonatedUser":{"username":"jane","groups":["system:authenticated"]},"authenticationMetadata":{"impersonationConstraint":"impersonate:user-info"}`,
+		`"impersonatedUser":{"username":"jane","uid":"7","groups":["dev","system:authenticated"],"extra":{"scopes":["view"]}},"sourceIPs"`,
+	} {
+		if !strings.Contains(string(read(t, log)), part) {
+			t.Errorf("the audit log has no %s", part)
+		}
 	}
 }

@@ -157,7 +157,7 @@ func TestRecord(t *testing.T) {
 		if err != nil || From(ctx) != rec {
 			t.Fatal(err)
 		}
-		rec.Impersonated(&request.User{Name: "other"})
+		rec.Impersonated(&request.User{Name: "other"}, "")
 		rec.RequestObject(pod)
 		request.Annotate(ctx, "authorization.k8s.io/decision", "allow")
 		rec.ResponseObject(pod)
@@ -217,7 +217,7 @@ func TestRecordStages(t *testing.T) {
 	none.Started(1)
 	none.Complete(1, nil)
 	none.Panicked(1)
-	none.Impersonated(nil)
+	none.Impersonated(nil, "")
 	var off *Auditor
 	if _, rec, err := off.Begin(context.Background(), r, Origin{}); rec != nil || err != nil {
 		t.Error("an auditor that is off")

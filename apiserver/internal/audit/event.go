@@ -51,6 +51,7 @@ type Event struct {
 	Verb             string                     `json:"verb"`
 	User             authenticationv1.UserInfo  `json:"user"`
 	ImpersonatedUser *authenticationv1.UserInfo `json:"impersonatedUser,omitempty"`
+	Authentication   *AuthenticationMetadata    `json:"authenticationMetadata,omitempty"`
 	SourceIPs        []string                   `json:"sourceIPs,omitempty"`
 	UserAgent        string                     `json:"userAgent,omitempty"`
 	ObjectRef        *ObjectReference           `json:"objectRef,omitempty"`
@@ -60,6 +61,12 @@ type Event struct {
 	RequestReceived  metav1.MicroTime           `json:"requestReceivedTimestamp"`
 	StageTimestamp   metav1.MicroTime           `json:"stageTimestamp"`
 	Annotations      map[string]string          `json:"annotations,omitempty"`
+}
+
+// AuthenticationMetadata says how the user was found out.
+type AuthenticationMetadata struct {
+	// ImpersonationConstraint is the verb of constrained impersonation.
+	ImpersonationConstraint string `json:"impersonationConstraint,omitempty"`
 }
 
 // ObjectReference names what was asked about.

@@ -155,7 +155,7 @@ func (rec *Record) WantsResponse() bool {
 }
 
 // Impersonated records that the user acts as another.
-func (rec *Record) Impersonated(u *request.User) {
+func (rec *Record) Impersonated(u *request.User, constraint string) {
 	if rec == nil {
 		return
 	}
@@ -163,6 +163,9 @@ func (rec *Record) Impersonated(u *request.User) {
 	defer rec.mu.Unlock()
 	i := userInfo(u)
 	rec.event.ImpersonatedUser = &i
+	if constraint != "" {
+		rec.event.Authentication = &AuthenticationMetadata{constraint}
+	}
 }
 
 // RequestObject records the object of a request. Names that only the body

@@ -82,7 +82,7 @@ func (p *Pipeline) Begin(ctx context.Context, r *request.Request, c *request.Cre
 			return ctx, done, err
 		}
 		if r.Impersonator != nil {
-			audit.From(ctx).Impersonated(&r.User)
+			audit.From(ctx).Impersonated(&r.User, r.ImpersonationConstraint)
 		}
 	}
 	if p.o.Flow != nil {

@@ -67,6 +67,9 @@ type Request struct {
 	CredentialID string
 	// Impersonator is who really asks when User is impersonated.
 	Impersonator *User
+	// ImpersonationConstraint is the verb of the constrained mode by which it
+	// may, empty for the plain right.
+	ImpersonationConstraint string
 	// AuditID is the request id, echoed as Audit-Id.
 	AuditID   string
 	UserAgent string

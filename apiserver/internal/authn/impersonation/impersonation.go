@@ -61,12 +61,12 @@ func (m *Impersonator) Impersonate(ctx context.Context, r *request.Request, c *r
 		}
 		return nil
 	}
-	user, err := m.decide(ctx, &wanted, r)
+	user, by, err := m.decide(ctx, &wanted, r)
 	if err != nil {
 		return err
 	}
 	who := r.User
-	r.Impersonator, r.User = &who, *user
+	r.Impersonator, r.User, r.ImpersonationConstraint = &who, *user, constraints[by]
 	return nil
 }
 
@@ -99,7 +99,11 @@ type mode func(ctx context.Context, m *Impersonator, wanted *request.User, r *re
 
 var modes = []mode{associatedNode, arbitraryNode, account, userInfo, legacy}
 
-func (m *Impersonator) decide(ctx context.Context, wanted *request.User, r *request.Request) (*request.User, error) {
+// constraints are the verbs of the modes.
+var constraints = []string{"impersonate:associated-node", "impersonate:arbitrary-node", "impersonate:serviceaccount", "impersonate:user-info", ""}
+
+// decide also tells which mode it was.
+func (m *Impersonator) decide(ctx context.Context, wanted *request.User, r *request.Request) (*request.User, int, error) {
 	key := identity(&r.User)
 	m.mu.Lock()
 	last, remembered := m.last[key]
@@ -114,7 +118,7 @@ func (m *Impersonator) decide(ctx context.Context, wanted *request.User, r *requ
 	}
 	if remembered {
 		if u, ok := try(last); ok {
-			return u, nil
+			return u, last, nil
 		}
 	}
 	for i := range modes {
@@ -123,10 +127,10 @@ func (m *Impersonator) decide(ctx context.Context, wanted *request.User, r *requ
 		}
 		if u, ok := try(i); ok {
 			m.remember(key, i)
-			return u, nil
+			return u, i, nil
 		}
 	}
-	return nil, first
+	return nil, 0, first
 }
 
 func (m *Impersonator) remember(key string, i int) {
