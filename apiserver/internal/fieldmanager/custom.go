@@ -8,14 +8,12 @@ import (
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
 	"k8s.io/kube-openapi/pkg/validation/spec"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
-	"sigs.k8s.io/yaml"
 
 	"xebec.dev/api/openapi"
 )
@@ -166,9 +164,9 @@ func (c *Custom) Update(live, obj *unstructured.Unstructured, manager, subresour
 // Apply merges an applied configuration into the live object, or into nothing
 // when it is nil; see Manager.Apply.
 func (c *Custom) Apply(live *unstructured.Unstructured, patch []byte, manager string, force bool, subresource string, now time.Time) (*unstructured.Unstructured, error) {
-	config := &unstructured.Unstructured{Object: map[string]any{}}
-	if err := yaml.Unmarshal(patch, &config.Object); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	config, err := configuration(patch)
+	if err != nil {
+		return nil, err
 	}
 	lib, err := c.lib(subresource)
 	if err != nil {

@@ -7,18 +7,14 @@
 package fieldmanager
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/managedfields"
-	"sigs.k8s.io/yaml"
 
 	"xebec.dev/api/scheme"
 )
@@ -108,9 +104,9 @@ func (m *Manager) update(live runtime.Object, obj scheme.Object, manager, subres
 // The result is defaulted; when the apply changes nothing it equals live.
 // Errors are statuses, or plain errors that are to be a 500.
 func (m *Manager) Apply(live scheme.Object, patch []byte, manager string, force bool, subresource string, now time.Time) (scheme.Object, error) {
-	config := &unstructured.Unstructured{Object: map[string]any{}}
-	if err := yaml.Unmarshal(patch, &config.Object); err != nil {
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("error decoding YAML: %v", err))
+	config, err := configuration(patch)
+	if err != nil {
+		return nil, err
 	}
 	lib, err := m.lib(subresource)
 	if err != nil {

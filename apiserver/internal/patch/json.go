@@ -62,21 +62,23 @@ type jsonPatchOp struct {
 }
 
 func (o *operation) jsonPatch(before []byte) (after []byte, problems []error, err error) {
-	var operations []jsonPatchOp
-	problems, err = codec.DecodeJSON(o.body, &operations, o.strict)
-	if err != nil {
-		return nil, nil, undecodable(err)
-	}
-	for i, p := range problems {
-		problems[i] = fmt.Errorf("json patch %v", p)
-	}
-	if n := len(operations); n > maxOperations {
-		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxOperations, n))
+	if o.strict {
+		// Decoded only for what it tells.
+		var operations []jsonPatchOp
+		if problems, err = codec.DecodeJSON(o.body, &operations, true); err != nil {
+			return nil, nil, undecodable(err)
+		}
+		for i, p := range problems {
+			problems[i] = fmt.Errorf("json patch %v", p)
+		}
 	}
 	limitCopies()
 	decoded, err := jsonpatch.DecodePatch(o.body)
 	if err != nil {
-		return nil, nil, undecodable(err)
+		return nil, nil, apierrors.NewBadRequest(err.Error())
+	}
+	if n := len(decoded); n > maxOperations {
+		return nil, nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("The allowed maximum operations in a JSON patch is %d, got %d", maxOperations, n))
 	}
 	after, err = applyOperations(decoded, before)
 	if err != nil {

@@ -8,6 +8,7 @@
 package patch
 
 import (
+	"encoding/json"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -54,6 +55,9 @@ type Target struct {
 // Object patches any object of a target's kind, such as a Scale. live is not
 // changed. The result has its kind set and is not defaulted.
 func Object(t types.PatchType, target Target, live runtime.Object, body []byte, fieldValidation string) (runtime.Object, []string, error) {
+	if !json.Valid(body) {
+		return nil, nil, apierrors.NewBadRequest("invalid JSON patch")
+	}
 	strict := fieldValidation != metav1.FieldValidationIgnore
 	o := operation{target: target, body: body, strict: strict}
 	var outcome *outcome

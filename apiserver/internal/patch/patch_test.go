@@ -43,6 +43,38 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestMalformed has what v1.37 says of what is no patch; the recordings are of
+// v1.36, which had other words.
+func TestMalformed(t *testing.T) {
+	served, live := deployments(t)
+	for _, c := range []struct {
+		kind             types.PatchType
+		body, validation string
+		code             int32
+		text             string
+	}{
+		{types.JSONPatchType, "", "", 400, "invalid JSON patch"},
+		{types.JSONPatchType, "[1,", "Ignore", 400, "invalid JSON patch"},
+		{types.JSONPatchType, "[]x", "Strict", 400, "invalid JSON patch"},
+		{types.JSONPatchType, "{}", "", 400, "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"},
+		{types.JSONPatchType, "{}", "Ignore", 400, "json: cannot unmarshal object into Go value of type jsonpatch.Patch"},
+		{types.JSONPatchType, "[1]", "Ignore", 400, "json: cannot unmarshal number into Go value of type jsonpatch.Operation"},
+		{types.JSONPatchType, `[{"op":1}]`, "Ignore", 422, "the server rejected our request due to an error in our request"},
+		{types.MergePatchType, "a: b", "", 400, "invalid JSON patch"},
+		{types.MergePatchType, `{"a":01}`, "Ignore", 400, "invalid JSON patch"},
+		{types.MergePatchType, strings.Repeat("[", 10001) + strings.Repeat("]", 10001), "", 400, "invalid JSON patch"},
+		{types.MergePatchType, "[]", "", 400, "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"},
+		{types.StrategicMergePatchType, "", "", 400, "invalid JSON patch"},
+		{types.StrategicMergePatchType, "{}x", "", 400, "invalid JSON patch"},
+	} {
+		_, _, err := Apply(c.kind, served, live, []byte(c.body), c.validation)
+		var s apierrors.APIStatus
+		if !errors.As(err, &s) || s.Status().Code != c.code || s.Status().Message != c.text {
+			t.Errorf("%s %.20q %s: %v", c.kind, c.body, c.validation, err)
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	served, live := deployments(t)
 	for body, text := range map[string]string{
