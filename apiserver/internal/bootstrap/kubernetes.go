@@ -48,6 +48,8 @@ type Cluster struct {
 	CIDRs     []string
 	// Leased is false when only this server's address counts.
 	Leased bool
+	// Prolong keeps a lease that is there without a write; false if it is not.
+	Prolong func(ctx context.Context, r *scheme.Resource, namespace, name string) (bool, error)
 }
 
 // ServiceCIDR makes the default ServiceCIDR, and says that it is ready.
@@ -116,17 +118,23 @@ func (c *Cluster) Endpoints(ctx context.Context) error {
 	return c.publish(ctx, living)
 }
 
-// renew gives the revision of this server's lease.
+// renew gives the revision of this server's lease, which it makes if it is not
+// there, and otherwise keeps.
 func (c *Cluster) renew(ctx context.Context) (int64, error) {
 	name := c.Address.String()
+	col := c.Registry.Store.Collection(Leases)
+	current := col.Newest("", name)
+	if current != nil {
+		if there, err := c.Prolong(ctx, Leases, "", name); there || err != nil {
+			return current.Revision, err
+		}
+	}
 	e := corev1.Endpoints{Subsets: []corev1.EndpointSubset{{Addresses: []corev1.EndpointAddress{{IP: name}}}}}
 	e.Generation = time.Now().Unix() // each renewal must differ, or it would be no write
 	raw, err := e.Marshal()
 	if err != nil {
 		return 0, err
 	}
-	col := c.Registry.Store.Collection(Leases)
-	current := col.Newest("", name)
 	for {
 		var o *storage.Object
 		if current == nil {

@@ -111,7 +111,8 @@ func (s *Server) bootstrapAuthenticationInfo(ctx context.Context) error {
 // cluster is what the kubernetes Service is made of.
 func (s *Server) cluster() *bootstrap.Cluster {
 	c := &bootstrap.Cluster{
-		Maker: s.maker, Address: s.cfg.AdvertiseAddress, Port: int32(s.cfg.SecurePort),
+		Prolong: s.store.Prolong,
+		Maker:   s.maker, Address: s.cfg.AdvertiseAddress, Port: int32(s.cfg.SecurePort),
 		ServiceIP: firstAddress(s.cfg.ServiceCIDRs[0]), Leased: s.cfg.EndpointReconciler != "none",
 	}
 	for _, n := range s.cfg.ServiceCIDRs {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/storage/kv"
 )
@@ -96,4 +97,14 @@ func (c *collection) Delete(ctx context.Context, old *storage.Object) (int64, er
 	}
 	c.own.add(&storage.Object{Namespace: old.Namespace, Name: old.Name, Revision: revision})
 	return revision, nil
+}
+
+// Prolong begins the TTL of an object anew without writing it; false if there
+// is none, or the store below can't.
+func (s *Store) Prolong(ctx context.Context, r *scheme.Resource, namespace, name string) (bool, error) {
+	p, ok := s.kv.(kv.Prolonger)
+	if !ok {
+		return false, nil
+	}
+	return p.Prolong(ctx, s.collection(r).key(namespace, name))
 }

@@ -204,3 +204,53 @@ func TestGroupedCreates(t *testing.T) {
 		}
 	}
 }
+
+func TestProlong(t *testing.T) {
+	s := services(t)
+	store := etcd.Over(s, etcd.Config{Prefix: "/registry/"})
+	ctx := context.Background()
+	for key, ttl := range map[string]time.Duration{"masterleases/a": time.Hour, "pods/a/b": 0} {
+		if _, _, err := store.Apply(ctx, []kv.Write{{Key: key, Value: []byte("v"), TTL: ttl}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, key := range []string{"pods/a/b", "pods/a/absent"} {
+		if there, err := store.Prolong(ctx, key); there || err != nil {
+			t.Errorf("%s was prolonged: %v, %v", key, there, err)
+		}
+	}
+	leases, err := s.Lease.LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
+	if err != nil || len(leases.Leases) != 1 {
+		t.Fatal(leases, err)
+	}
+	id := leases.Leases[0].ID
+	left := func() int64 {
+		r, err := s.Lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.TTL
+	}
+	revision, err := store.Revision(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := left()
+	for begun := before; before > begun-2; before = left() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	for after := int64(0); after <= before; after = left() {
+		if there, err := store.Prolong(ctx, "masterleases/a"); !there || err != nil {
+			t.Fatal(there, err)
+		}
+	}
+	if now, err := store.Revision(ctx); now != revision || err != nil {
+		t.Errorf("something was written: revision %d, then %d, %v", revision, now, err)
+	}
+	if _, err := s.Lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id}); err != nil {
+		t.Fatal(err)
+	}
+	if there, err := store.Prolong(ctx, "masterleases/a"); there || err != nil {
+		t.Errorf("what ran out was prolonged: %v, %v", there, err)
+	}
+}

@@ -55,3 +55,29 @@ func (l *leases) forget() {
 	defer l.mu.Unlock()
 	l.id = 0
 }
+
+// Prolong implements kv.Prolonger. It is no proposal of etcd's: nothing is
+// written, synced and told to watchers.
+func (s *Store) Prolong(ctx context.Context, key string) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	r, err := s.s.KV.Range(ctx, &pb.RangeRequest{Key: []byte(s.prefix + key), Serializable: true})
+	if err != nil {
+		return false, fmt.Errorf("%w: read %s: %w", kv.ErrUnavailable, key, err)
+	}
+	if len(r.Kvs) == 0 || r.Kvs[0].Lease == 0 {
+		return false, nil
+	}
+	stream, err := s.s.Lease.LeaseKeepAlive(ctx)
+	if err != nil {
+		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
+	}
+	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: r.Kvs[0].Lease}); err != nil {
+		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
+	}
+	answer, err := stream.Recv()
+	if err != nil {
+		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
+	}
+	return answer.TTL > 0, nil // none is left of one that ran out
+}

@@ -160,3 +160,10 @@ type Local interface {
 	// LocalRevision is linearizable if ok.
 	LocalRevision() (revision int64, ok bool)
 }
+
+// Prolonger is a Store whose keys can be kept beyond their TTL without being
+// written.
+type Prolonger interface {
+	// Prolong begins a key's TTL anew; false if there is no such key with one.
+	Prolong(ctx context.Context, key string) (bool, error)
+}
