@@ -34,13 +34,26 @@ func (x *exchange) watch() error {
 	ctx, cancel := context.WithTimeout(x.r.Context(), x.watchTime(o.TimeoutSeconds))
 	defer cancel()
 	watcher, err := x.Registry.Watch(x.r.Context(), x.t, o) // waiting for a revision has a limit of its own
-	if err != nil {
-		return x.watchError(f, err)
+	if err != nil && !toldInStream(err) {
+		return err
 	}
-	defer watcher.Close()
-	x.head(f)
-	audit.From(ctx).Started(http.StatusOK)
-	x.stream(ctx, cancel, f, watcher, o.AllowWatchBookmarks)
+	if err == nil {
+		defer watcher.Close()
+	}
+	tell := func(code int) {
+		x.head(f)
+		if err != nil {
+			x.writeError(f, err)
+			return
+		}
+		audit.From(ctx).Started(code)
+		x.stream(ctx, cancel, f, watcher, o.AllowWatchBookmarks)
+	}
+	if asksForSocket(x.r) {
+		x.overSocket(f, cancel, func() { tell(http.StatusSwitchingProtocols) })
+	} else {
+		tell(http.StatusOK)
+	}
 	return nil
 }
 
@@ -58,20 +71,10 @@ func (x *exchange) head(f encode.Format) {
 	_ = http.NewResponseController(x.w).Flush() // errors show at the next write
 }
 
-// watchError answers a watch that can't start: an expired revision is told
-// inside the stream, as clients expect, everything else as a Status.
-func (x *exchange) watchError(f encode.Format, err error) error {
-	if !apierrors.IsResourceExpired(err) && !apierrors.IsGone(err) && !tooLarge(err) {
-		return err
-	}
-	x.head(f)
-	x.writeError(f, err)
-	return nil
-}
-
-// tooLarge: a revision of the future is told within the stream, too.
-func tooLarge(err error) bool {
-	return apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
+// toldInStream: why a watch can't start is a Status, but that a revision is
+// expired, or of the future, is told inside the stream, as clients expect.
+func toldInStream(err error) bool {
+	return apierrors.IsResourceExpired(err) || apierrors.IsGone(err) || apierrors.HasStatusCause(err, metav1.CauseTypeResourceVersionTooLarge)
 }
 
 func (x *exchange) writeError(f encode.Format, err error) {
@@ -167,6 +170,10 @@ const pieceBytes = 128 << 10
 // follow delivers on a connection without a pump: HTTP/1.1. A nil error means
 // that there is nothing more to say to the client.
 func (x *exchange) follow(s *source) error {
+	piece := pieceBytes
+	if _, ok := x.w.(*socketWriter); ok {
+		piece = 1 // each event by itself
+	}
 	flush := http.NewResponseController(x.w)
 	streams.Add(1)
 	defer streams.Add(-1)
@@ -192,12 +199,14 @@ func (x *exchange) follow(s *source) error {
 				return err
 			}
 			buf = append(buf, frame...)
-			if frame != nil && len(buf) < pieceBytes {
+			if frame != nil && len(buf) < piece {
 				continue
 			}
 			slow.begin()
-			if _, err := x.w.Write(buf); err != nil {
-				return nil
+			if len(buf) > 0 {
+				if _, err := x.w.Write(buf); err != nil {
+					return nil
+				}
 			}
 			if buf = buf[:0]; frame == nil {
 				break
