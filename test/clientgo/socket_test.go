@@ -46,7 +46,9 @@ func TestWatchOverWebSocket(t *testing.T) {
 		if accept != "" {
 			ws.Header.Set("Accept", accept)
 		}
-		conn, err := ws.DialContext(ctx)
+		soon, cancel := context.WithTimeout(ctx, time.Minute) // an answer that is no upgrade is read to its end
+		defer cancel()
+		conn, err := ws.DialContext(soon)
 		if err != nil {
 			t.Fatal(err)
 		}
