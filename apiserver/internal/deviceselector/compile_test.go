@@ -21,7 +21,7 @@ func TestCompile(t *testing.T) {
 		"isIP(device.attributes['d'].x) && ip('::1').isLoopback()":                "",
 		"device.attributes.exists(d, d.startsWith('x'))":                          "",
 		"sets.contains([1], [1]) && [1, 2].sum() == 3 && [3, 1].sort() == [1, 3]": "",
-		"[1].indexOf(1) == 0 && isURL('https://x')":                           "",
+		"[1].indexOf(1) == 0 && isURL('https://x')":                               "",
 		inner: "",
 		"device.attributes.all(a, " + inner + ")": "",
 
