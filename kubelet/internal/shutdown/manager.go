@@ -2,10 +2,12 @@ package shutdown
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -90,12 +92,11 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // watch holds logind's lock while the node is up.
 func (m *Manager) watch(ctx context.Context) error {
-	b, err := dial(ctx, m.o.Address)
+	l, err := connect(ctx, m.o.Address)
 	if err != nil {
 		return err
 	}
-	defer b.close()
-	l := logind{b}
+	defer l.close()
 	if err := m.time(ctx, l); err != nil {
 		return err
 	}
@@ -110,11 +111,11 @@ func (m *Manager) watch(ctx context.Context) error {
 	m.o.Log.Info("the node's shutdowns wait for its pods", zap.Duration("atMost", Total(m.o.Groups)))
 	for {
 		select {
-		case s, ok := <-b.signals:
+		case s, ok := <-l.signals:
 			if !ok {
-				return b.ended()
+				return errors.New("the connection to D-Bus was closed")
 			}
-			begins, is := s.shutdown()
+			begins, is := shuts(s)
 			switch {
 			case !is || begins == m.Down():
 			case begins:
@@ -135,23 +136,17 @@ func (m *Manager) watch(ctx context.Context) error {
 	}
 }
 
-func (b *bus) ended() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.failed
-}
-
-// shutdown reports whether a signal says that one begins, or is called off.
-func (m *message) shutdown() (begins, is bool) {
-	if m.iface != manager || m.member != prepare || len(m.body) != 1 {
+// shuts reports whether a signal says that a shutdown begins, or is called off.
+func shuts(s *dbus.Signal) (begins, is bool) {
+	if s.Name != manager+"."+prepare || len(s.Body) != 1 {
 		return false, false
 	}
-	begins, is = m.body[0].(bool)
+	begins, is = s.Body[0].(bool)
 	return begins, is
 }
 
 // time sees to it that logind waits long enough.
-func (m *Manager) time(ctx context.Context, l logind) error {
+func (m *Manager) time(ctx context.Context, l *logind) error {
 	need := Total(m.o.Groups)
 	have, err := l.longest(ctx)
 	if err != nil || have >= need {

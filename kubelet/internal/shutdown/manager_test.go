@@ -1,12 +1,10 @@
 package shutdown
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,17 +22,15 @@ import (
 	"xebec.dev/kubelet/internal/status"
 )
 
-// login is a logind for one client, which keeps what it was asked. It is a
-// peer, or behind a bus.
+// login is a logind behind a real bus, which keeps what it was asked.
 type login struct {
 	t    *testing.T
-	conn *net.UnixConn
+	conn *dbus.Conn
 	path string // of the logind.conf that says how long it waits
 
-	mu     sync.Mutex
-	serial uint32   // guarded by mu
-	asked  []string // guarded by mu
-	locks  []*os.File
+	mu    sync.Mutex
+	asked []string      // guarded by mu
+	locks [][2]*os.File // guarded by mu: our end, and the one that is given away
 }
 
 // waits is how long it would wait, in microseconds: 5 s, or what a drop-in says.
@@ -50,65 +47,67 @@ func (l *login) waits() uint64 {
 	return n * 1e6
 }
 
-func (l *login) send(m *message, files ...int) {
+func (l *login) note(what string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.serial++
-	m.serial, m.fileCount = l.serial, len(files)
-	var oob []byte
-	if len(files) > 0 {
-		oob = syscall.UnixRights(files...)
+	l.asked = append(l.asked, fmt.Sprint(what, args))
+}
+
+// serve takes the names of logind and systemd, and answers as they do.
+func (l *login) serve() {
+	for _, o := range []struct {
+		methods map[string]any
+		path    dbus.ObjectPath
+		iface   string
+	}{
+		{map[string]any{"Inhibit": l.inhibit}, object, manager},
+		{map[string]any{"Get": func(iface, name string) (dbus.Variant, *dbus.Error) {
+			l.note("Get", iface, name)
+			return dbus.MakeVariant(l.waits()), nil
+		}}, object, "org.freedesktop.DBus.Properties"},
+		{map[string]any{"KillUnit": func(unit, who string, signal int32) *dbus.Error {
+			l.note("KillUnit", unit, who, signal)
+			return nil
+		}}, "/org/freedesktop/systemd1", systemd1 + ".Manager"},
+	} {
+		if err := l.conn.ExportMethodTable(o.methods, o.path, o.iface); err != nil {
+			l.t.Fatal(err)
+		}
 	}
-	if _, _, err := l.conn.WriteMsgUnix(m.encode(), oob, nil); err != nil && !errors.Is(err, net.ErrClosed) && !errors.Is(err, syscall.EPIPE) {
+	for _, name := range []string{login1, systemd1} {
+		if reply, err := l.conn.RequestName(name, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+			l.t.Fatal(name, reply, err)
+		}
+	}
+}
+
+func (l *login) inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
+	l.note("Inhibit", what, who, why, mode)
+	mine, theirs, err := os.Pipe()
+	if err != nil {
+		return 0, dbus.MakeFailedError(err)
+	}
+	l.mu.Lock()
+	l.locks = append(l.locks, [2]*os.File{mine, theirs})
+	l.mu.Unlock()
+	return dbus.UnixFD(theirs.Fd()), nil
+}
+
+func (l *login) signal(begins bool) {
+	if err := l.conn.Emit(object, manager+"."+prepare, begins); err != nil {
 		l.t.Error(err)
 	}
 }
 
-func (l *login) handle(m *message) {
-	if m.kind != methodCall {
-		return
-	}
-	l.mu.Lock()
-	l.asked = append(l.asked, fmt.Sprint(m.member, m.body))
-	l.mu.Unlock()
-	answer := &message{kind: methodReturn, replyTo: m.serial, destination: m.sender}
-	switch m.iface + "." + m.member {
-	case "org.freedesktop.DBus.Hello":
-		answer.body = []any{":1.1"}
-	case "org.freedesktop.DBus.Properties.Get":
-		answer.body = []any{variant{l.waits()}}
-	case "org.freedesktop.DBus.AddMatch", "org.freedesktop.systemd1.Manager.KillUnit":
-	case manager + ".Inhibit":
-		mine, theirs, err := os.Pipe()
-		if err != nil {
-			l.t.Error(err)
-			return
-		}
-		l.mu.Lock()
-		l.locks = append(l.locks, mine)
-		l.mu.Unlock()
-		answer.body = []any{file(0)}
-		l.send(answer, int(theirs.Fd()))
-		theirs.Close()
-		return
-	default:
-		answer.kind, answer.errorName = failure, "org.freedesktop.DBus.Error.UnknownMethod"
-	}
-	l.send(answer)
-}
-
-func (l *login) signal(begins bool) {
-	l.send(&message{kind: signal, path: object, iface: manager, member: prepare, body: []any{begins}})
-}
-
-// released waits until the lock of a number was given back.
+// released waits until the lock of a number, which has arrived, was given back.
 func (l *login) released(i int) {
 	l.t.Helper()
 	l.until("a lock", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.locks) > i })
 	l.mu.Lock()
 	lock := l.locks[i]
 	l.mu.Unlock()
-	if _, err := lock.Read(make([]byte, 1)); err != io.EOF {
+	lock[1].Close()
+	if _, err := lock[0].Read(make([]byte, 1)); err != io.EOF {
 		l.t.Errorf("lock: %v", err)
 	}
 }
@@ -124,49 +123,8 @@ func (l *login) until(what string, f func() bool) {
 	}
 }
 
-// peer is a logind at the other end of the socket.
-func peer(t *testing.T, dir string) (*login, string) {
-	l := &login{t: t, path: filepath.Join(dir, "logind.conf.d", "99-kubelet.conf")}
-	at := filepath.Join(dir, "bus")
-	listener, err := net.Listen("unix", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ready := make(chan struct{})
-	go func() {
-		defer listener.Close()
-		c, err := listener.Accept()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		l.conn = c.(*net.UnixConn)
-		// One byte at a time, so that nothing of what follows is taken.
-		lines := bufio.NewReaderSize(oneByte{c}, 16)
-		for _, answer := range []string{"OK 1234\r\n", "AGREE_UNIX_FD\r\n", ""} {
-			if _, err := lines.ReadString('\n'); err != nil {
-				t.Error(err)
-			}
-			if _, err := io.WriteString(c, answer); err != nil {
-				t.Error(err)
-			}
-		}
-		close(ready)
-		_ = (&bus{conn: l.conn}).messages(l.handle) // until it is closed
-	}()
-	t.Cleanup(func() {
-		<-ready
-		l.conn.Close()
-	})
-	return l, "unix:path=" + at
-}
-
-type oneByte struct{ io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) { return o.Reader.Read(p[:1]) }
-
-// behindBus is a logind behind a real bus.
-func behindBus(t *testing.T, dir string) (*login, string) {
+// start begins a bus with a logind on it, and gives the bus' address.
+func start(t *testing.T, dir string) (*login, string) {
 	program, err := exec.LookPath("dbus-daemon")
 	if err != nil {
 		t.Skip("dbus-daemon is not installed (Debian's package dbus-daemon)")
@@ -189,42 +147,16 @@ func behindBus(t *testing.T, dir string) (*login, string) {
 		_ = daemon.Wait()
 	})
 	l := &login{t: t, path: filepath.Join(dir, "logind.conf.d", "99-kubelet.conf")}
-	var c net.Conn
-	l.until("the bus listens", func() bool { c, err = net.Dial("unix", at); return err == nil })
-	l.conn = c.(*net.UnixConn)
+	address := "unix:path=" + at
+	l.until("the bus listens", func() bool { l.conn, err = dbus.Connect(address); return err == nil })
 	t.Cleanup(func() { l.conn.Close() })
-	b := &bus{conn: l.conn}
-	if err := b.authenticate(); err != nil {
-		t.Fatal(err)
-	}
-	names := make(chan any, 8)
-	go func() {
-		_ = b.messages(func(m *message) { // until it is closed
-			if m.kind == methodReturn {
-				names <- m.body
-			}
-			l.handle(m)
-		})
-	}()
-	own := func(member string, body ...any) {
-		l.send(&message{kind: methodCall, path: "/org/freedesktop/DBus", destination: "org.freedesktop.DBus", iface: "org.freedesktop.DBus", member: member, body: body})
-		<-names
-	}
-	own("Hello")
-	own("RequestName", login1, uint32(0))
-	own("RequestName", "org.freedesktop.systemd1", uint32(0))
-	return l, "unix:path=" + at
+	l.serve()
+	return l, address
 }
 
 // A shutdown waits until pods have ended, the important ones last; one that is
 // called off is waited for again.
 func TestShutdown(t *testing.T) {
-	for name, start := range map[string]func(*testing.T, string) (*login, string){"a peer": peer, "a real bus": behindBus} {
-		t.Run(name, func(t *testing.T) { testShutdown(t, start) })
-	}
-}
-
-func testShutdown(t *testing.T, start func(*testing.T, string) (*login, string)) {
 	dir := t.TempDir()
 	l, address := start(t, dir)
 	var mu sync.Mutex
@@ -259,6 +191,7 @@ func testShutdown(t *testing.T, start func(*testing.T, string) (*login, string))
 		t.Errorf("down %t, logind waits %d", m.Down(), l.waits())
 	}
 	l.signal(true)
+	l.until("it goes down", m.Down)
 	l.released(0)
 	mu.Lock()
 	want := []string{"Shutdown: Shutdown manager detected shutdown event", "changed", "web 10 Failed Terminated TerminationByKubelet", "web is over", "dns 2 Failed Terminated TerminationByKubelet"}
@@ -286,22 +219,17 @@ func testShutdown(t *testing.T, start func(*testing.T, string) (*login, string))
 	}
 }
 
-// What is not D-Bus ends the connection, not the program.
-func FuzzDecode(f *testing.F) {
-	f.Add((&message{kind: signal, serial: 1, path: object, iface: manager, member: prepare, body: []any{true}}).encode())
-	f.Add((&message{kind: methodReturn, serial: 1, replyTo: 2, fileCount: 1, body: []any{file(0), uint64(3), variant{"x"}}}).encode())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		size, ok, err := messageSize(data)
-		if err != nil || !ok || len(data) < size {
-			return
+// What says something else is no shutdown.
+func TestShuts(t *testing.T) {
+	for _, s := range []*dbus.Signal{
+		{Name: manager + ".SessionNew", Body: []any{true}}, {Name: manager + "." + prepare}, {Name: manager + "." + prepare, Body: []any{"yes"}},
+		{Name: manager + "." + prepare, Body: []any{true, true}},
+	} {
+		if _, is := shuts(s); is {
+			t.Errorf("%v is a shutdown", s)
 		}
-		m, err := decode(data[:size])
-		if err != nil {
-			return
-		}
-		begins, is := m.shutdown()
-		if is && m.body[0] != begins {
-			t.Error("it reads itself otherwise")
-		}
-	})
+	}
+	if begins, is := shuts(&dbus.Signal{Name: manager + "." + prepare, Body: []any{true}}); !begins || !is {
+		t.Error("a shutdown is none")
+	}
 }
