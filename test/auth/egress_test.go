@@ -56,11 +56,12 @@ func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.WriteHeader(http.StatusOK)
-	from, _, err := http.NewResponseController(w).Hijack()
+	// The reader may have the first byte of what follows already.
+	from, early, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
-	go func() { _, _ = io.Copy(to, from); to.Close() }()
+	go func() { _, _ = io.Copy(to, early.Reader); to.Close() }()
 	_, _ = io.Copy(from, to)
 	from.Close()
 }
@@ -75,8 +76,8 @@ func TestEgress(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t, "hooks")
 	plane, cluster := newConnectProxy(t), newConnectProxy(t)
-	h := newHook(t, a, func(map[string]any) map[string]any {
-		return map[string]any{"authenticated": true, "user": map[string]any{"username": "jane"}}
+	h := newHook(t, a, func(spec map[string]any) map[string]any {
+		return map[string]any{"authenticated": spec["token"] == "jane", "user": map[string]any{"username": "jane"}}
 	})
 	i := newIssuer(t).serve(t, a)
 	dir := t.TempDir()

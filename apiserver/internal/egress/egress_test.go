@@ -33,11 +33,12 @@ func proxy(t *testing.T, l net.Listener, asked func(string)) {
 			return
 		}
 		w.WriteHeader(http.StatusOK)
-		from, _, err := http.NewResponseController(w).Hijack()
+		// The reader may have the first byte of what follows already.
+		from, early, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			return
 		}
-		go func() { _, _ = io.Copy(to, from); to.Close() }()
+		go func() { _, _ = io.Copy(to, early.Reader); to.Close() }()
 		_, _ = io.Copy(from, to)
 		from.Close()
 	}))
