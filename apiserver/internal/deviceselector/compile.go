@@ -71,23 +71,15 @@ var (
 )
 
 func build(lists cel.EnvOption) (*cel.Env, error) {
-	base, err := cel.NewEnv(
-		cel.HomogeneousAggregateLiterals(),
-		cel.EagerlyValidateDeclarations(true),
-		cel.DefaultUTCTimeZone(true),
-		cel.CrossTypeNumericComparisons(true),
-		cel.OptionalTypes(),
+	base, err := cel.NewEnv(append(expression.Language(),
 		cel.CostEstimatorOptions(checker.PresenceTestHasCost(false)),
 		cel.ASTValidators(cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(), cel.ValidateHomogeneousAggregateLiterals()),
-		ext.Strings(ext.StringsVersion(2)),
-		ext.Sets(),
-		ext.TwoVarComprehensions(),
 		ext.Lists(ext.ListsVersion(3)),
 		ext.Bindings(ext.BindingsVersion(0)),
 		library.URLs(), library.Regex(), library.Quantity(), library.IP(), library.CIDR(), library.Format(),
 		library.SemverLib(library.SemverVersion(1)),
 		lists,
-	)
+	)...)
 	if err != nil {
 		return nil, err
 	}

@@ -36,8 +36,10 @@ func (s *Scope) environment() (*cel.Env, error) {
 	return s.env, s.err
 }
 
-func (s *Scope) build() (*cel.Env, error) {
-	base, err := cel.NewEnv(
+// Language is what every expression of Kubernetes may use, whatever it is
+// about.
+func Language() []cel.EnvOption {
+	return []cel.EnvOption{
 		cel.HomogeneousAggregateLiterals(),
 		cel.EagerlyValidateDeclarations(true),
 		cel.DefaultUTCTimeZone(true),
@@ -46,7 +48,11 @@ func (s *Scope) build() (*cel.Env, error) {
 		ext.Strings(ext.StringsVersion(2)),
 		ext.Sets(),
 		ext.TwoVarComprehensions(),
-	)
+	}
+}
+
+func (s *Scope) build() (*cel.Env, error) {
+	base, err := cel.NewEnv(Language()...)
 	if err != nil {
 		return nil, err
 	}
