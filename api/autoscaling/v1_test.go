@@ -117,9 +117,7 @@ func FuzzFromV1(f *testing.F) {
 		setDefaults(out)
 		_ = validateSpec(&out.Spec, nil)
 		_ = targets(out)
-		if _, err := toV1(out); err != nil {
-			t.Skip(err)
-		}
+		_, _ = toV1(out) // not everything has a v1 form
 	})
 }
 

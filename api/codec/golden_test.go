@@ -91,7 +91,9 @@ func TestGolden(t *testing.T) {
 		t.Run(g.name, func(t *testing.T) {
 			t.Run("JSON", g.testJSON)
 			t.Run("YAML", g.testYAML)
-			t.Run("protobuf", g.testProtobuf)
+			if _, m := g.new(t); m != nil { // not all kinds have one
+				t.Run("protobuf", g.testProtobuf)
+			}
 		})
 	}
 	if heads < 190 {
@@ -181,9 +183,6 @@ func (g golden) testYAML(t *testing.T) {
 // testProtobuf transcodes the protobuf form.
 func (g golden) testProtobuf(t *testing.T) {
 	obj, m := g.new(t)
-	if m == nil {
-		t.Skip("no protobuf form")
-	}
 	env, err := codec.ParseEnvelope(g.pb)
 	if err != nil {
 		t.Fatal(err)

@@ -60,7 +60,7 @@ func TestTerminating(t *testing.T) {
 		t.Fatal(err)
 	}
 	url, health := "http://"+s.Spec.ClusterIP, fmt.Sprintf("http://127.0.0.1:%d", s.Spec.HealthCheckNodePort)
-	// The port is somebody else's for now, which people hear of.
+	// Somebody else has the port, which people hear of.
 	for _, want := range []string{"Normal Starting ", "Warning FailedToStartServiceHealthcheck node node failed to start healthcheck \"default/web-0\" on port "} {
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			list, err := c.kube.CoreV1().Events("default").List(t.Context(), metav1.ListOptions{})

@@ -73,9 +73,6 @@ func bomb(levels int) string {
 }
 
 func TestHostileBodies(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	res, _ := builtin.Scheme().At(corev1.SchemeGroupVersion.WithResource("configmaps"))
 	for _, c := range hostile {
 		for _, validation := range []string{Ignore, Strict} {

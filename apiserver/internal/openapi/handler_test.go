@@ -166,9 +166,6 @@ func TestV2Protobuf(t *testing.T) {
 
 // The library's own conversion of our JSON says the same.
 func TestV2ProtobufIsTheLibrarys(t *testing.T) {
-	if testing.Short() {
-		t.Skip("slow")
-	}
 	few := slices.DeleteFunc(groups(), func(g discovery.Group) bool { return g.Name != "apps" })
 	h := NewHandler("v1.37.2")
 	h.Set(few)
