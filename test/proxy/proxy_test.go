@@ -27,8 +27,9 @@ import (
 
 // cluster is an API server and a kube-proxy that listens to it.
 type cluster struct {
-	kube  kubernetes.Interface
-	proxy *exec.Cmd
+	kube       kubernetes.Interface
+	kubeconfig string
+	proxy      *exec.Cmd
 }
 
 func client(t testing.TB, kubeconfig string) kubernetes.Interface {
@@ -142,7 +143,7 @@ func (c *cluster) change(t testing.TB, r *rules, n int, to netip.Addr) (sent, an
 func newCluster(t testing.TB, services int) (*cluster, *rules) {
 	t.Helper()
 	server := apiservertest.Start(t, "--service-cluster-ip-range=10.96.0.0/12")
-	c := &cluster{kube: client(t, server.Kubeconfig)}
+	c := &cluster{kube: client(t, server.Kubeconfig), kubeconfig: server.Kubeconfig}
 	c.fill(t, services)
 	r := listenRules(t)
 	c.start(t, server.Kubeconfig)

@@ -19,6 +19,10 @@ const inside = "XEBEC_TEST_PROXY_INSIDE"
 // TestMain runs itself again in a network namespace: its processes' rules are
 // not the machine's.
 func TestMain(m *testing.M) {
+	if kubeconfig := os.Getenv(bareOf); kubeconfig != "" {
+		fmt.Fprintln(os.Stderr, "the bare program:", bare(kubeconfig))
+		os.Exit(1)
+	}
 	if os.Getenv(inside) != "" {
 		if err := loopbackUp(); err != nil {
 			fmt.Fprintln(os.Stderr, "loopback of the namespace:", err)
