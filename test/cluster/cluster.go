@@ -11,9 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +22,7 @@ import (
 // Cluster is a running cluster; see deploy/cluster for what it can do.
 type Cluster struct {
 	*cluster.Cluster
+	lock *os.File
 }
 
 // Node is one of its nodes.
@@ -36,36 +35,46 @@ type Options = cluster.Options
 const prefix = "t"
 
 // fill names a cluster after this process, so that packages' tests do not meet.
-func fill(o Options) Options {
+func fill(o Options) (Options, error) {
 	if o.Nodes == 0 {
 		o.Nodes = 1
 	}
 	if o.Bin == "" {
 		o.Bin = apiservertest.Bin()
 	}
-	pid := os.Getpid()
 	if o.Name == "" {
-		o.Name = prefix + strconv.FormatInt(int64(pid), 36)
-	}
-	if o.Subnet == "" {
-		o.Subnet = fmt.Sprintf("172.31.%d.0/24", 10+pid%200)
+		o.Name = ownName()
 	}
 	o.Ephemeral = true
-	return o
+	var err error
+	if o.Subnet == "" {
+		o.Subnet, err = freeSubnet(os.Getpid())
+	}
+	return o, err
 }
 
 // New brings a cluster up without a test, for TestMain; Down takes it away.
 func New(ctx context.Context, o Options, progress io.Writer) (*Cluster, error) {
-	if err := sweep(ctx); err != nil {
+	if err := Sweep(ctx); err != nil {
 		return nil, fmt.Errorf("take away what an earlier run has left: %w", err)
 	}
-	o = fill(o)
-	o.Progress = cluster.NewProgress(progress)
-	c, err := cluster.New(o)
+	o, err := fill(o)
 	if err != nil {
 		return nil, err
 	}
-	k := &Cluster{c}
+	lock, err := claim(o.Name)
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil {
+		return nil, fmt.Errorf("cluster %s is there already: this process, or another that still lives, has made it", o.Name)
+	}
+	o.Progress = cluster.NewProgress(progress)
+	c, err := cluster.New(o)
+	if err != nil {
+		return nil, errors.Join(err, release(lock))
+	}
+	k := &Cluster{c, lock}
 	if err := c.Start(ctx); err != nil {
 		text := k.Logs(30)
 		return nil, errors.Join(err, errors.New(text), k.Down())
@@ -77,7 +86,10 @@ func New(ctx context.Context, o Options, progress io.Writer) (*Cluster, error) {
 func (c *Cluster) Down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	return c.Stop(ctx)
+	if err := c.Stop(ctx); err != nil {
+		return err
+	}
+	return errors.Join(release(c.lock), os.RemoveAll(scratch(c.Name)))
 }
 
 // Start brings a cluster up for a test.
@@ -156,27 +168,4 @@ func (c *Cluster) Logs(lines int) string {
 		}
 	}
 	return b.String()
-}
-
-// sweep takes away clusters whose process has ended.
-func sweep(ctx context.Context) error {
-	dirs, err := filepath.Glob("/run/xebec-" + prefix + "*")
-	if err != nil {
-		return err
-	}
-	for _, d := range dirs {
-		name := strings.TrimPrefix(d, "/run/xebec-")
-		pid, err := strconv.ParseInt(strings.TrimPrefix(name, prefix), 36, 32)
-		if err != nil || syscall.Kill(int(pid), 0) == nil {
-			continue // another's, or still running
-		}
-		c, err := cluster.Found(Options{Bin: apiservertest.Bin(), Name: name})
-		if err == nil {
-			err = c.Stop(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("cluster %s: %w", name, err)
-		}
-	}
-	return nil
 }

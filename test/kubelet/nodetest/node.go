@@ -93,7 +93,7 @@ func Binary(name string) string { return apiservertest.Binary(name) }
 
 // Start starts a node. Stop must be called whatever it gives.
 func Start(o Options) (*Node, error) {
-	if err := sweep(); err != nil {
+	if err := Sweep(); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "xnode")

@@ -44,8 +44,8 @@ func abandoned(dir string) bool {
 	return err == nil && owner(pid) != string(raw)
 }
 
-// sweep removes the nodes of tests that are gone.
-func sweep() error {
+// Sweep removes the nodes of tests that are gone.
+func Sweep() error {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "xnode*"))
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ func TestSweep(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(hierarchies()[0]+left.cgroup, "cgroup.procs"), []byte(strconv.Itoa(orphan.Process.Pid)), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := sweep(); err != nil {
+	if err := Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	if len(there(left)) != 3 {
@@ -87,7 +87,7 @@ func TestSweep(t *testing.T) {
 	_ = killed.Process.Kill() // as a test's time limit would
 	_ = killed.Wait()
 	go func() { _ = orphan.Wait() }() // a zombie would be taken for a process
-	if err := sweep(); err != nil {
+	if err := Sweep(); err != nil {
 		t.Fatal(err)
 	}
 	if got := there(left); len(got) > 0 {
