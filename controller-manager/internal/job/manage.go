@@ -129,7 +129,9 @@ func (p *planner) pause(pods []*corev1.Pod) time.Duration {
 	}
 	n := 0
 	for _, v := range pods {
-		if v.Status.Phase != corev1.PodFailed || !p.verdicts[v.UID].counts() {
+		// Failures that are ignored by the limits make the next pod wait all
+		// the same: else a pod that fails at once is replaced without end.
+		if v.Status.Phase != corev1.PodFailed {
 			continue
 		}
 		if at := ended(v); at.After(success) {
@@ -137,7 +139,7 @@ func (p *planner) pause(pods []*corev1.Pod) time.Duration {
 			failure = latest(failure, at)
 		}
 		if p.job.Spec.BackoffLimitPerIndex != nil {
-			n = max(n, annotatedCount(v, batchv1.JobIndexFailureCountAnnotation)+1)
+			n = max(n, annotatedCount(v, batchv1.JobIndexFailureCountAnnotation)+annotatedCount(v, batchv1.JobIndexIgnoredFailureCountAnnotation)+1)
 		}
 	}
 	if n == 0 {
