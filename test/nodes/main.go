@@ -1,0 +1,172 @@
+// Nodes runs the tests that run containers, and runs once more, by name, what
+// failed: a machine that does much else is no reason to turn a change away, but
+// what fails twice is. What passed only then is told loudly. It takes away what
+// runs that were killed have left, before and after.
+//
+//	go run ./nodes [-limit DURATION] [FLAG OF GO TEST…] PACKAGE…
+//
+// It ends with 0 when all passed, with 1 when something failed twice, and with
+// 3 when the time was up and nothing had failed twice.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"xebec.dev/test/cluster"
+	"xebec.dev/test/kubelet/nodetest"
+)
+
+const (
+	passed  = 0
+	failed  = 1
+	misused = 2
+	late    = 3
+)
+
+func main() {
+	limit := time.Hour
+	args := os.Args[1:]
+	if len(args) > 1 && args[0] == "-limit" {
+		var err error
+		if limit, err = time.ParseDuration(args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, "nodes: -limit:", err)
+			os.Exit(misused)
+		}
+		args = args[2:]
+	}
+	if len(args) == 0 {
+		fmt.Fprintln(os.Stderr, "nodes: no packages; as in: nodes -limit 12m -short ./kubelet/... ./e2e")
+		os.Exit(misused)
+	}
+	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(interrupted, limit)
+	defer cancel()
+	if err := sweep(); err != nil {
+		fmt.Fprintln(os.Stderr, "nodes: what an earlier run has left:", err)
+	}
+	code := run(ctx, args, os.Stdout)
+	if err := sweep(); err != nil {
+		fmt.Fprintln(os.Stderr, "nodes: what this run has left:", err)
+	}
+	os.Exit(code)
+}
+
+// sweep takes away the clusters and nodes of processes that have ended.
+func sweep() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	return errors.Join(cluster.Sweep(ctx), nodetest.Sweep())
+}
+
+// split parts go test's flags from packages.
+func split(args []string) (flags, packages []string) {
+	for i, a := range args {
+		if !strings.HasPrefix(a, "-") {
+			return args[:i], args[i:]
+		}
+	}
+	return args, nil
+}
+
+func run(ctx context.Context, args []string, out *os.File) int {
+	tell := func(text string) { fmt.Fprint(out, text) }
+	flags, packages := split(args)
+	first, err := test(ctx, append(flags[:len(flags):len(flags)], packages...), tell)
+	if err != nil {
+		fmt.Fprintln(out, "nodes:", err)
+		return failed
+	}
+	unfinished := first.unfinished()
+	if ctx.Err() != nil {
+		tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of: %s\n", strings.Join(unfinished, ", ")))
+	}
+	switch {
+	case len(first.builds) > 0:
+		tell(fmt.Sprintf("nodes: FAILED to build: %s\n", strings.Join(first.builds, ", ")))
+		return failed
+	case first.good() && ctx.Err() != nil:
+		return late
+	case first.good():
+		return passed
+	}
+	return second(ctx, &first.result, flags, tell)
+}
+
+// second runs again what failed.
+func second(ctx context.Context, first *result, flags []string, tell func(string)) int {
+	code := passed
+	for _, args := range first.again() {
+		what := strings.Join(args, " ")
+		if ctx.Err() != nil {
+			tell(fmt.Sprintf("nodes: FAILED ONCE, and there was no time to see it again: %s\n", what))
+			code = failed
+			continue
+		}
+		if err := sweep(); err != nil {
+			tell(fmt.Sprintf("nodes: what the first run has left: %v\n", err))
+		}
+		tell(fmt.Sprintf("nodes: FAILED, once more: %s\n", what))
+		r, err := test(ctx, append(flags[:len(flags):len(flags)], args...), tell)
+		switch {
+		case err != nil:
+			tell(fmt.Sprintf("nodes: %v\n", err))
+			code = failed
+		case !r.good():
+			tell(fmt.Sprintf("nodes: FAILED TWICE: %s\n", what))
+			code = failed
+		case ctx.Err() != nil:
+			tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
+			code = failed
+		default:
+			tell(fmt.Sprintf("nodes: FLAKY, failed and then passed: %s: find out why\n", what))
+		}
+	}
+	return code
+}
+
+// test runs go test until it ends, or the time is up: then all that it has
+// started is ended.
+func test(ctx context.Context, args []string, tell func(string)) (*collector, error) {
+	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer stop()
+	c := newCollector(tell)
+	// A line is as long as a test's longest line of output.
+	for r := bufio.NewReader(out); ; {
+		line, err := r.ReadBytes('\n')
+		if len(line) > 0 {
+			c.line([]byte(strings.TrimRight(string(line), "\n")))
+		}
+		if err != nil {
+			break
+		}
+	}
+	err = cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return nil, err
+	}
+	if err != nil && ctx.Err() == nil && c.good() {
+		return nil, fmt.Errorf("go test: %w, and no test says why", err)
+	}
+	return c, nil
+}

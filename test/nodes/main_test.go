@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// module makes packages of tests of its own, and goes there.
+func module(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files["go.mod"] = "module example.com/m\n\ngo 1.26\n"
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("GOWORK", "off")
+	t.Setenv("GOFLAGS", "")
+	t.Chdir(dir)
+	return dir
+}
+
+// ran gives what a run came to, and all that it said.
+func ran(t *testing.T, ctx context.Context, args ...string) (int, string) {
+	t.Helper()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	code := run(ctx, args, out)
+	said, err := os.ReadFile(out.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, string(said)
+}
+
+const head = "package p\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar _ = os.Stat\n\n"
+
+// once fails the first time that it runs.
+const once = head + `func TestOnce(t *testing.T) {
+	t.Run("sub", func(t *testing.T) {
+		if _, err := os.Stat("DIR/ran"); err != nil {
+			_ = os.WriteFile("DIR/ran", nil, 0o600)
+			t.Error("the reason")
+		}
+	})
+}
+
+func TestWell(t *testing.T) {
+	f, _ := os.OpenFile("DIR/well", os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	_, _ = f.WriteString("x")
+	_ = f.Close()
+}
+`
+
+func TestRuns(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		code  int
+		says  []string
+	}{
+		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok"}},
+		{"one fails once", map[string]string{"p/p_test.go": once}, passed, []string{"the reason", "FAILED, once more: -run ^(TestOnce)$ example.com/m/p", "FLAKY, failed and then passed: -run ^(TestOnce)$"}},
+		{"one fails twice", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\n"}, failed, []string{"why", "FAILED TWICE: -run ^(TestX)$ example.com/m/p"}},
+		{"one panics", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { panic(\"why\") }\n"}, failed, []string{"FAILED TWICE: -run ^(TestX)$"}},
+		{"no test is to blame", map[string]string{"p/p_test.go": head + "func TestMain(m *testing.M) { println(\"no cluster\"); os.Exit(1) }\n"}, failed, []string{"no cluster", "FAILED TWICE: example.com/m/p"}},
+		{"no build", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { nothing() }\n"}, failed, []string{"undefined: nothing", "FAILED to build: example.com/m/p"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := module(t, c.files)
+			code, said := ran(t, t.Context(), "-count=1", "./...")
+			if code != c.code {
+				t.Errorf("it ends with %d, expected %d", code, c.code)
+			}
+			for _, w := range c.says {
+				if !strings.Contains(said, w) {
+					t.Errorf("it does not say %q", w)
+				}
+			}
+			if well, err := os.ReadFile(filepath.Join(dir, "well")); err == nil && len(well) != 1 {
+				t.Errorf("a test that passed ran %d times", len(well))
+			}
+			if t.Failed() {
+				t.Log(said)
+			}
+		})
+	}
+}
+
+// TestTimeIsUp ends in the middle of a test, whose process goes too.
+func TestTimeIsUp(t *testing.T) {
+	dir := module(t, map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { _ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {} }\nfunc init() { go func() { select {} }(); go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
+				cancel()
+			}
+		}
+	}()
+	code, said := ran(t, ctx, "-count=1", "./...")
+	if code != late || !strings.Contains(said, "THE TIME WAS UP in the middle of: example.com/m/p TestX") {
+		t.Errorf("it ends with %d and says:\n%s", code, said)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	flags, packages := split([]string{"-short", "-p=1", "./a/...", "./b"})
+	if !slices.Equal(flags, []string{"-short", "-p=1"}) || !slices.Equal(packages, []string{"./a/...", "./b"}) {
+		t.Errorf("%q, %q", flags, packages)
+	}
+}
