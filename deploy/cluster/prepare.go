@@ -61,7 +61,7 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	if err := n.set(ctx, r); err != nil {
 		return err
 	}
-	if err := n.directories(r); err != nil {
+	if err := n.directories(r, c.Ephemeral); err != nil {
 		return err
 	}
 	if err := n.runtimeConfig(r, c); err != nil {
@@ -143,8 +143,24 @@ imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 `
 
-func (n *Node) directories(r *host.Record) error {
-	if err := r.WriteFile(n.root.Path(kubeletConfig), []byte(kubeletConfigText), 0o644); err != nil {
+// ephemeralConfigText is that of clusters that are thrown away: a share of a
+// large disk that is nearly full would have their pods evicted for nothing.
+const ephemeralConfigText = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+evictionHard:
+  imagefs.available: 100Mi
+  memory.available: 100Mi
+  nodefs.available: 100Mi
+imageGCHighThresholdPercent: 100
+imageGCLowThresholdPercent: 99
+`
+
+func (n *Node) directories(r *host.Record, ephemeral bool) error {
+	config := kubeletConfigText
+	if ephemeral {
+		config = ephemeralConfigText
+	}
+	if err := r.WriteFile(n.root.Path(kubeletConfig), []byte(config), 0o644); err != nil {
 		return err
 	}
 	if n.NetNS != "" {
