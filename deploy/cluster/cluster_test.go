@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -92,5 +94,41 @@ func TestProgressOffATerminal(t *testing.T) {
 	p.Done("it is there")
 	if lines := strings.Count(b.String(), "\n"); lines != 2 || !strings.Contains(b.String(), "… for this") || !strings.HasSuffix(b.String(), "it is there\n") {
 		t.Errorf("told:\n%s", b.String())
+	}
+}
+
+// TestAnothersNode: what make up has not made, make down does not touch, and
+// make up does not write over.
+func TestAnothersNode(t *testing.T) {
+	for _, file := range []string{"/etc/kubernetes/admin.conf", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/manifests/mine.yaml", "/var/lib/etcd/member/wal"} {
+		dir, err := os.MkdirTemp("", "x") // t.TempDir's are too long for sockets
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = os.RemoveAll(dir) })
+		c, err := New(Options{Root: dir, Address: "10.0.0.1", Bin: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := c.Members()[0]
+		if err := n.vacant(); err != nil {
+			t.Errorf("a machine with nothing on it: %v", err)
+		}
+		path := n.Path(file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("another's"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.vacant(); err == nil || !strings.Contains(err.Error(), "is a node already") {
+			t.Errorf("%s: %v", file, err)
+		}
+		if err := c.Stop(t.Context()); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		if raw, err := os.ReadFile(path); err != nil || string(raw) != "another's" {
+			t.Errorf("%s: make down has left %q: %v", file, raw, err)
+		}
 	}
 }

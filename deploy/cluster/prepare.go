@@ -82,15 +82,23 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	return nil
 }
 
-// vacant refuses a machine on which another Kubernetes lives.
+// vacant refuses a machine on which another Kubernetes lives, or has left what
+// this one would write over.
 func (n *Node) vacant() error {
-	for _, f := range []string{layout.KubeletConf, layout.Manifests + "/kube-apiserver.yaml"} {
+	there := slices.Concat([]string{layout.Etcd + "/member"}, kubeconfigs)
+	if manifests, err := os.ReadDir(n.root.Path(layout.Manifests)); err == nil && len(manifests) > 0 {
+		there = append(there, layout.Manifests+"/"+manifests[0].Name())
+	}
+	for _, f := range there {
 		if _, err := os.Stat(n.root.Path(f)); err == nil {
 			return fmt.Errorf("%s is there: this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes", n.root.Path(f))
 		}
 	}
 	return nil
 }
+
+// kubeconfigs are the files of a node's users.
+var kubeconfigs = []string{layout.AdminConf, layout.SuperAdminConf, layout.KubeletConf, layout.BootstrapKubeletConf, layout.ControllerManagerConf, layout.SchedulerConf}
 
 func (n *Node) set(ctx context.Context, r *host.Record) error {
 	for _, s := range machineSettings {

@@ -23,6 +23,17 @@ import (
 func (c *Cluster) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
+	if c.Nodes == 0 {
+		// Without a record nothing here is ours: it may be another's node.
+		r, err := host.ReadRecord(c.nodes[0].root)
+		if err != nil {
+			return err
+		}
+		if !r.Kept() {
+			c.Progress.Done("%s: nothing to take away: `make up` has made no node of this machine", c.nodes[0].Name)
+			return nil
+		}
+	}
 	errs := []error{c.each(func(n *Node) error { return n.stop(ctx) })}
 	if c.Nodes > 0 {
 		for _, n := range c.nodes {
@@ -155,7 +166,7 @@ func (n *Node) clean() error {
 			errs = append(errs, host.RemoveTree(n.root.Path(d)))
 		}
 	}
-	for _, f := range []string{layout.AdminConf, layout.SuperAdminConf, layout.KubeletConf, layout.BootstrapKubeletConf, layout.ControllerManagerConf, layout.SchedulerConf} {
+	for _, f := range kubeconfigs {
 		if err := os.Remove(n.root.Path(f)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

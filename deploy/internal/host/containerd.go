@@ -66,6 +66,15 @@ func (c *Containerd) places() places {
 	return places{c.Root.Path(Data + "/containerd"), c.Root.Path(State + "/containerd"), c.Root.Path(Socket), c.Root.Path(Registries), c.Root.Path(layout.CNIConf), c.Root.Path(NetworkTemplate)}
 }
 
+// Runc is where runc keeps the state of containers. Below the node's own state
+// it goes with it, when nobody was left to delete containers one by one.
+func (p places) Runc() string {
+	if p.State == "/run/containerd" {
+		return "/run/containerd/runc"
+	}
+	return filepath.Join(filepath.Dir(p.State), "runc")
+}
+
 // Sockets is a short directory for the shims' sockets.
 func (p places) Sockets() string {
 	if p.State == "/run/containerd" {
@@ -104,6 +113,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc.options]
         BinaryName = "{{.Bin}}/runc"
         SystemdCgroup = {{.Systemd}}
+        Root = "{{.Runc}}"
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = [{{range $i, $d := .CNIBin}}{{if $i}}, {{end}}"{{$d}}"{{end}}]
     conf_dir = "{{.CNIConf}}"
@@ -148,6 +158,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.btrfs", "io.containerd.snapsho
       [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
         BinaryName = "{{.Bin}}/runc"
         SystemdCgroup = {{.Systemd}}
+        Root = "{{.Runc}}"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{{index .CNIBin 0}}"
     conf_dir = "{{.CNIConf}}"

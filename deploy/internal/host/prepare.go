@@ -74,6 +74,12 @@ func ReadRecord(root layout.Root) (*Record, error) {
 	return r, nil
 }
 
+// Kept says whether there is a record: whether anything was done.
+func (r *Record) Kept() bool {
+	_, err := os.Stat(r.path)
+	return err == nil
+}
+
 func (r *Record) save() error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
