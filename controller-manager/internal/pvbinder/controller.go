@@ -3,6 +3,7 @@ package pvbinder
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -24,7 +25,7 @@ var Spec = control.Spec{
 	Name: name, Alias: "persistentvolume-binder",
 	ServiceAccount: "persistent-volume-binder", EventSource: "persistentvolume-controller",
 	Reads: []string{"persistentvolumes", "persistentvolumeclaims", "storageclasses", "pods"},
-	Writes: []string{"persistentvolumes:spec.claimRef", "persistentvolumes:status", "persistentvolumeclaims:spec.volumeName",
+	Writes: []string{"persistentvolumes", "persistentvolumes:spec.claimRef", "persistentvolumes:status", "persistentvolumeclaims:spec.volumeName",
 		"persistentvolumeclaims:spec.storageClassName (default)", "persistentvolumeclaims:metadata.annotations (pv.kubernetes.io, storage-provisioner)", "persistentvolumeclaims:status"},
 	New: newController,
 }
@@ -184,6 +185,9 @@ func (r *reconciler) volume(ctx context.Context, key cache.Key) error {
 		_, err := client.Update(ctx, r.env.Client, v)
 		return err
 	}
+	if p.Remove != "" {
+		return r.remove(ctx, v, p.Remove)
+	}
 	if p.Phase == "" {
 		return nil
 	}
@@ -194,7 +198,23 @@ func (r *reconciler) volume(ctx context.Context, key cache.Key) error {
 		now := metav1.Now()
 		v.Status.LastPhaseTransitionTime = &now
 	}
-	v.Status.Phase, v.Status.Reason, v.Status.Message = p.Phase, p.Reason, p.Message
+	// The reason goes into the event alone.
+	v.Status.Phase, v.Status.Message = p.Phase, p.Message
 	_, err := client.UpdateStatus(ctx, r.env.Client, v, client.WriteOptions{OmitObject: true})
 	return err
+}
+
+// remove a volume that is a directory below /tmp of this host, for tests of
+// clusters of one node. No link leads it out of there.
+func (r *reconciler) remove(ctx context.Context, v *corev1.PersistentVolume, below string) error {
+	tmp, err := os.OpenRoot("/tmp")
+	if err == nil {
+		err = tmp.RemoveAll(below)
+		_ = tmp.Close() // nothing is written through it
+	}
+	if err != nil {
+		r.env.Events.Event(v, control.Warning, "VolumeFailedDelete", err.Error())
+		return fmt.Errorf("remove the directory of volume %s: %w", v.Name, err)
+	}
+	return client.Delete[*corev1.PersistentVolume](ctx, r.env.Client, "", v.Name, client.DeleteOptions{UID: v.UID})
 }

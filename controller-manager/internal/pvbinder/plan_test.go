@@ -48,7 +48,8 @@ func claim(pairs map[string]string) *corev1.PersistentVolumeClaim {
 }
 
 // volume of the words size=, class=, modes=, kind=, phase=, for= (UID, or ? for
-// a claim ns/c reserved by name), policy=, ours and block.
+// a claim ns/c reserved by name), policy=, by=
+// (its provisioner), path=, ours and block.
 func volume(name string, pairs map[string]string) *corev1.PersistentVolume {
 	v := &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kind": pairs["kind"]}}}
 	v.Spec.Capacity = corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(pairs["size"])}
@@ -63,6 +64,12 @@ func volume(name string, pairs map[string]string) *corev1.PersistentVolume {
 	}
 	if pairs["ours"] != "" {
 		annotate(&v.Annotations, boundByUs, "yes")
+	}
+	if by := pairs["by"]; by != "" {
+		annotate(&v.Annotations, provisionedBy, by)
+	}
+	if path := pairs["path"]; path != "" {
+		v.Spec.HostPath = &corev1.HostPathVolumeSource{Path: path}
 	}
 	if pairs["block"] != "" {
 		b := corev1.PersistentVolumeBlock
