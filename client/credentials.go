@@ -163,7 +163,7 @@ var errNoProtocol = errors.New("the server speaks neither of the protocols " + p
 // ClientHandshake implements credentials.TransportCredentials.
 func (i *identity) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	cfg, stamp := i.config()
-	conn := tls.Client(raw, cfg)
+	conn := tls.Client(brief(raw), cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close() // the handshake's error is the news
 		return nil, nil, err

@@ -112,7 +112,7 @@ func (s *socket) dump(family uint8, set setID, f func(key, data string, left uin
 				f(string(key), string(data), left)
 			})
 		}
-	})
+	}, everything)
 	return errors.Join(err, refused)
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,9 +12,10 @@ import (
 // socket is a netlink socket. The kernel answers within the call that sends,
 // so that nothing has to be waited for.
 type socket struct {
-	fd  int
-	seq uint32
-	buf []byte
+	fd   int
+	seq  uint32
+	buf  []byte
+	sent int // bytes that the buffer for sending holds
 }
 
 // Buffers of the socket in bytes. The first grows with what is sent.
@@ -52,11 +54,14 @@ func (s *socket) commit(b *batch) error {
 	for _, p := range pieces {
 		size += len(p) + len(p)/8
 	}
-	if err := s.room(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, size); err != nil {
-		return err
+	if size > s.sent {
+		if err := s.room(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, size); err != nil {
+			return err
+		}
+		s.sent = size
 	}
 	for {
-		_, err := unix.SendmsgBuffers(s.fd, pieces, nil, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}, 0)
+		err := s.send(pieces)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -65,6 +70,26 @@ func (s *socket) commit(b *batch) error {
 		}
 		return s.answers(b)
 	}
+}
+
+// brief is how many bytes the kernel has done in microseconds: the runtime
+// need not be told of the call. To tell it wakes its monitor, which takes more
+// processor time than a small transaction.
+const brief = 16 << 10
+
+func (s *socket) send(pieces [][]byte) error {
+	if len(pieces) > 1 || len(pieces[0]) > brief {
+		_, err := unix.SendmsgBuffers(s.fd, pieces, nil, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}, 0)
+		return err
+	}
+	p := pieces[0]
+	to := unix.RawSockaddrNetlink{Family: unix.AF_NETLINK}
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0,
+		uintptr(unsafe.Pointer(&to)), unsafe.Sizeof(to))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 var errNoAnswer = errors.New("nftables has not acknowledged a transaction")
@@ -81,7 +106,7 @@ func (s *socket) answers(b *batch) error {
 			first = fmt.Errorf("nftables message %d of %d: %w", seq-b.first, b.seq-b.first, errno)
 		}
 		acknowledged = acknowledged || seq == b.seq
-	})
+	}, func() bool { return acknowledged && first == nil })
 	if err == nil {
 		err = first
 	}
@@ -91,10 +116,11 @@ func (s *socket) answers(b *batch) error {
 	return err
 }
 
-// read gives all messages that are there.
-func (s *socket) read(f func(typ uint16, seq uint32, body []byte)) error {
-	for {
-		n, _, err := unix.Recvfrom(s.fd, s.buf, 0)
+// read gives all messages that are there, or until enough: what is left then
+// is read with the next ones.
+func (s *socket) read(f func(typ uint16, seq uint32, body []byte), enough func() bool) error {
+	for !enough() {
+		n, err := s.receive()
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
@@ -112,7 +138,20 @@ func (s *socket) read(f func(typ uint16, seq uint32, body []byte)) error {
 			b = b[min((size+3)&^3, len(b)):]
 		}
 	}
+	return nil
 }
+
+// receive never waits: the runtime need not be told.
+func (s *socket) receive() (int, error) {
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))), uintptr(len(s.buf)), 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// everything that is there is read.
+func everything() bool { return false }
 
 // begin makes a batch whose sequence numbers are the socket's next.
 func (s *socket) begin(family uint8) *batch {
@@ -142,7 +181,7 @@ func (s *socket) has(family uint8) (bool, error) {
 			return
 		}
 		found = true
-	})
+	}, everything)
 	return found, errors.Join(err, refused)
 }
 

@@ -2,6 +2,7 @@ package state
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 )
@@ -43,6 +44,16 @@ func (m *memory) release() {
 	m.allocated = samples[0].Value.Uint64()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent(samples[1].Value.Uint64()))
+	}
+}
+
+// alone has goroutines run one at a time once everything is loaded. A change
+// passes through several of them, one after the other: with processors to
+// spare the runtime wakes a thread for each and has it look for more work,
+// which takes longer than the change.
+func alone() {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(1)
 	}
 }
 

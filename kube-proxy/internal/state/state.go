@@ -198,28 +198,36 @@ func (s *State) Run(ctx context.Context) error {
 	s.node = true
 	s.mu.Unlock()
 	retry := minRetry
-	for next := time.Duration(0); ; {
-		timer := time.NewTimer(next)
+	// The timer goes on while changes come: to set it anew for each costs more
+	// than to look a little too often.
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for quiet := true; ; {
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		case <-s.wake:
+			quiet = false
 		case <-timer.C:
+			timer.Reset(s.o.Verify)
 			s.verify()
-			s.memory.release() // it is quiet
+			if quiet {
+				s.memory.release()
+			}
+			quiet = true
 		}
-		timer.Stop()
-		next = s.o.Verify
 		full, err := s.sync()
 		if full {
 			s.memory.release() // as much again was in use for a moment
+			alone()
 		}
 		if err != nil {
 			s.o.Log.Error("services are not in the kernel as they should be", zap.Error(err), zap.Duration("retry", retry))
-			next, retry = retry, min(retry*2, maxRetry)
-		} else {
+			timer.Reset(retry)
+			retry = min(retry*2, maxRetry)
+		} else if retry > minRetry {
 			retry = minRetry
+			timer.Reset(s.o.Verify)
 		}
 		if s.o.MinPause > 0 {
 			select {
