@@ -48,8 +48,8 @@ type Cluster struct {
 	CIDRs     []string
 	// Leased is false when only this server's address counts.
 	Leased bool
-	// Prolong keeps a lease that is there without a write; false if it is not.
-	Prolong func(ctx context.Context, r *scheme.Resource, namespace, name string) (bool, error)
+	// Prolong keeps a lease without a write; false if it is not there as it was.
+	Prolong func(ctx context.Context, r *scheme.Resource, o *storage.Object) (bool, error)
 }
 
 // ServiceCIDR makes the default ServiceCIDR, and says that it is ready.
@@ -125,7 +125,7 @@ func (c *Cluster) renew(ctx context.Context) (int64, error) {
 	col := c.Registry.Store.Collection(Leases)
 	current := col.Newest("", name)
 	if current != nil {
-		if there, err := c.Prolong(ctx, Leases, "", name); there || err != nil {
+		if there, err := c.Prolong(ctx, Leases, current); there || err != nil {
 			return current.Revision, err
 		}
 	}

@@ -248,6 +248,10 @@ func (s *Store) Ready(ctx context.Context) error {
 	return err
 }
 
+// Written is when the newest write was sent that the store below took; zero
+// when it has failed since.
+func (s *Store) Written() time.Time { return s.batcher.Well() }
+
 // Loaded is nil once every cache has its objects, and else says what is
 // missing.
 func (s *Store) Loaded() error {

@@ -99,12 +99,12 @@ func (c *collection) Delete(ctx context.Context, old *storage.Object) (int64, er
 	return revision, nil
 }
 
-// Prolong begins the TTL of an object anew without writing it; false if there
-// is none, or the store below can't.
-func (s *Store) Prolong(ctx context.Context, r *scheme.Resource, namespace, name string) (bool, error) {
+// Prolong begins the TTL of an object anew without writing it; false if it is
+// not there as it was, or the store below can't.
+func (s *Store) Prolong(ctx context.Context, r *scheme.Resource, o *storage.Object) (bool, error) {
 	p, ok := s.kv.(kv.Prolonger)
 	if !ok {
 		return false, nil
 	}
-	return p.Prolong(ctx, s.collection(r).key(namespace, name))
+	return p.Prolong(ctx, s.collection(r).key(o.Namespace, o.Name), o.Revision)
 }

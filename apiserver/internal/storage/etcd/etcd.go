@@ -62,6 +62,7 @@ type Store struct {
 	timeout time.Duration
 	log     *zap.Logger
 	leases  leases
+	keeper  keeper
 	// lines are nil where etcd is in this process.
 	lines *lines
 	// odd makes the next feed go the client library's way.
@@ -135,7 +136,12 @@ func Over(s Services, c Config) *Store {
 }
 
 // Close ends the connection.
-func (s *Store) Close() error { return s.close() }
+func (s *Store) Close() error {
+	s.keeper.mu.Lock()
+	s.keeper.close()
+	s.keeper.mu.Unlock()
+	return s.close()
+}
 
 // Prefix is the full prefix of all keys, ending in a slash.
 func (s *Store) Prefix() string { return s.prefix }

@@ -209,15 +209,22 @@ func TestProlong(t *testing.T) {
 	s := services(t)
 	store := etcd.Over(s, etcd.Config{Prefix: "/registry/"})
 	ctx := context.Background()
+	revisions := map[string]int64{"pods/a/absent": 1}
 	for key, ttl := range map[string]time.Duration{"masterleases/a": time.Hour, "pods/a/b": 0} {
-		if _, _, err := store.Apply(ctx, []kv.Write{{Key: key, Value: []byte("v"), TTL: ttl}}); err != nil {
+		revision, _, err := store.Apply(ctx, []kv.Write{{Key: key, Value: []byte("v"), TTL: ttl}})
+		if err != nil {
 			t.Fatal(err)
 		}
+		revisions[key] = revision
 	}
+	lease := revisions["masterleases/a"]
 	for _, key := range []string{"pods/a/b", "pods/a/absent"} {
-		if there, err := store.Prolong(ctx, key); there || err != nil {
+		if there, err := store.Prolong(ctx, key, revisions[key]); there || err != nil {
 			t.Errorf("%s was prolonged: %v, %v", key, there, err)
 		}
+	}
+	if there, err := store.Prolong(ctx, "masterleases/a", lease-1); there || err != nil {
+		t.Errorf("another revision was prolonged: %v, %v", there, err)
 	}
 	leases, err := s.Lease.LeaseLeases(ctx, &pb.LeaseLeasesRequest{})
 	if err != nil || len(leases.Leases) != 1 {
@@ -240,9 +247,12 @@ func TestProlong(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	for after := int64(0); after <= before; after = left() {
-		if there, err := store.Prolong(ctx, "masterleases/a"); !there || err != nil {
+		if there, err := store.Prolong(ctx, "masterleases/a", lease); !there || err != nil {
 			t.Fatal(there, err)
 		}
+		gone, cancel := context.WithCancel(ctx)
+		cancel()
+		_, _ = store.Prolong(gone, "masterleases/a", lease) // whatever it says, the next one works
 	}
 	if now, err := store.Revision(ctx); now != revision || err != nil {
 		t.Errorf("something was written: revision %d, then %d, %v", revision, now, err)
@@ -250,7 +260,7 @@ func TestProlong(t *testing.T) {
 	if _, err := s.Lease.LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: id}); err != nil {
 		t.Fatal(err)
 	}
-	if there, err := store.Prolong(ctx, "masterleases/a"); there || err != nil {
+	if there, err := store.Prolong(ctx, "masterleases/a", lease); there || err != nil {
 		t.Errorf("what ran out was prolonged: %v, %v", there, err)
 	}
 }

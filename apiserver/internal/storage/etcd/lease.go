@@ -56,28 +56,73 @@ func (l *leases) forget() {
 	l.id = 0
 }
 
+// keeper prolongs leases over one call that stays open. What it knows of the
+// key prolonged last saves asking each time under which lease it is.
+type keeper struct {
+	mu sync.Mutex // held while an answer is waited for
+	// guarded by mu
+	key      string
+	revision int64
+	lease    int64
+	stream   pb.Lease_LeaseKeepAliveClient
+	hangUp   context.CancelFunc
+}
+
 // Prolong implements kv.Prolonger. It is no proposal of etcd's: nothing is
 // written, synced and told to watchers.
-func (s *Store) Prolong(ctx context.Context, key string) (bool, error) {
+func (s *Store) Prolong(ctx context.Context, key string, revision int64) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	r, err := s.s.KV.Range(ctx, &pb.RangeRequest{Key: []byte(s.prefix + key), Serializable: true})
-	if err != nil {
-		return false, fmt.Errorf("%w: read %s: %w", kv.ErrUnavailable, key, err)
+	k := &s.keeper
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.key != key || k.revision != revision {
+		r, err := s.s.KV.Range(ctx, &pb.RangeRequest{Key: []byte(s.prefix + key), Serializable: true})
+		if err != nil {
+			return false, fmt.Errorf("%w: read %s: %w", kv.ErrUnavailable, key, err)
+		}
+		if len(r.Kvs) == 0 || r.Kvs[0].Lease == 0 || r.Kvs[0].ModRevision != revision {
+			return false, nil
+		}
+		k.key, k.revision, k.lease = key, revision, r.Kvs[0].Lease
 	}
-	if len(r.Kvs) == 0 || r.Kvs[0].Lease == 0 {
-		return false, nil
-	}
-	stream, err := s.s.Lease.LeaseKeepAlive(ctx)
+	ttl, err := k.prolong(ctx, s.s.Lease)
 	if err != nil {
 		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
 	}
-	if err := stream.Send(&pb.LeaseKeepAliveRequest{ID: r.Kvs[0].Lease}); err != nil {
-		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
+	return ttl > 0, nil // none is left of one that ran out
+}
+
+// prolong needs mu.
+func (k *keeper) prolong(ctx context.Context, service pb.LeaseClient) (ttl int64, err error) {
+	if k.stream == nil {
+		open, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+		stream, err := service.LeaseKeepAlive(open)
+		if err != nil {
+			hangUp()
+			return 0, err
+		}
+		k.stream, k.hangUp = stream, hangUp
 	}
-	answer, err := stream.Recv()
+	stop := context.AfterFunc(ctx, k.hangUp)
+	err = k.stream.Send(&pb.LeaseKeepAliveRequest{ID: k.lease})
+	var answer *pb.LeaseKeepAliveResponse
+	if err == nil {
+		answer, err = k.stream.Recv()
+	}
+	if !stop() || err != nil {
+		k.close()
+	}
 	if err != nil {
-		return false, fmt.Errorf("%w: prolong the lease of %s: %w", kv.ErrUnavailable, key, err)
+		return 0, err
 	}
-	return answer.TTL > 0, nil // none is left of one that ran out
+	return answer.TTL, nil
+}
+
+// close needs mu.
+func (k *keeper) close() {
+	if k.stream != nil {
+		k.hangUp()
+		k.stream = nil
+	}
 }

@@ -24,6 +24,7 @@ type Batcher struct {
 	queue   []*pending
 	running int
 	sent    time.Time   // the newest transaction
+	well    time.Time   // when the newest that the store did was sent, zero if one failed since
 	another *time.Timer // opens a slot for those who have waited enough
 	armed   bool
 }
@@ -99,10 +100,12 @@ func (b *Batcher) Do(ctx context.Context, w Write) (int64, Result, error) {
 // is called with mu held, while nothing is under way.
 func (b *Batcher) alone(ctx context.Context, w Write) (int64, Result, error) {
 	b.running++
-	b.sent = time.Now()
+	begun := time.Now()
+	b.sent = begun
 	b.mu.Unlock()
 	revision, results, err := b.store.Apply(ctx, []Write{w})
 	b.mu.Lock()
+	b.ended(begun, err)
 	if len(b.queue) > 0 {
 		go b.run()
 	} else {
@@ -116,6 +119,22 @@ func (b *Batcher) alone(ctx context.Context, w Write) (int64, Result, error) {
 		return 0, Result{}, fmt.Errorf("%w: %w", storage.ErrUnknown, context.Cause(ctx))
 	}
 	return 0, Result{}, err
+}
+
+// Well is when the newest transaction that the store did was sent: then it
+// could write. Zero before the first, and when one has failed since.
+func (b *Batcher) Well() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.well
+}
+
+// ended notes how a transaction went. It needs mu.
+func (b *Batcher) ended(begun time.Time, err error) {
+	if err != nil {
+		begun = time.Time{}
+	}
+	b.well = begun
 }
 
 // start begins a transaction for the queue if it is time to, and else sees to
@@ -226,7 +245,11 @@ func (b *Batcher) send(group []*pending) {
 	}
 	// A group outlives any one of its callers; the store has a deadline of
 	// its own.
+	begun := time.Now()
 	rev, results, err := b.store.Apply(context.Background(), writes)
+	b.mu.Lock()
+	b.ended(begun, err)
+	b.mu.Unlock()
 	if err != nil && len(group) > 1 && !errors.Is(err, storage.ErrUnknown) {
 		// Nothing was written. One of them may be at fault: each on its own.
 		for _, p := range group {

@@ -102,6 +102,26 @@ func TestRefusedGroup(t *testing.T) {
 	}
 }
 
+// What the store took shows that it is well, until it fails.
+func TestWell(t *testing.T) {
+	g := newGate()
+	close(g.open)
+	b := kv.NewBatcher(g, kv.BatcherOptions{})
+	for _, fails := range []bool{true, false, true, false} {
+		g.fail = func([]kv.Write) error {
+			if fails {
+				return kv.ErrUnavailable
+			}
+			return nil
+		}
+		before := time.Now()
+		_, _, err := b.Do(context.Background(), put("a"))
+		if well := b.Well(); fails != (err != nil) || fails != well.IsZero() || !fails && well.Before(before) {
+			t.Errorf("a write failed: %v (%v), and the store was well %v", fails, err, well)
+		}
+	}
+}
+
 // Of an unknown outcome nothing is tried again.
 func TestUnknownGroup(t *testing.T) {
 	g := newGate()

@@ -164,6 +164,7 @@ type Local interface {
 // Prolonger is a Store whose keys can be kept beyond their TTL without being
 // written.
 type Prolonger interface {
-	// Prolong begins a key's TTL anew; false if there is no such key with one.
-	Prolong(ctx context.Context, key string) (bool, error)
+	// Prolong begins the TTL of a key anew that has this revision; false if
+	// there is no such key with one.
+	Prolong(ctx context.Context, key string, revision int64) (bool, error)
 }
