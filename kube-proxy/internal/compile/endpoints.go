@@ -21,9 +21,12 @@ type candidate struct {
 
 // collect reads slices: each address once, whichever slice says so.
 func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, family corev1.IPFamily, node *Node) candidates {
-	var up []candidate
+	most := 0
+	for _, slice := range endpoints {
+		most += len(slice.Endpoints)
+	}
+	up := make([]candidate, 0, most)
 	var out candidates
-	seen := map[netip.AddrPort]bool{}
 	for _, slice := range endpoints {
 		number, ok := portOf(slice, p)
 		if !ok || string(slice.AddressType) != string(family) {
@@ -40,8 +43,7 @@ func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, fami
 			}
 			b := Backend{netip.AddrPortFrom(a.Unmap(), number), isLocal(e, node)}
 			switch {
-			case ready(e) && !seen[b.AddrPort]:
-				seen[b.AddrPort] = true
+			case ready(e):
 				up = append(up, candidate{b, e})
 			case serving(e) && terminating(e):
 				out.draining = append(out.draining, b)
@@ -49,7 +51,9 @@ func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, fami
 		}
 	}
 	byAddress := func(a, b Backend) int { return a.AddrPort.Compare(b.AddrPort) }
-	slices.SortFunc(up, func(a, b candidate) int { return byAddress(a.Backend, b.Backend) })
+	// What several slices say of an address, the first says.
+	slices.SortStableFunc(up, func(a, b candidate) int { return byAddress(a.Backend, b.Backend) })
+	up = slices.CompactFunc(up, func(a, b candidate) bool { return a.AddrPort == b.AddrPort })
 	slices.SortFunc(out.draining, byAddress)
 	out.draining = slices.Compact(out.draining)
 	out.all = make([]Backend, len(up))

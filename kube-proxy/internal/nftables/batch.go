@@ -162,6 +162,13 @@ const (
 	netfilterAccept = 1
 )
 
+func (e *elements) reset() {
+	if cap(e.buf) > manyBytes {
+		*e = elements{}
+	}
+	e.buf, e.cuts, e.last = e.buf[:0], e.cuts[:0], 0
+}
+
 func (e *elements) add(x element) {
 	at := len(e.buf)
 	b := batch{b: e.buf}
@@ -208,6 +215,9 @@ func (b *batch) verdict(v verdict) {
 
 // elements puts a set's elements into messages.
 func (b *batch) elements(typ, flags uint16, set string, e *elements) {
+	if len(e.buf) == 0 {
+		return
+	}
 	from := 0
 	for _, to := range append(e.cuts, len(e.buf)) {
 		if to == from {

@@ -97,6 +97,9 @@ func (p *Proxy) Sync(u *compile.Update) error {
 			t.ipvs = p.ipvs
 			p.tables[i] = t
 		}
+		if !u.Full && !t.concerns(u) {
+			continue
+		}
 		b := p.sock.begin(t.f.number)
 		if err := t.sync(u, b); err != nil {
 			return err
@@ -116,6 +119,15 @@ func (p *Proxy) Sync(u *compile.Update) error {
 	}
 	p.ready = true
 	return nil
+}
+
+// concerns tells whether an update has anything for the table.
+func (t *table) concerns(u *compile.Update) bool {
+	has := func(s *compile.Service) bool {
+		return s != nil && slices.ContainsFunc(s.Frontends, func(f compile.Frontend) bool { return f.V4 == t.f.v4 })
+	}
+	return !slices.Equal(t.networks, u.NodePorts) ||
+		slices.ContainsFunc(u.Changes, func(c compile.Change) bool { return has(c.Old) || has(c.New) })
 }
 
 func (f *family) String() string {

@@ -27,6 +27,7 @@ type table struct {
 	lastID   uint32 // of an endpoint with affinity
 	networks []netip.Prefix
 	ipvs     Beside // nil for a table that does all itself
+	scratch  edit   // of the last change: its memory is used again
 }
 
 func newTable(f *family, o *Options) *table {
@@ -97,13 +98,32 @@ type edit struct {
 	touched    [sets]map[string]int // counts before the change
 }
 
+// manyBytes of elements are not kept for the next change.
+const manyBytes = 16 << 10
+
+func (e *edit) reset() {
+	for _, all := range []*[sets]elements{&e.dels, &e.adds} {
+		for s := range all {
+			all[s].reset()
+		}
+	}
+	e.created = e.created[:0]
+	for _, s := range []setID{setClusterIPs, setHairpin, setGuarded} {
+		if e.touched[s] == nil || len(e.touched[s]) > 64 {
+			e.touched[s] = map[string]int{}
+		}
+		clear(e.touched[s])
+	}
+}
+
 // apply puts changes into a batch, and into memory: if the batch fails, all
 // must be replaced.
 func (t *table) apply(changes []compile.Change, b *batch) error {
 	// Only chains that were not in use before: a packet may be between the
 	// frontend and the chain.
 	t.collect(b)
-	e := &edit{touched: [sets]map[string]int{setClusterIPs: {}, setHairpin: {}, setGuarded: {}}}
+	e := &t.scratch
+	e.reset()
 	for _, c := range changes {
 		old := t.services[c.Name]
 		now := t.render(c.New, old, e)

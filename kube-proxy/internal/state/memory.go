@@ -14,9 +14,9 @@ import (
 const (
 	// gcRoom is the room for garbage in bytes: some thousand changes of one
 	// endpoint.
-	gcRoom = 12 << 20
+	gcRoom = 16 << 20
 	// gcLeast and gcMost are the percentages of what is in use that it may be.
-	gcLeast, gcMost = 20, 60
+	gcLeast, gcMost = 20, 80
 	// gcTrifle is what may lie about at rest: to be asked for metrics makes some.
 	gcTrifle = 4 << 20
 )

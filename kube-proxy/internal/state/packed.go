@@ -25,7 +25,9 @@ type Packed struct {
 	// trigger is when what changed in a slice happened, in Unix nanoseconds; 0
 	// where that is not known.
 	trigger int64
-	raw     []byte
+	// endpoints of a slice.
+	endpoints int
+	raw       []byte
 }
 
 // GetNamespace, GetName, GetUID and GetResourceVersion implement cache.Item.
@@ -71,10 +73,10 @@ func (p *Packed) asService() (*corev1.Service, error) {
 // lastTrigger says since when an endpoint is what it is.
 const lastTrigger = "endpoints.kubernetes.io/last-change-trigger-time"
 
-// packSlice keeps what a node needs of a slice: of endpoints elsewhere their
-// address, conditions and hints.
+// packSlice keeps what a node needs of a slice, which is changed: of endpoints
+// elsewhere their address, conditions and hints.
 func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
-	kept := discoveryv1.EndpointSlice{AddressType: s.AddressType, Ports: s.Ports, Endpoints: make([]discoveryv1.Endpoint, 0, len(s.Endpoints))}
+	kept := discoveryv1.EndpointSlice{AddressType: s.AddressType, Ports: s.Ports, Endpoints: s.Endpoints[:0]}
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		if len(e.Addresses) == 0 {
@@ -87,6 +89,7 @@ func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
 		kept.Endpoints = append(kept.Endpoints, x)
 	}
 	p := pack(&s.ObjectMeta, &kept)
+	p.endpoints = len(kept.Endpoints)
 	p.service = s.Labels[discoveryv1.LabelServiceName]
 	if at, err := time.Parse(time.RFC3339Nano, s.Annotations[lastTrigger]); err == nil {
 		p.trigger = at.UnixNano()
@@ -96,7 +99,7 @@ func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
 
 // asSlice is the EndpointSlice again.
 func (p *Packed) asSlice() (*discoveryv1.EndpointSlice, error) {
-	s := &discoveryv1.EndpointSlice{}
+	s := &discoveryv1.EndpointSlice{Endpoints: make([]discoveryv1.Endpoint, 0, p.endpoints)}
 	if err := s.Unmarshal(p.raw); err != nil {
 		return nil, fmt.Errorf("decode endpoint slice %s/%s: %w", p.GetNamespace(), p.name, err)
 	}
