@@ -66,6 +66,13 @@ const (
 	Queue     Hint = true
 )
 
+func (h Hint) String() string {
+	if h == Queue {
+		return "Queue"
+	}
+	return "QueueSkip"
+}
+
 // EventHint is an event that a plugin waits for. A nil Hint is always Queue.
 type EventHint struct {
 	Object Object

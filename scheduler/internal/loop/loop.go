@@ -103,6 +103,9 @@ func New(c *cache.Cluster, profiles []*framework.Profile, w Writer, rec Recorder
 	}
 	l.Schedule.Observer = o.Metrics
 	o.Queue.Moved = func(e *queue.Entry, event string) { o.Metrics.Incoming(e.State().String(), event) }
+	o.Queue.Hinted = func(plugin, event string, h framework.Hint, d time.Duration) {
+		o.Metrics.Hinted(plugin, event, h.String(), d)
+	}
 	l.Queue = queue.New(profiles, o.Queue)
 	if o.Extenders != nil {
 		l.Schedule.Extended = func(p *cache.Pod) bool { return o.Extenders.Interested(p.Obj) }

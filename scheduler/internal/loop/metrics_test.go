@@ -84,7 +84,10 @@ func TestMetrics(t *testing.T) {
 			`framework_extension_point_duration_seconds{extension_point="Reserve",` + profile + `,status="Success"}`:          1,
 			`plugin_execution_duration_seconds{extension_point="PostFilter",plugin="DefaultPreemption",status="Success"}`:     1,
 			`plugin_execution_duration_seconds{extension_point="PreFilter",plugin="NodeResourcesFit",status="Success"}`:       3,
-			`pod_scheduled_after_flush_total{}`: 0,
+			`pod_scheduled_after_flush_total{}`:                                        0,
+			`async_api_call_execution_total{call_type="pod_binding",result="success"}`: 1, `pending_async_api_calls{call_type="pod_binding"}`: 0,
+			`async_api_call_execution_total{call_type="pod_status_patch",result="success"}`: 2, `pending_async_api_calls{call_type="pod_status_patch"}`: 0,
+			`event_handling_duration_seconds{event="NodeAdd"}`: 1,
 		} {
 			if got[key] != want {
 				t.Errorf("%s is %v, want %v", key, got[key], want)
@@ -105,6 +108,14 @@ func TestMetrics(t *testing.T) {
 		synctest.Wait()
 		if n := values(t, m)[`unschedulable_pods{plugin="SchedulingGates",`+profile+`}`]; n != 0 {
 			t.Errorf("%v gated pods", n)
+		}
+		// A plugin is asked whether a new node helps a pod that it rejected; it does not.
+		l.addPod(asking("huge", "100000", 0))
+		synctest.Wait()
+		l.addNode("m")
+		synctest.Wait()
+		if n := values(t, m)[`queueing_hint_execution_duration_seconds{event="NodeAdd",hint="QueueSkip",plugin="NodeResourcesFit"}`]; n != 1 {
+			t.Errorf("%v hints were timed", n)
 		}
 	})
 }

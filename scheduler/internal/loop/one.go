@@ -13,6 +13,7 @@ import (
 	"xebec.dev/client"
 	"xebec.dev/scheduler/internal/cache"
 	"xebec.dev/scheduler/internal/framework"
+	"xebec.dev/scheduler/internal/metrics"
 	"xebec.dev/scheduler/internal/queue"
 	"xebec.dev/scheduler/internal/schedule"
 )
@@ -66,10 +67,13 @@ func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
 	}
 	l.bindings++
 	sent := l.now()
+	l.o.Metrics.Calls(metrics.BindingCall, 1)
 	l.w.Bind(a.Pod.Obj, a.Node, func(err error) {
 		l.Post(func() {
 			l.bindings--
 			took := l.now().Sub(sent)
+			l.o.Metrics.Calls(metrics.BindingCall, -1)
+			l.o.Metrics.Called(metrics.BindingCall, err, took)
 			l.o.Metrics.Bound(took)
 			l.o.Metrics.Point("Bind", outcome(err), e.Profile.Name, took)
 			l.bound(e, a, began, err)

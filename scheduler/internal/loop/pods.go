@@ -2,6 +2,7 @@ package loop
 
 import (
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
@@ -148,7 +149,11 @@ func targetChange(was, now *cache.Pod) (action framework.Action) {
 	return action
 }
 
-func (l *Loop) event(e framework.Event) { l.Queue.Event(l.Cluster, &e, l.now()) }
+func (l *Loop) event(e framework.Event) {
+	began := time.Now()
+	l.Queue.Event(l.Cluster, &e, l.now())
+	l.o.Metrics.Handled(e.Label, time.Since(began))
+}
 
 // NodeChanged takes a node's change in.
 func (l *Loop) NodeChanged(c feed.Change[*corev1.Node]) {

@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/scheduler/internal/cache"
+	"xebec.dev/scheduler/internal/metrics"
 )
 
 // statusWrite is what a pod's status should say, and what was written last.
@@ -83,9 +84,14 @@ func (l *Loop) patch(s *statusWrite, doc map[string]any) {
 		return
 	}
 	s.underWay = true
-	p := s.pod
+	p, sent := s.pod, l.now()
+	l.o.Metrics.Calls(metrics.StatusCall, 1)
 	l.w.PatchStatus(p.Obj, patch, func(err error) {
-		l.Post(func() { l.statusWritten(p.UID, err) })
+		l.Post(func() {
+			l.o.Metrics.Calls(metrics.StatusCall, -1)
+			l.o.Metrics.Called(metrics.StatusCall, err, l.now().Sub(sent))
+			l.statusWritten(p.UID, err)
+		})
 	})
 }
 

@@ -27,6 +27,7 @@ type Metrics struct {
 	goroutines  *prometheus.GaugeVec
 	afterFlush  prometheus.Counter
 	plugins     plugins
+	events      events
 }
 
 // New makes metrics.
@@ -63,17 +64,16 @@ func New() *Metrics {
 		afterFlush: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "scheduler", Name: "pod_scheduled_after_flush_total", Help: "Number of pods that were successfully scheduled after being flushed from unschedulablePods due to timeout",
 		}),
-		plugins: newPlugins(),
+		plugins: newPlugins(), events: newEvents(),
 	}
 }
 
 // Collectors of all metrics.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{
+	return append(m.events.collectors(),
 		m.attempts, m.attemptTime, m.algorithm, m.binding, m.sli, m.tries, m.incoming, m.pending, m.cacheSize, m.unschedul,
 		m.victims, m.preemptions, m.evaluated, m.permitWait, m.goroutines, m.afterFlush,
-		m.plugins.extension, m.plugins.execution, m.plugins.evaluated,
-	}
+		m.plugins.extension, m.plugins.execution, m.plugins.evaluated)
 }
 
 // Attempt counts one, with its result.

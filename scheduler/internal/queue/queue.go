@@ -42,6 +42,9 @@ type Options struct {
 	MaxUnschedulable time.Duration
 	// Moved is told of pods that enter a state, and why.
 	Moved func(e *Entry, event string)
+	// Hinted is told of some of the hints that plugins give: all would cost
+	// more than the hints themselves.
+	Hinted func(plugin, event string, hint framework.Hint, d time.Duration)
 }
 
 // Defaults of Kubernetes.
@@ -95,6 +98,7 @@ type Queue struct {
 	// rejectedBy indexes waiting by profile and plugin.
 	rejectedBy map[plugin]map[*Entry]bool
 	hints      map[framework.Object][]hint
+	asked      uint // hints
 	wildcards  map[plugin]bool
 }
 
@@ -230,7 +234,7 @@ func (q *Queue) helps(c *cache.Cluster, e *Entry, event *framework.Event) bool {
 	}
 	for _, h := range q.hints[event.Object] {
 		if h.plugin.profile == e.Profile.Name && e.Rejected[h.plugin.name] && h.Action&event.Action != 0 &&
-			(h.Hint == nil || h.Hint(c, e.Pod, event) == framework.Queue) {
+			q.hint(&h, c, e.Pod, event) == framework.Queue {
 			return true
 		}
 	}
@@ -339,7 +343,7 @@ func (q *Queue) Event(c *cache.Cluster, event *framework.Event, now time.Time) {
 			continue
 		}
 		for e := range q.rejectedBy[h.plugin] {
-			if e.state == Unschedulable && (h.Hint == nil || h.Hint(c, e.Pod, event) == framework.Queue) {
+			if e.state == Unschedulable && q.hint(&h, c, e.Pod, event) == framework.Queue {
 				woken = append(woken, e)
 			}
 		}
@@ -355,6 +359,23 @@ func (q *Queue) Event(c *cache.Cluster, event *framework.Event, now time.Time) {
 			q.wake(e, event.Label, now)
 		}
 	}
+}
+
+// sampleEvery so many hints, one is timed.
+const sampleEvery = 16
+
+// hint asks a plugin about an event.
+func (q *Queue) hint(h *hint, c *cache.Cluster, p *cache.Pod, event *framework.Event) framework.Hint {
+	if h.Hint == nil {
+		return framework.Queue
+	}
+	if q.asked++; q.o.Hinted == nil || q.asked%sampleEvery != 1 {
+		return h.Hint(c, p, event)
+	}
+	began := time.Now()
+	said := h.Hint(c, p, event)
+	q.o.Hinted(h.plugin.name, event.Label, said, time.Since(began))
+	return said
 }
 
 // Wake moves all pods that wait for an event: nobody knows what has changed.
