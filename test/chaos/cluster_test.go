@@ -27,13 +27,13 @@ type etcd struct {
 }
 
 // startEtcd runs one member by itself until the test ends.
-func startEtcd(t testing.TB) *etcd {
+func startEtcd(t testing.TB, more ...string) *etcd {
 	t.Helper()
-	return startMembers(t, 1)[0]
+	return startMembers(t, 1, more...)[0]
 }
 
 // startMembers runs a cluster.
-func startMembers(t testing.TB, n int) []*etcd {
+func startMembers(t testing.TB, n int, more ...string) []*etcd {
 	t.Helper()
 	peers := make([]string, n)
 	for i := range peers {
@@ -51,6 +51,7 @@ func startMembers(t testing.TB, n int) []*etcd {
 			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
 			"--initial-cluster=" + strings.Join(peers, ","), "--initial-cluster-token=" + peers[0], "--log-level=error",
 		}
+		e.args = append(e.args, more...)
 		e.start(t)
 		t.Cleanup(e.kill)
 		members[i] = e
