@@ -28,7 +28,7 @@ const (
 	// initial objects of many replicas come at once.
 	window = 4 << 20
 
-	pingAfter   = 10 * time.Second
+	pingAfter   = 20 * time.Second
 	pingTimeout = 10 * time.Second
 )
 

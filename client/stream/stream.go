@@ -85,6 +85,8 @@ type Request struct {
 	Resource   *pb.Resource
 	Selection  client.Selection
 	Projection *pb.Projection
+	// ChangedOnly leaves out modifications of what the projection leaves out.
+	ChangedOnly bool
 	// After is a revision to start after; 0 starts with the current objects.
 	After int64
 }
@@ -181,6 +183,7 @@ func (s *Stream) open(l *live, sub *Subscription) *pb.WatchRequest {
 		AfterRevision:        sub.after,
 		BookmarkMilliseconds: int32(bookmarkEvery.Milliseconds()),
 		GatherMilliseconds:   int32(s.o.Gather.Milliseconds()),
+		ChangedOnly:          sub.request.ChangedOnly,
 	}}}
 }
 

@@ -1,7 +1,9 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +24,7 @@ type sender struct {
 	// gather is the least pause between batches, idle how long after one a
 	// bookmark is due; 0 is none.
 	gather, idle time.Duration
+	changedOnly  bool
 	done         chan error
 
 	mu sync.Mutex // guards what follows; held while the cursor is read
@@ -62,9 +65,9 @@ func (s *sender) try(now time.Time) (more bool, err error) {
 		return false, err
 	}
 	idle := s.idle > 0 && now.Sub(s.sent) >= s.idle-s.early()
-	if len(events) > 0 || idle {
+	if told := s.worth(events); len(told) > 0 || idle {
 		s.sent = now
-		if err := s.send(events); err != nil {
+		if err := s.send(told); err != nil {
 			return false, err
 		}
 	}
@@ -76,6 +79,17 @@ func (s *sender) try(now time.Time) (more bool, err error) {
 		s.due = sooner(s.due, s.sent.Add(s.idle))
 	}
 	return false, nil
+}
+
+// worth are the events to tell of: all, unless the subscriber wants to hear of
+// changes to what it is sent alone.
+func (s *sender) worth(events []storage.Event) []storage.Event {
+	if !s.changedOnly {
+		return events
+	}
+	return slices.DeleteFunc(events, func(e storage.Event) bool {
+		return e.Old != nil && bytes.Equal(s.p.apply(e.Old.Raw), s.p.apply(e.Object.Raw))
+	})
 }
 
 // early is how long before it is due a bookmark may go along with others: an

@@ -153,7 +153,7 @@ func (w *watchStream) subscription(ctx context.Context, id int64, q *pb.Subscrib
 		return fmt.Errorf("the cursor of %s cannot be polled", t.Plural)
 	}
 	err = w.pump.deliver(&sender{
-		ctx: ctx, w: w, id: id, p: p, cursor: poller, initial: q.AfterRevision == 0, done: make(chan error, 1),
+		ctx: ctx, w: w, id: id, p: p, cursor: poller, initial: q.AfterRevision == 0, changedOnly: q.ChangedOnly, done: make(chan error, 1),
 		gather: time.Duration(q.GatherMilliseconds) * time.Millisecond, idle: time.Duration(q.BookmarkMilliseconds) * time.Millisecond,
 	})
 	return registry.Status(err, t.GroupResource(), "")

@@ -158,6 +158,8 @@ type Event struct {
 	// Object is the new state; for Deleted the last state the watcher could
 	// see. Nil for a Bookmark.
 	Object *Object
+	// Old is the state before; set for Modified alone.
+	Old *Object
 	// Revision is the change's, and the resourceVersion to show: for Deleted
 	// it is later than Object.Revision.
 	Revision int64

@@ -301,7 +301,11 @@ func (w *watcher) take(l *link) {
 	for i := range l.changes {
 		ch := &l.changes[i]
 		if t, o, ok := w.s.see(ch); ok {
-			w.events = append(w.events, storage.Event{Type: t, Object: o, Revision: l.revision, Memo: &ch.memos[t]})
+			e := storage.Event{Type: t, Object: o, Revision: l.revision, Memo: &ch.memos[t]}
+			if t == storage.Modified {
+				e.Old = ch.old
+			}
+			w.events = append(w.events, e)
 		}
 	}
 	w.revision = l.revision

@@ -79,7 +79,7 @@ func (f *followers) ready() bool {
 // run follows until ctx ends; when that is not the end of all, the resource is
 // served no more, and its objects are gone with it.
 func (w *follower) run(all, ctx context.Context) {
-	sub := w.c.env.Replicas.Stream.Add(stream.Request{Resource: w.resource.Wire(), Projection: client.Projection(true, nil)})
+	sub := w.c.env.Replicas.Stream.Add(stream.Request{Resource: w.resource.Wire(), Projection: client.Projection(true, nil), ChangedOnly: true})
 	defer sub.Close()
 	for {
 		b, err := sub.Next(ctx)

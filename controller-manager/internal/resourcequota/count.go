@@ -37,7 +37,7 @@ func (c *counter) count(namespace string) (n int64, ok bool) {
 
 // run follows the resource until ctx ends.
 func (c *counter) run(ctx context.Context, s *stream.Stream) {
-	sub := s.Add(stream.Request{Resource: c.resource.Wire(), Projection: client.Projection(true, nil)})
+	sub := s.Add(stream.Request{Resource: c.resource.Wire(), Projection: client.Projection(true, nil), ChangedOnly: true})
 	defer sub.Close()
 	for {
 		b, err := sub.Next(ctx)

@@ -816,8 +816,12 @@ type Subscribe struct {
 	// Let the server gather events for up to this long, to send fewer and
 	// larger batches; 0 sends at once.
 	GatherMilliseconds int32 `protobuf:"varint,6,opt,name=gather_milliseconds,json=gatherMilliseconds,proto3" json:"gather_milliseconds,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The server may leave out modifications that change nothing of what the
+	// projection keeps.
+	// An object's revision is then that of the last change told.
+	ChangedOnly   bool `protobuf:"varint,7,opt,name=changed_only,json=changedOnly,proto3" json:"changed_only,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Subscribe) Reset() {
@@ -890,6 +894,13 @@ func (x *Subscribe) GetGatherMilliseconds() int32 {
 		return x.GatherMilliseconds
 	}
 	return 0
+}
+
+func (x *Subscribe) GetChangedOnly() bool {
+	if x != nil {
+		return x.ChangedOnly
+	}
+	return false
 }
 
 type Unsubscribe struct {
@@ -1967,7 +1978,7 @@ const file_control_v1_objects_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12;\n" +
 	"\tsubscribe\x18\x02 \x01(\v2\x1b.xebec.control.v1.SubscribeH\x00R\tsubscribe\x12A\n" +
 	"\vunsubscribe\x18\x03 \x01(\v2\x1d.xebec.control.v1.UnsubscribeH\x00R\vunsubscribeB\b\n" +
-	"\x06action\"\xc9\x02\n" +
+	"\x06action\"\xec\x02\n" +
 	"\tSubscribe\x126\n" +
 	"\bresource\x18\x01 \x01(\v2\x1a.xebec.control.v1.ResourceR\bresource\x129\n" +
 	"\tselection\x18\x02 \x01(\v2\x1b.xebec.control.v1.SelectionR\tselection\x12%\n" +
@@ -1976,7 +1987,8 @@ const file_control_v1_objects_proto_rawDesc = "" +
 	"projection\x18\x04 \x01(\v2\x1c.xebec.control.v1.ProjectionR\n" +
 	"projection\x123\n" +
 	"\x15bookmark_milliseconds\x18\x05 \x01(\x05R\x14bookmarkMilliseconds\x12/\n" +
-	"\x13gather_milliseconds\x18\x06 \x01(\x05R\x12gatherMilliseconds\"\r\n" +
+	"\x13gather_milliseconds\x18\x06 \x01(\x05R\x12gatherMilliseconds\x12!\n" +
+	"\fchanged_only\x18\a \x01(\bR\vchangedOnly\"\r\n" +
 	"\vUnsubscribe\"\xbd\x01\n" +
 	"\rWatchResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12/\n" +
