@@ -20,6 +20,9 @@ func main() {
 			if err != nil {
 				return err
 			}
+			if err := p.SetLog(cfg.Logging.Format, int(cfg.Logging.Verbosity)); err != nil {
+				return err
+			}
 			k, err := kubelet.New(ctx, p, flags, cfg)
 			if err != nil {
 				return err

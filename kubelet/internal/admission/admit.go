@@ -5,12 +5,14 @@ package admission
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/eviction"
+	"xebec.dev/kubelet/internal/plan"
 	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/worker"
 )
@@ -24,11 +26,13 @@ type Input struct {
 	Pressures eviction.Pressures
 	// UnsafeSysctls are patterns that the node allows, as kernel.msg*.
 	UnsafeSysctls []string
+	// AppArmor: the kernel confines with profiles.
+	AppArmor bool
 }
 
 // Decide gives the reason against a pod, nil for one that is taken.
 func Decide(in Input) *worker.Refusal {
-	for _, check := range []func(Input) *worker.Refusal{pressure, sysctls, operatingSystem, fits, matches, ports} {
+	for _, check := range []func(Input) *worker.Refusal{pressure, sysctls, operatingSystem, fits, matches, ports, appArmor} {
 		if r := check(in); r != nil {
 			return r
 		}
@@ -95,8 +99,8 @@ func fits(in Input) *worker.Refusal {
 	slices.Sort(names)
 	for _, name := range names {
 		want := amount(name, asked[name])
-		if want == 0 {
-			continue
+		if _, known := allocatable[name]; want == 0 || !known && extended(name) {
+			continue // what no node has is a cluster's own affair
 		}
 		var used int64
 		for _, o := range in.Others {
@@ -148,12 +152,48 @@ func (p hostPort) clashes(o hostPort) bool {
 
 func hostPorts(pod *corev1.Pod) []hostPort {
 	var out []hostPort
-	for i := range pod.Spec.Containers {
-		for _, p := range pod.Spec.Containers[i].Ports {
+	add := func(c *corev1.Container) {
+		for _, p := range c.Ports {
 			if p.HostPort > 0 {
 				out = append(out, hostPort{p.HostIP, p.HostPort, p.Protocol})
 			}
 		}
 	}
+	for i := range pod.Spec.InitContainers {
+		if plan.IsSidecar(&pod.Spec.InitContainers[i]) {
+			add(&pod.Spec.InitContainers[i])
+		}
+	}
+	for i := range pod.Spec.Containers {
+		add(&pod.Spec.Containers[i])
+	}
 	return out
+}
+
+// extended resources have a domain that is not Kubernetes'.
+func extended(name corev1.ResourceName) bool {
+	domain, _, ok := strings.Cut(string(name), "/")
+	return ok && domain != "kubernetes.io" && !strings.HasSuffix(domain, ".kubernetes.io")
+}
+
+// appArmor refuses a profile that nothing would enforce.
+func appArmor(in Input) *worker.Refusal {
+	if in.AppArmor {
+		return nil
+	}
+	confined := func(p *corev1.AppArmorProfile) bool {
+		return p != nil && p.Type != corev1.AppArmorProfileTypeUnconfined
+	}
+	asks := in.Pod.Spec.SecurityContext != nil && confined(in.Pod.Spec.SecurityContext.AppArmorProfile)
+	own := func(s *corev1.SecurityContext) { asks = asks || s != nil && confined(s.AppArmorProfile) }
+	for i := range in.Pod.Spec.InitContainers {
+		own(in.Pod.Spec.InitContainers[i].SecurityContext)
+	}
+	for i := range in.Pod.Spec.Containers {
+		own(in.Pod.Spec.Containers[i].SecurityContext)
+	}
+	if !asks {
+		return nil
+	}
+	return &worker.Refusal{Reason: "AppArmor", Message: "Cannot enforce AppArmor: AppArmor is not enabled on the host"}
 }

@@ -14,7 +14,7 @@ import (
 func node() *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: "n", Labels: map[string]string{"kubernetes.io/os": "linux", "zone": "a", "size": "5"}},
-		Status:     corev1.NodeStatus{Allocatable: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi"), "pods": resource.MustParse("3")}},
+		Status:     corev1.NodeStatus{Allocatable: corev1.ResourceList{"cpu": resource.MustParse("2"), "memory": resource.MustParse("1Gi"), "pods": resource.MustParse("3"), "example.com/x": resource.MustParse("0")}},
 	}
 }
 
@@ -45,6 +45,12 @@ func port(n int32, ip string) func(*corev1.Pod) {
 	}
 }
 
+func profile(kind corev1.AppArmorProfileType) func(*corev1.Pod) {
+	return func(p *corev1.Pod) {
+		p.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{AppArmorProfile: &corev1.AppArmorProfile{Type: kind}}
+	}
+}
+
 func TestDecide(t *testing.T) {
 	static := func(p *corev1.Pod) { p.Annotations = map[string]string{"kubernetes.io/config.source": "file"} }
 	for _, c := range []struct {
@@ -58,7 +64,13 @@ func TestDecide(t *testing.T) {
 		{"cpu", pod("1500m", nil), []*corev1.Pod{pod("1", nil)}, nil, "OutOfcpu: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"},
 		{"pods", pod("", nil), []*corev1.Pod{pod("", nil), pod("", nil), pod("", nil)}, nil, "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3"},
 		{"static", pod("100", static), nil, nil, ""},
-		{"unknown resource", pod("", func(p *corev1.Pod) {
+		{"a resource that no node has", pod("", func(p *corev1.Pod) {
+			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"example.com/none": resource.MustParse("1")}
+		}), nil, nil, ""},
+		{"huge pages that the node has not", pod("", func(p *corev1.Pod) {
+			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"hugepages-2Mi": resource.MustParse("2Mi")}
+		}), nil, nil, "OutOfhugepages-2Mi: "},
+		{"too many devices", pod("", func(p *corev1.Pod) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"example.com/x": resource.MustParse("1")}
 		}), nil, nil, "OutOfexample.com/x: "},
 		{"selector", pod("", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"zone": "b"} }), nil, nil, "NodeAffinity: Predicate NodeAffinity failed"},
@@ -69,6 +81,13 @@ func TestDecide(t *testing.T) {
 		{"absent", pod("", affinity("none", corev1.NodeSelectorOpExists)), nil, nil, "NodeAffinity: "},
 		{"port", pod("", port(80, "10.0.0.1")), []*corev1.Pod{pod("", port(80, ""))}, nil, "NodePorts: "},
 		{"other address", pod("", port(80, "10.0.0.1")), []*corev1.Pod{pod("", port(80, "10.0.0.2"))}, nil, ""},
+		{"port of a sidecar", pod("", func(p *corev1.Pod) {
+			always := corev1.ContainerRestartPolicyAlways
+			p.Spec.InitContainers = []corev1.Container{{Name: "s", RestartPolicy: &always, Ports: []corev1.ContainerPort{{HostPort: 80, Protocol: corev1.ProtocolTCP}}}}
+		}), []*corev1.Pod{pod("", port(80, ""))}, nil, "NodePorts: "},
+		{"profile without AppArmor", pod("", profile(corev1.AppArmorProfileTypeRuntimeDefault)), nil, nil, "AppArmor: Cannot enforce AppArmor: AppArmor is not enabled on the host"},
+		{"profile", pod("", profile(corev1.AppArmorProfileTypeRuntimeDefault)), nil, func(in *Input) { in.AppArmor = true }, ""},
+		{"unconfined", pod("", profile(corev1.AppArmorProfileTypeUnconfined)), nil, nil, ""},
 		{"windows", pod("", func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: corev1.Windows} }), nil, nil, "PodOSNotSupported: "},
 		{"taint", pod("", nil), nil, func(in *Input) {
 			in.Node.Spec.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoExecute}}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,6 +30,22 @@ type Client struct {
 	// Rotate keeps the certificate fresh; else the kubeconfig's is used as it is.
 	Rotate bool
 	Log    *zap.Logger
+
+	rotation atomic.Pointer[rotation]
+}
+
+// Until is when the certificate in use ends, and how often it could not be
+// renewed; known is false when nothing keeps one.
+func (c *Client) Until() (until time.Time, failures int64, known bool) {
+	r := c.rotation.Load()
+	if r == nil {
+		return time.Time{}, 0, false
+	}
+	pair := r.get()
+	if pair == nil {
+		return time.Time{}, r.failures.Load(), false
+	}
+	return pair.Leaf.NotAfter, r.failures.Load(), true
 }
 
 // Config is how to reach the API server, once there is an identity: the
@@ -253,10 +270,11 @@ func (c *Client) KeepFresh(ctx context.Context, api *client.Client) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	r := rotation{want: func() Want { return ForClient(c.Node) }, store: c.Store, api: api, pair: pair, log: c.Log, name: "client"}
+	r := &rotation{want: func() Want { return ForClient(c.Node) }, store: c.Store, api: api, pair: pair, log: c.Log, name: "client"}
 	if c.Bootstrap != "" {
 		r.expired = c.anew
 	}
+	c.rotation.Store(r)
 	return r.run(ctx)
 }
 
@@ -295,6 +313,8 @@ type rotation struct {
 
 	mu   sync.Mutex
 	pair *tls.Certificate // guarded by mu; nil: none yet
+	// failures to renew, for metrics
+	failures atomic.Int64
 }
 
 func (r *rotation) get() *tls.Certificate {
@@ -336,6 +356,7 @@ func (r *rotation) run(ctx context.Context) error {
 		}
 		if err != nil {
 			if ctx.Err() == nil {
+				r.failures.Add(1)
 				r.log.Warn("a certificate can't be renewed; trying again", zap.String("certificate", r.name), zap.Error(err))
 			}
 			wait = look / 4

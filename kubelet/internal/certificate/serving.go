@@ -97,6 +97,19 @@ func (s *Serving) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return s.files()
 }
 
+// Until is when the certificate in use ends, and how often it could not be
+// renewed; known is false while there is none.
+func (s *Serving) Until() (until time.Time, failures int64, known bool) {
+	if s.rotation != nil {
+		failures = s.rotation.failures.Load()
+	}
+	pair, err := s.Get(nil)
+	if err != nil || pair == nil {
+		return time.Time{}, failures, false
+	}
+	return pair.Leaf.NotAfter, failures, true
+}
+
 // checkFiles is how often files are looked at for change.
 const checkFiles = 10 * time.Second
 

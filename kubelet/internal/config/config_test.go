@@ -80,6 +80,12 @@ func TestMistakes(t *testing.T) {
 		"imageGCHighThresholdPercent: 50\n":                    "imageGCLowThresholdPercent: Invalid value: 80: must be less than imageGCHighThresholdPercent, 50",
 		"crashLoopBackOff: {maxContainerRestartPeriod: 10m}\n": "must be between 1s and 300s", "kubeReserved: {cpu: x}\n": "kubeReserved[cpu]",
 		"tlsCertFile: /x\n": "needs tlsPrivateKeyFile", "shutdownGracePeriod: 10ms\n": "must be either zero or otherwise >= 1 sec",
+		"imagePullCredentialsVerificationPolicy: AlwaysVerify\n": `imagePullCredentialsVerificationPolicy: Unsupported value: "AlwaysVerify"`,
+		"enforceNodeAllocatable: [pods, kube-reserved]\n":        `enforceNodeAllocatable: Unsupported value: "kube-reserved"`,
+		"runOnce: true\n": "runOnce: Invalid value: true: is no longer supported", "reservedSystemCPUs: all\n": `"all" is no list of CPUs, as in 0-1,4`,
+		"reservedMemory: [{numaNode: 0, limits: {memory: 1Gi}}]\n": "reservedMemory: Invalid value: 1: needs a policy", "cpuManagerPolicyOptions: {full-pcpus-only: \"true\"}\n": "cpuManagerPolicyOptions: Invalid value",
+		"cpuManagerPolicy: static\n": `cpuManagerPolicy: Unsupported value: "static": supported values: "none"`, "memoryManagerPolicy: Static\n": "memoryManagerPolicy: Unsupported value",
+		"topologyManagerPolicy: restricted\n": "topologyManagerPolicy: Unsupported value", "memorySwap: {swapBehavior: LimitedSwap}\n": "memorySwap.swapBehavior: Unsupported value",
 		"shutdownGracePeriod: 10s\nshutdownGracePeriodCriticalPods: 20s\n":                                             "is part of shutdownGracePeriod, 10s",
 		"shutdownGracePeriod: 10s\nshutdownGracePeriodByPodPriority: [{priority: 0, shutdownGracePeriodSeconds: 1}]\n": "cannot be specified together with shutdownGracePeriod",
 	} {
@@ -130,5 +136,32 @@ volumeStatsAggPeriod: 0s
 `, nil, "--container-runtime-endpoint=unix:///run/containerd/containerd.sock", "--node-labels=a=b")
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a setting asks for and does not get is said.
+func TestUnheeded(t *testing.T) {
+	k, err := load(t, minimal+"enableSystemLogQuery: true\ntracing: {endpoint: \"localhost:4317\"}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := k.Unheeded(); len(u) != 2 || u["tracing"] == "" || u["enableSystemLogQuery"] == "" {
+		t.Error(u)
+	}
+	if k, err = load(t, minimal, nil); err != nil || len(k.Unheeded()) != 0 {
+		t.Error(err, k.Unheeded())
+	}
+}
+
+func TestCPUs(t *testing.T) {
+	for list, want := range map[string]int{"0": 1, "0-3,8": 5, "1, 1-2": 2} {
+		if n, err := CPUs(list); err != nil || n != want {
+			t.Errorf("%s: %d %v, want %d", list, n, err, want)
+		}
+	}
+	for _, list := range []string{"", "a", "3-1", "1-", "-1", "0-99999999"} {
+		if n, err := CPUs(list); err == nil {
+			t.Errorf("%q: %d", list, n)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -120,6 +121,7 @@ func (k *Kubelet) Validate() field.ErrorList {
 		v.bad("crashLoopBackOff.maxContainerRestartPeriod", m.String(), "must be between 1s and 300s")
 	}
 	v.shutdown(k)
+	v.refused(k)
 	if k.StaticPodURL != "" {
 		v.bad("staticPodURL", k.StaticPodURL, "static pods come from staticPodPath only")
 	}
@@ -142,6 +144,71 @@ func (v *validator) oneOf(name, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		v.errs = append(v.errs, field.NotSupported(field.NewPath(name), value, allowed))
 	}
+}
+
+// refused are settings that promise something that this kubelet would not
+// keep: without them somebody could count on it.
+func (v *validator) refused(k *Kubelet) {
+	v.oneOf("imagePullCredentialsVerificationPolicy", k.PullVerification, "NeverVerify", "NeverVerifyPreloadedImages")
+	for _, e := range k.EnforceAllocatable {
+		v.oneOf("enforceNodeAllocatable", e, "pods", "none")
+	}
+	for name, given := range map[string]int{
+		"cpuManagerPolicyOptions": len(k.CPUOptions), "topologyManagerPolicyOptions": len(k.TopologyOptions), "qosReserved": len(k.QOSReserved), "reservedMemory": len(k.ReservedMemory),
+	} {
+		if given > 0 {
+			v.bad(name, given, "needs a policy of CPU, memory or topology that this kubelet has not: leave it out")
+		}
+	}
+	if k.RunOnce {
+		v.bad("runOnce", true, "is no longer supported")
+	}
+	if k.ReservedCPUs != "" {
+		if _, err := CPUs(k.ReservedCPUs); err != nil {
+			v.bad("reservedSystemCPUs", k.ReservedCPUs, err.Error())
+		}
+		if len(k.KubeReserved["cpu"])+len(k.SystemReserved["cpu"]) > 0 && k.SystemReservedCg+k.KubeReservedCg != "" {
+			v.bad("reservedSystemCPUs", k.ReservedCPUs, "can't be used with systemReservedCgroup or kubeReservedCgroup")
+		}
+	}
+}
+
+// CPUs counts the CPUs of a list as the kernel writes it: 0-3,8.
+func CPUs(list string) (int, error) {
+	seen := map[int]bool{}
+	for part := range strings.SplitSeq(list, ",") {
+		low, high, ranged := strings.Cut(strings.TrimSpace(part), "-")
+		from, err := strconv.ParseUint(low, 10, 16)
+		to := from
+		if err == nil && ranged {
+			to, err = strconv.ParseUint(high, 10, 16)
+		}
+		if err != nil || to < from {
+			return 0, fmt.Errorf("%q is no list of CPUs, as in 0-1,4", list)
+		}
+		for n := from; n <= to; n++ {
+			seen[int(n)] = true
+		}
+	}
+	return len(seen), nil
+}
+
+// Unheeded are settings that were given and change nothing, with the reason.
+func (k *Kubelet) Unheeded() map[string]string {
+	out := map[string]string{}
+	note := func(given bool, name, why string) {
+		if given {
+			out[name] = why
+		}
+	}
+	note(k.Tracing != nil && k.Tracing.Endpoint != nil, "tracing", "this kubelet sends no traces")
+	note(*k.SystemLogQuery, "enableSystemLogQuery", "/logs/ shows files; it asks no journal")
+	note(!*k.LocalStorage, "localStorageCapacityIsolation", "local storage is always measured")
+	note(k.MemoryReservation != "None", "memoryReservationPolicy", "memory.min and memory.low are not set")
+	note(k.ShowHiddenMetrics != "", "showHiddenMetricsForVersion", "no metrics are hidden")
+	note(k.MemcgNotification, "kernelMemcgNotification", "memory is looked at at intervals")
+	note(k.LogMaxWorkers != nil && *k.LogMaxWorkers > 1, "containerLogMaxWorkers", "logs are rotated one after the other, which takes a rename each")
+	return out
 }
 
 func (v *validator) shutdown(k *Kubelet) {

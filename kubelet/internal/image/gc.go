@@ -72,6 +72,9 @@ type Collector struct {
 
 	mu   sync.Mutex
 	seen map[string]time.Time // guarded by mu
+	// Removed is told of each image that is gone, and why: space or age. It
+	// may be nil.
+	Removed func(reason string)
 }
 
 // collectEvery is how often room is looked at.
@@ -116,7 +119,11 @@ func (c *Collector) Collect(ctx context.Context) error {
 			c.Log.Info("the images' file system is filling up", zap.Int("percent", used), zap.Int64("bytesToFree", free))
 		}
 	}
-	freed := c.remove(ctx, Choose(items, free, c.Policy, time.Now()))
+	reason := "age"
+	if free > 0 {
+		reason = "space"
+	}
+	freed := c.remove(ctx, reason, Choose(items, free, c.Policy, time.Now()))
 	if freed < free {
 		message := fmt.Sprintf("Failed to garbage collect required amount of images. Attempted to free %d bytes, but only found %d bytes eligible to free.", free, freed)
 		c.Event(corev1.EventTypeWarning, "FreeDiskSpaceFailed", message)
@@ -133,10 +140,10 @@ func (c *Collector) All(ctx context.Context) (int64, error) {
 	}
 	p := c.Policy
 	p.Young = 0
-	return c.remove(ctx, Choose(items, 1<<62, p, time.Now())), nil
+	return c.remove(ctx, "space", Choose(items, 1<<62, p, time.Now())), nil
 }
 
-func (c *Collector) remove(ctx context.Context, list []Item) int64 {
+func (c *Collector) remove(ctx context.Context, reason string, list []Item) int64 {
 	freed := int64(0)
 	for _, i := range list {
 		if _, err := c.API.RemoveImage(ctx, &runtimeapi.RemoveImageRequest{Image: &runtimeapi.ImageSpec{Image: i.ID}}); err != nil {
@@ -145,6 +152,9 @@ func (c *Collector) remove(ctx context.Context, list []Item) int64 {
 		}
 		c.Log.Info("image removed", zap.String("image", i.ID), zap.Int64("bytes", i.Size))
 		c.Puller.forget(i.ID)
+		if c.Removed != nil {
+			c.Removed(reason)
+		}
 		freed += i.Size
 	}
 	return freed

@@ -50,6 +50,8 @@ type Options struct {
 		Credentials(ctx context.Context, image string) ([]*runtimeapi.AuthConfig, error)
 	}
 	Failed func(error)
+	// Pulled is told of each image that was pulled; it may be nil.
+	Pulled func(size uint64, took time.Duration)
 	// Progress bounds a pull that brings nothing; 0 doesn't.
 	Now func() time.Time
 }
@@ -167,6 +169,9 @@ func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (
 	}
 	if have == nil {
 		return nil, &Error{Reason: ErrImagePull, Message: fmt.Sprintf("image %q was pulled and is not there: something removed it at once", w.Image)}
+	}
+	if p.o.Pulled != nil {
+		p.o.Pulled(have.Size, ended.Sub(began))
 	}
 	w.Event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Successfully pulled image %q in %v (%v including waiting). Image size: %d bytes.",
 		w.Image, ended.Sub(began).Truncate(time.Millisecond), ended.Sub(asked).Truncate(time.Millisecond), have.Size))

@@ -38,6 +38,13 @@ func reserved(cfg *config.Kubelet, capacity corev1.ResourceList) (corev1.Resourc
 			add(corev1.ResourceName(name), q)
 		}
 	}
+	if cfg.ReservedCPUs != "" { // goes before what is reserved by amount
+		n, err := config.CPUs(cfg.ReservedCPUs)
+		if err != nil {
+			return nil, fmt.Errorf("reservedSystemCPUs: %w", err)
+		}
+		out[corev1.ResourceCPU] = *resource.NewQuantity(int64(n), resource.DecimalSI)
+	}
 	for signal, name := range map[string]corev1.ResourceName{"memory.available": corev1.ResourceMemory, "nodefs.available": corev1.ResourceEphemeralStorage} {
 		text, ok := cfg.EvictionHard[signal]
 		if !ok {

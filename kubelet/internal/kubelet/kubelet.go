@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -99,6 +100,7 @@ type Kubelet struct {
 	metrics      metrics
 	probeMetrics *prometheus.Registry
 	identity     *certificate.Client
+	serving      *certificate.Serving
 
 	host        *node.Host
 	ips         []string
@@ -141,6 +143,17 @@ func (k *Kubelet) makeHost(ctx context.Context) error {
 	}
 	if k.host.Swap > 0 && *k.cfg.FailSwapOn {
 		return errors.New("running with swap on is not supported, please disable swap or set --fail-swap-on flag to false")
+	}
+	if k.cfg.ProtectDefaults {
+		if err := node.CheckKernel("/proc/sys"); err != nil {
+			return fmt.Errorf("protectKernelDefaults: %w", err)
+		}
+	}
+	for name, why := range k.cfg.Unheeded() {
+		k.log.Warn("a setting has no effect", zap.String("setting", name), zap.String("reason", why))
+	}
+	if k.cfg.Contention {
+		goruntime.SetBlockProfileRate(1)
 	}
 	const self = "/proc/self/oom_score_adj"
 	if err := os.WriteFile(self, []byte(strconv.Itoa(int(*k.cfg.OOMScoreAdj))), 0o644); err != nil {
@@ -282,7 +295,7 @@ func (k *Kubelet) makeParts(context.Context) error {
 	case k.cfg.MaxParallelPulls != nil:
 		parallel = int(*k.cfg.MaxParallelPulls)
 	}
-	pulls := image.Options{Parallel: parallel, Node: k.nodeKeys(), Failed: func(err error) { k.log.Warn("no credentials for pulling an image", zap.Error(err)) }}
+	pulls := image.Options{Parallel: parallel, Pulled: k.metrics.work.pulled, Node: k.nodeKeys(), Failed: func(err error) { k.log.Warn("no credentials for pulling an image", zap.Error(err)) }}
 	if k.f.CredentialConfig != "" {
 		if pulls.Programs, err = credential.Load(k.f.CredentialConfig, k.f.CredentialBinDir, credential.Options{Ran: k.programRan}); err != nil {
 			return err
@@ -303,7 +316,7 @@ func (k *Kubelet) makeParts(context.Context) error {
 	}})
 	k.volumes = volume.New(volume.Options{
 		RootDir: k.f.RootDir, Node: k.name, API: k.api, Objects: k.objects, NodeObject: func() *corev1.Node { return k.node.Object() },
-		RecursiveReadOnly: k.recursiveReadOnly, Image: k.volumeImage, Log: k.log.Named("volume"),
+		RecursiveReadOnly: k.recursiveReadOnly, Image: k.volumeImage, Mounted: k.metrics.work.stored, Log: k.log.Named("volume"),
 	})
 	k.runs = append(k.runs, k.volumes.Run)
 	if k.api != nil {

@@ -29,6 +29,9 @@ type metrics struct {
 	programErrs *prometheus.CounterVec
 
 	shutdownBegan, shutdownEnded prometheus.Gauge
+
+	probeTook *prometheus.HistogramVec
+	work      workMetrics
 }
 
 func (k *Kubelet) makeMetrics(context.Context) error {
@@ -54,7 +57,11 @@ func (k *Kubelet) makeMetrics(context.Context) error {
 	m.probes = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "prober_probe_total", Help: "Cumulative number of a liveness, readiness or startup probe for a container by result."},
 		[]string{"probe_type", "result", "container", "pod", "namespace", "pod_uid"})
 	k.probeMetrics = prometheus.NewRegistry()
-	k.probeMetrics.MustRegister(m.probes)
+	m.probeTook = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "prober_probe_duration_seconds", Help: "Duration in seconds for a probe response."}, []string{"probe_type", "container", "pod", "namespace"})
+	k.probeMetrics.MustRegister(m.probes, m.probeTook)
+	m.work = newWorkMetrics()
+	m.work.register(k.p.Registry)
+	k.p.Registry.MustRegister(&standing{k})
 	return nil
 }
 
@@ -84,6 +91,22 @@ func (k *Kubelet) count(sandboxes bool) int {
 
 func (k *Kubelet) probed(kind probe.Kind, result probe.Result, pod *corev1.Pod, container string) {
 	k.metrics.probes.WithLabelValues(string(kind), string(result), container, pod.Name, pod.Namespace, string(pod.UID)).Inc()
+}
+
+func (k *Kubelet) probeTook(kind probe.Kind, pod *corev1.Pod, container string, took time.Duration) {
+	k.metrics.probeTook.WithLabelValues(string(kind), container, pod.Name, pod.Namespace).Observe(took.Seconds())
+}
+
+// listed counts listings of the runtime, and the times between them.
+func (k *Kubelet) listed() func(time.Duration, error) {
+	var last time.Time
+	return func(took time.Duration, _ error) {
+		k.metrics.relist.Observe(took.Seconds())
+		if !last.IsZero() {
+			k.metrics.work.relistInterval.WithLabelValues().Observe(time.Since(last).Seconds())
+		}
+		last = time.Now()
+	}
 }
 
 // called counts a call of the runtime.

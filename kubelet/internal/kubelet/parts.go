@@ -38,6 +38,7 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 	k.workers = worker.New(worker.Options{
 		Runtime: k.runtime, Images: k.images, Volumes: k.volumes, Cgroups: groups{k}, Node: k, Statuses: k.statuses,
 		Events: k.podEvent, Hooks: lifecycle.Runner{Exec: k.runtime}, Environment: k.environment, Secrets: k.secrets, Handler: k.handler,
+		Worked: k.metrics.work.worked, Ran: k.metrics.work.ran, Rejected: func(reason string) { k.metrics.work.refused.WithLabelValues(reason).Inc() },
 		Watched: func(p *corev1.Pod) { k.objects.Track(p); k.volumes.Seen(p) }, Admit: k.admit, Resize: k.resize, Started: func(_ *corev1.Pod, took time.Duration) {
 			k.metrics.startedPods.Inc()
 			k.metrics.podStart.Observe(took.Seconds())
@@ -49,9 +50,9 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 		Sysctls: k.cfg.DefaultPodSysctls, Limits: plan.Limits{First: min(10*time.Second, k.cfg.CrashLoop.Max.Duration), Max: k.cfg.CrashLoop.Max.Duration},
 		Log: k.log.Named("pod"),
 	})
-	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Count: k.probed, Log: k.log.Named("probe")})
+	k.probes = probe.New(probe.Options{Exec: k.runtime, Changed: k.workers.Wake, Event: k.podEvent, Count: k.probed, Took: k.probeTook, Log: k.log.Named("probe")})
 	k.workers.SetProbes(k.probes)
-	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Known: k.workers.Knows, Found: k.found, Listed: func(took time.Duration, _ error) { k.metrics.relist.Observe(took.Seconds()) }, Log: k.log.Named("pleg")})
+	k.pleg = pleg.New(k.runtime, pleg.Options{Changed: k.workers.Observe, Known: k.workers.Knows, Found: k.found, Listed: k.listed(), Log: k.log.Named("pleg")})
 	k.runs = append(k.runs, k.workers.Run, k.probes.Run, k.statuses.Run, k.pleg.Run, k.sweep)
 	return nil
 }
@@ -98,8 +99,9 @@ func (k *Kubelet) deliverPods(ctx context.Context) error {
 	return k.mirrors.Run(ctx)
 }
 
-func (k *Kubelet) forgotten(uid types.UID) {
+func (k *Kubelet) forgotten(uid types.UID, key runtime.Key) {
 	k.metrics.probes.DeletePartialMatch(prometheus.Labels{"pod_uid": string(uid)})
+	k.metrics.probeTook.DeletePartialMatch(prometheus.Labels{"namespace": key.Namespace, "pod": key.Name})
 	k.users.Release(uid)
 	k.shareOut(k.workers.Active())
 	if k.mirrors != nil {
@@ -391,7 +393,13 @@ func (k *Kubelet) podUsers(ctx context.Context, pod *corev1.Pod) (*runtimeapi.Us
 // groups are the pods' cgroups as workers want them.
 type groups struct{ k *Kubelet }
 
+// timed counts an operation on groups that began then.
+func (g groups) timed(operation string, began time.Time) {
+	g.k.metrics.work.cgroups.WithLabelValues(operation).Observe(time.Since(began).Seconds())
+}
+
 func (g groups) EnsurePod(pod *corev1.Pod) (string, error) {
+	defer g.timed("create", time.Now())
 	if err := g.k.cgroups.Ensure(pod); err != nil {
 		return "", err
 	}
@@ -400,15 +408,22 @@ func (g groups) EnsurePod(pod *corev1.Pod) (string, error) {
 
 func (g groups) Change(pod *corev1.Pod) (cgroup.Change, error) { return g.k.cgroups.Change(pod) }
 
-func (g groups) GrowPod(pod *corev1.Pod) error { return g.k.cgroups.Grow(pod) }
+func (g groups) GrowPod(pod *corev1.Pod) error {
+	defer g.timed("update", time.Now())
+	return g.k.cgroups.Grow(pod)
+}
 
-func (g groups) ShrinkPod(pod *corev1.Pod) error { return g.k.cgroups.Shrink(pod) }
+func (g groups) ShrinkPod(pod *corev1.Pod) error {
+	defer g.timed("update", time.Now())
+	return g.k.cgroups.Shrink(pod)
+}
 
 func (g groups) MemoryInUse(pod *corev1.Pod, container string) (int64, error) {
 	return g.k.cgroups.MemoryInUse(pod, container)
 }
 
 func (g groups) RemovePod(uid types.UID) error {
+	defer g.timed("destroy", time.Now())
 	return g.k.cgroups.Remove(context.Background(), uid)
 }
 

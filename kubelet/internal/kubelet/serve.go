@@ -21,10 +21,11 @@ import (
 )
 
 func (k *Kubelet) makeServer(context.Context) error {
-	serving := &certificate.Serving{
+	k.serving = &certificate.Serving{
 		CertFile: k.cfg.TLSCertFile, KeyFile: k.cfg.TLSPrivateKey, Dir: k.f.CertDir, Node: k.name, Request: k.cfg.ServerBootstrap, API: k.api,
 		Addresses: func() []corev1.NodeAddress { return k.node.Object().Status.Addresses }, Log: k.log.Named("certificate"),
 	}
+	serving := k.serving
 	if err := serving.Prepare(append([]string{k.name}, k.ips...)); err != nil {
 		return err
 	}
@@ -37,7 +38,9 @@ func (k *Kubelet) makeServer(context.Context) error {
 		Anonymous: *k.cfg.Authentication.Anonymous.Enabled, Tokens: *k.cfg.Authentication.Webhook.Enabled,
 		AlwaysAllow: k.cfg.Authorization.Mode == "AlwaysAllow", API: k.api,
 		TokenTTL: k.cfg.Authentication.Webhook.CacheTTL.Duration, AllowTTL: k.cfg.Authorization.Webhook.AllowTTL.Duration, DenyTTL: k.cfg.Authorization.Webhook.DenyTTL.Duration,
-		Healthz: k.p.Health, Configz: k.p.Configz, Metrics: k.p.Registry, Probes: k.probeMetrics,
+		Healthz: k.p.Health, Configz: k.p.Configz, Flagz: k.p.Flagz(), Checkpoint: k.checkpoint, Served: k.metrics.work.request,
+		Statusz: k.p.Statusz("/configz", "/flagz", "/healthz", "/metrics", "/pods", "/stats/summary", "/statusz"),
+		Metrics: k.p.Registry, Probes: k.probeMetrics,
 		NoDebugging: !*k.cfg.DebugHandlers, Profiling: *k.cfg.Profiling, IdleTimeout: k.cfg.StreamIdle.Duration, Log: k.log.Named("server"),
 	}
 	if *k.cfg.SystemLogHandler {
@@ -77,6 +80,9 @@ func (k *Kubelet) tls(serving *certificate.Serving) (*tls.Config, error) {
 		return nil, fmt.Errorf("tlsMinVersion: %q is neither VersionTLS12 nor VersionTLS13", k.cfg.TLSMinVersion)
 	}
 	out := &tls.Config{MinVersion: least, GetCertificate: serving.Get}
+	for _, c := range k.cfg.TLSCurves {
+		out.CurvePreferences = append(out.CurvePreferences, tls.CurveID(c))
+	}
 	for _, name := range k.cfg.TLSCipherSuites {
 		i := slices.IndexFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool { return s.Name == name })
 		if i < 0 {

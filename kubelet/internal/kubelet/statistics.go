@@ -33,7 +33,7 @@ func (k *Kubelet) makeCare(context.Context) error {
 		RootDir: k.f.RootDir, PodLogs: k.cfg.PodLogsDir, VolumePeriod: k.cfg.VolumeStats.Duration,
 	})
 	k.collector = &image.Collector{
-		Puller: k.images, API: k.runtime.Images, Used: k.usedImages, Event: k.event, Log: k.log.Named("image"),
+		Puller: k.images, API: k.runtime.Images, Used: k.usedImages, Event: k.event, Removed: func(reason string) { k.metrics.work.deleted.WithLabelValues(reason).Inc() }, Log: k.log.Named("image"),
 		Policy: image.Policy{High: int(*k.cfg.ImageGCHigh), Low: int(*k.cfg.ImageGCLow), Young: k.cfg.ImageMinimumAge.Duration, Old: k.cfg.ImageMaximumAge.Duration},
 	}
 	size, err := resource.ParseQuantity(k.cfg.LogMaxSize)
@@ -76,7 +76,7 @@ func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
 	}
 	n := *k.node.Object() // shallow: only what can be had is replaced
 	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
-	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls})
+	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls, AppArmor: k.host.AppArmor})
 	if refusal == nil {
 		k.shareOut(append(others, pod))
 	}

@@ -30,6 +30,8 @@ type Host struct {
 	BootID    string
 	Kernel    string
 	OS        string
+	// AppArmor: the kernel confines with profiles.
+	AppArmor bool
 }
 
 func line(path string) string {
@@ -45,6 +47,7 @@ func ReadHost() (*Host, error) {
 	h := &Host{
 		MachineID: line("/etc/machine-id"), UUID: line("/sys/class/dmi/id/product_uuid"), BootID: line("/proc/sys/kernel/random/boot_id"),
 		OS: osName(line("/etc/os-release")), CPUs: cpus(line("/sys/devices/system/cpu/online")), HugePages: hugePages(),
+		AppArmor: line("/sys/module/apparmor/parameters/enabled") == "Y",
 	}
 	if h.UUID == "" {
 		h.UUID = h.MachineID

@@ -58,6 +58,9 @@ func (p *planner) backoff(c *corev1.Container, last *runtime.Container) (Wait, b
 	}
 	b, hash := p.out.Backoff[c.Name], runtime.ContainerHash(c)
 	until := last.Finished.Add(b.Delay)
+	if last.Finished.After(p.in.Now) { // the clock was set back: nobody waits for it to come round again
+		until = time.Time{}
+	}
 	if b.Hash == hash && !b.expired(l, p.in.Now) && until.After(p.in.Now) {
 		return Wait{Name: c.Name, ID: last.ID, Until: until, Delay: b.Delay}, true
 	}

@@ -360,12 +360,21 @@ func (p *planner) regular() {
 		case run == nil:
 			p.startOrWait(c, Regular, nil)
 		case run.State == runtime.Running:
-			p.killed(c, run, p.in.Pod.Spec.RestartPolicy != corev1.RestartPolicyNever)
+			p.killed(c, run, p.mayRestart(c))
 		case run.State == runtime.Exited && !p.restarts(c, run):
 		default:
 			p.startOrWait(c, Regular, run)
 		}
 	}
+}
+
+// mayRestart reports whether a container that is ended starts again: its own
+// policy goes before the pod's.
+func (p *planner) mayRestart(c *corev1.Container) bool {
+	if c.RestartPolicy != nil {
+		return *c.RestartPolicy != corev1.ContainerRestartPolicyNever
+	}
+	return p.in.Pod.Spec.RestartPolicy != corev1.RestartPolicyNever
 }
 
 // killed plans the end of a running container that must not go on; it starts

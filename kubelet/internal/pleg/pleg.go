@@ -44,15 +44,23 @@ type PLEG struct {
 	c      *runtime.Client
 	o      Options
 	last   map[string]runtime.Summary // owned by Run
-	seen   atomic.Int64               // of the last sign of life, in Unix seconds
+	seen   atomic.Int64               // when the last sign of life was, since began; 0 is never
 	events atomic.Bool
-	look   chan struct{} // holds at most one
+	// began is what signs of life are counted from: the machine's own clock may
+	// be set while the runtime is well.
+	began time.Time
+	look  chan struct{} // holds at most one
 	// found are the pods of the last listing; nil is before the first.
 	found atomic.Pointer[map[types.UID]runtime.Key]
 }
 
+// sign says that the runtime has just answered.
+func (p *PLEG) sign() { p.seen.Store(int64(time.Since(p.began)) + 1) }
+
 // New makes a PLEG.
-func New(c *runtime.Client, o Options) *PLEG { return &PLEG{c: c, o: o, look: make(chan struct{}, 1)} }
+func New(c *runtime.Client, o Options) *PLEG {
+	return &PLEG{c: c, o: o, began: time.Now(), look: make(chan struct{}, 1)}
+}
 
 // Look asks for a listing soon.
 func (p *PLEG) Look() {
@@ -68,7 +76,7 @@ func (p *PLEG) Healthy() (bool, time.Duration) {
 	if at == 0 {
 		return false, 0
 	}
-	silent := time.Since(time.Unix(at, 0))
+	silent := time.Since(p.began) - time.Duration(at-1)
 	return silent < healthy, silent
 }
 
@@ -123,7 +131,7 @@ func (p *PLEG) list(ctx context.Context) {
 		}
 		return
 	}
-	p.seen.Store(time.Now().Unix())
+	p.sign()
 	changed, found := news(p.last, all, p.o.Known)
 	p.last = all
 	p.found.Store(&found)
@@ -212,7 +220,7 @@ func (p *PLEG) follow(ctx context.Context) error {
 		case <-alive.C:
 			p.ping(ctx)
 		case e := <-events:
-			p.seen.Store(time.Now().Unix())
+			p.sign()
 			if uid := uidOf(e); uid != "" && tells(e) {
 				p.o.Changed(uid)
 			}
@@ -227,7 +235,7 @@ func (p *PLEG) ping(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, every*10)
 	defer cancel()
 	if _, err := p.c.Runtime.Version(ctx, &runtimeapi.VersionRequest{}); err == nil {
-		p.seen.Store(time.Now().Unix())
+		p.sign()
 	}
 }
 

@@ -84,7 +84,7 @@ func TestHealthy(t *testing.T) {
 		if ok, silent := p.Healthy(); ok || silent != 0 {
 			t.Errorf("before any answer: %t, %v", ok, silent)
 		}
-		p.seen.Store(time.Now().Unix())
+		p.sign()
 		time.Sleep(healthy - time.Second)
 		if ok, _ := p.Healthy(); !ok {
 			t.Error("too impatient")

@@ -54,7 +54,9 @@ type Options struct {
 	// Event is told of failures.
 	Event func(pod *corev1.Pod, container, kind, reason, message string)
 	Count func(kind Kind, result Result, pod *corev1.Pod, container string)
-	Log   *zap.Logger
+	// Took is told how long each question took; it may be nil.
+	Took func(kind Kind, pod *corev1.Pod, container string, took time.Duration)
+	Log  *zap.Logger
 }
 
 // Manager keeps the probes.

@@ -161,7 +161,11 @@ func (p *prober) ask(ctx context.Context) (Result, string) {
 	timeout := max(time.Duration(p.spec.TimeoutSeconds)*time.Second, time.Second)
 	var output string
 	for range attempts {
+		began := time.Now()
 		result, text, err := p.m.probe(ctx, p, timeout)
+		if p.m.o.Took != nil {
+			p.m.o.Took(p.kind, p.pod, p.target.Container.Name, time.Since(began))
+		}
 		if err == nil {
 			return result, text
 		}

@@ -148,7 +148,8 @@ func TestWhoMayDoWhat(t *testing.T) {
 		{"proxy", "", "POST", "/run/default/p/c", 403, "", ""},
 		{"proxy", "", "GET", "/stats/summary", 403, "", "proxy get nodes/stats n"},
 		{"proxy", "good-metrics", "GET", "/metrics", 403, "", "proxy get nodes/metrics n"}, // the certificate counts
-		{"other", "good-metrics", "GET", "/metrics", 401, "", ""},
+		{"other", "", "GET", "/metrics", 401, "Unauthorized", ""},
+		{"other", "good-metrics", "GET", "/metrics", 404, "", ""}, // a certificate that is not valid leaves the token
 		{"admin", "", "GET", "/pods", 200, "", ""},
 		{"admin", "", "GET", "/none", 404, "", ""},
 	} {
@@ -185,6 +186,9 @@ func TestAnonymousIsReviewed(t *testing.T) {
 	}
 	if asked := api.take(); asked != "system:anonymous get nodes/metrics n" {
 		t.Error(asked)
+	}
+	if code, _ := e.do(newAuthority(t).user("admin", masters), "", http.MethodGet, "/metrics"); code != 401 { // says who it is, and is not
+		t.Error(code)
 	}
 	if code, _ := e.do(nil, "good-metrics", http.MethodGet, "/metrics"); code != 401 { // tokens are off
 		t.Error(code)

@@ -93,13 +93,18 @@ type authenticator struct {
 }
 
 func (a *authenticator) user(r *http.Request) (*user, error) {
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && a.o.ClientCA != "" {
-		return a.certificate(r.TLS.PeerCertificates)
+	presented := r.TLS != nil && len(r.TLS.PeerCertificates) > 0 && a.o.ClientCA != ""
+	if presented {
+		// A certificate that is not valid leaves the other ways, but that of
+		// those who say nothing of themselves.
+		if u, err := a.certificate(r.TLS.PeerCertificates); err == nil || !errors.Is(err, errUnauthorized) {
+			return u, err
+		}
 	}
 	if kind, token, ok := strings.Cut(strings.TrimSpace(r.Header.Get("Authorization")), " "); ok && strings.EqualFold(kind, "bearer") {
 		return a.token(r.Context(), strings.TrimSpace(token))
 	}
-	if a.o.Anonymous {
+	if a.o.Anonymous && !presented {
 		return &user{name: "system:anonymous", groups: []string{unauthenticated}}, nil
 	}
 	return nil, errUnauthorized

@@ -42,6 +42,10 @@ type Options struct {
 	// minutes, five minutes and thirty seconds.
 	TokenTTL, AllowTTL, DenyTTL time.Duration
 
+	// Served is told of each request once it begins, and gives what to call
+	// once it has ended; it may be nil.
+	Served func(method, path string, long bool) (ended func())
+
 	// Healthz answers /healthz with its checks.
 	Healthz http.Handler
 	// Configz, Flagz and Statusz answer those paths; nil ones are not served.

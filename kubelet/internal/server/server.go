@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -221,6 +222,10 @@ func (s *Server) readOnlyHandler() http.Handler {
 // guard lets those through who may.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.o.Served != nil {
+			path, long := kind(r.URL.Path)
+			defer s.o.Served(r.Method, path, long)()
+		}
 		u, err := s.authn.user(r)
 		if err != nil {
 			if !errors.Is(err, errUnauthorized) {
@@ -242,6 +247,24 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 		}
 	})
+}
+
+// kind is the part of a path that says what is asked for, of a bounded number,
+// and whether its answer may take as long as it likes.
+func kind(path string) (name string, long bool) {
+	first, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch first {
+	case "exec", "attach", "portForward", "containerLogs", "run", "debug":
+		return first, first != "run"
+	case "metrics":
+		if name = "metrics/" + rest; slices.Contains([]string{"metrics/cadvisor", "metrics/probes", "metrics/resource"}, name) {
+			return name, false
+		}
+		return first, false
+	case "pods", "runningpods", "logs", "checkpoint", "stats", "healthz", "configz", "flagz", "statusz":
+		return first, false
+	}
+	return "other", false
 }
 
 func (s *Server) listPods(w http.ResponseWriter, _ *http.Request) {

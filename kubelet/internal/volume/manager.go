@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -46,7 +47,10 @@ type Options struct {
 	// RecursiveReadOnly reports whether the runtime, by that handler, mounts
 	// read-only with all that is mounted below.
 	RecursiveReadOnly func(handler string) bool
-	Log               *zap.Logger
+	// Mounted is told how long it took to set a volume up, or to take it
+	// down; it may be nil.
+	Mounted func(plugin, operation string, took time.Duration, err error)
+	Log     *zap.Logger
 }
 
 // Manager has the volumes of all pods of this node.
@@ -70,6 +74,7 @@ type podVolumes struct {
 	// Guarded by busy.
 	pod    *corev1.Pod
 	claims map[string]*claimed // by volume name
+	done   map[string]bool     // by volume name: it has been set up
 	gone   bool                // torn down
 }
 
@@ -131,7 +136,7 @@ func (m *Manager) state(uid types.UID) *podVolumes {
 	defer m.mu.Unlock()
 	s := m.pods[uid]
 	if s == nil {
-		s = &podVolumes{claims: map[string]*claimed{}}
+		s = &podVolumes{claims: map[string]*claimed{}, done: map[string]bool{}}
 		m.pods[uid] = s
 	}
 	return s
@@ -188,7 +193,13 @@ func (m *Manager) setupAll(ctx context.Context, s *podVolumes) error {
 		if !used[v.Name] {
 			continue // no container mounts it
 		}
-		if err := m.setup(ctx, s, v); err != nil {
+		began, there := time.Now(), s.done[v.Name]
+		err := m.setup(ctx, s, v)
+		if m.o.Mounted != nil && (!there || err != nil) {
+			m.o.Mounted(m.plugin(s, v), "volume_mount", time.Since(began), err)
+		}
+		s.done[v.Name] = err == nil
+		if err != nil {
 			failures = append(failures, Failure{Volume: v.Name, Err: err})
 		}
 	}
@@ -250,6 +261,73 @@ func (m *Manager) PodDir(uid types.UID) string {
 // dir is where a volume of the pod is.
 func (m *Manager) dir(uid types.UID, plugin, name string) string {
 	return filepath.Join(m.PodDir(uid), "volumes", strings.ReplaceAll(plugin, "/", "~"), name)
+}
+
+// plugin is the name of what makes a volume present.
+func (m *Manager) plugin(s *podVolumes, v *corev1.Volume) string {
+	switch {
+	case v.ConfigMap != nil:
+		return pluginConfigMap
+	case v.Secret != nil:
+		return pluginSecret
+	case v.DownwardAPI != nil:
+		return pluginDownward
+	case v.Projected != nil:
+		return pluginProjected
+	case v.EmptyDir != nil:
+		return pluginEmptyDir
+	case v.HostPath != nil:
+		return pluginHostPath
+	case v.CSI != nil:
+		return pluginCSI
+	case v.Image != nil:
+		return "kubernetes.io/image"
+	}
+	if c := s.claims[v.Name]; c != nil {
+		switch spec := &c.volume.Spec; {
+		case spec.CSI != nil:
+			return pluginCSI + ":" + spec.CSI.Driver
+		case spec.HostPath != nil:
+			return pluginHostPath
+		case spec.Local != nil:
+			return pluginLocal
+		}
+	}
+	return "kubernetes.io/unknown"
+}
+
+// Counts are numbers of volumes: those that pods want, and those present.
+type Counts struct{ Desired, Actual int }
+
+// Count counts the volumes of all pods by plugin.
+func (m *Manager) Count() map[string]Counts {
+	m.mu.Lock()
+	all := slices.Collect(maps.Values(m.pods))
+	m.mu.Unlock()
+	out := map[string]Counts{}
+	for _, s := range all {
+		if !s.busy.TryLock() {
+			continue // an operation is under way, which may take long: they count next time
+		}
+		if s.pod != nil && !s.gone {
+			used := mounted(s.pod)
+			for i := range s.pod.Spec.Volumes {
+				v := &s.pod.Spec.Volumes[i]
+				if !used[v.Name] {
+					continue
+				}
+				name := m.plugin(s, v)
+				n := out[name]
+				n.Desired++
+				if s.done[v.Name] {
+					n.Actual++
+				}
+				out[name] = n
+			}
+		}
+		s.busy.Unlock()
+	}
+	return out
 }
 
 // find gives a volume of the pod by name.

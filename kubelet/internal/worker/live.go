@@ -286,10 +286,13 @@ func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
 		w.o.Events(v.pod, "", corev1.EventTypeNormal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
 		return w.stopSandbox(ctx, v, a.ID)
 	case plan.RunSandbox:
-		return w.runSandbox(ctx, v.pod, a.Attempt)
+		err := w.runSandbox(ctx, v.pod, a.Attempt)
+		w.ran(v.pod, "pod_sandbox", err)
+		return err
 	case plan.Start:
 		c := containerOf(v.pod, a.Name)
 		err := w.start(ctx, v.pod, c, a)
+		w.ran(v.pod, string(a.Kind), err)
 		w.note(v.pod, a.Name, err)
 		if err == nil {
 			delete(w.again, a.Name)
@@ -316,6 +319,22 @@ func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
 		return w.observe(ctx, v)
 	}
 	return fmt.Errorf("a plan has the unknown action %q", a.Op)
+}
+
+// ran counts an attempt to start something.
+func (w *Worker) ran(pod *corev1.Pod, kind string, err error) {
+	if w.o.Ran == nil {
+		return
+	}
+	failure := ""
+	var s *startError
+	switch {
+	case errors.As(err, &s):
+		failure = s.reason
+	case err != nil:
+		failure = "RunPodSandboxError"
+	}
+	w.o.Ran(pod, kind, failure)
 }
 
 // note remembers why a container could not be started.

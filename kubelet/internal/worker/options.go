@@ -95,10 +95,17 @@ type Options struct {
 	// begun; it may be nil.
 	Lacks func(uid types.UID) bool
 	// Forgotten is told when nothing of a pod is left.
-	Forgotten func(uid types.UID)
+	Forgotten func(uid types.UID, key runtime.Key)
 	// Watched pods are told to those who keep what they refer to.
 	Watched func(pod *corev1.Pod)
 	Started func(pod *corev1.Pod, took time.Duration)
+	// Worked is told how long a round took and what it was: create, sync or
+	// kill. Ran is told of each attempt to start a container of a kind, or a
+	// sandbox, with the reason of one that failed. Each may be nil.
+	Worked func(what string, took time.Duration)
+	Ran    func(pod *corev1.Pod, kind, failure string)
+	// Rejected is told why a pod was refused. It may be nil.
+	Rejected func(reason string)
 
 	RuntimeName string // "containerd"
 	RootDir     string

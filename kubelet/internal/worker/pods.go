@@ -180,7 +180,7 @@ func (p *Pods) done(w *Worker) {
 	p.mu.Unlock()
 	p.o.Statuses.Forget(w.uid)
 	if p.o.Forgotten != nil {
-		p.o.Forgotten(w.uid)
+		p.o.Forgotten(w.uid, w.key)
 	}
 }
 

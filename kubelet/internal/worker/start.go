@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	grpcstatus "google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -38,6 +39,9 @@ const (
 func badConfig(err error) error {
 	return &startError{reason: configError, message: err.Error(), event: err.Error()}
 }
+
+// words are the runtime's own, without gRPC's before them.
+func words(err error) string { return grpcstatus.Convert(err).Message() }
 
 // shell is the sandbox's configuration; containers are made with it.
 func (w *Worker) shell(ctx context.Context, pod *corev1.Pod, attempt uint32) (*runtimeapi.PodSandboxConfig, *runtimeapi.UserNamespace, error) {
@@ -138,12 +142,12 @@ func (w *Worker) start(ctx context.Context, pod *corev1.Pod, c *corev1.Container
 	}
 	id, err := w.o.Runtime.CreateContainer(ctx, sandbox.ID, config, shell)
 	if err != nil {
-		return &startError{reason: createError, message: err.Error(), event: err.Error()}
+		return &startError{reason: createError, message: words(err), event: words(err)}
 	}
 	w.o.Events(pod, c.Name, corev1.EventTypeNormal, "Created", "Container created")
 	if err := w.o.Runtime.StartContainer(ctx, id); err != nil {
 		w.news()
-		return &startError{reason: runError, message: err.Error(), event: err.Error()}
+		return &startError{reason: runError, message: words(err), event: words(err)}
 	}
 	w.o.Events(pod, c.Name, corev1.EventTypeNormal, "Started", "Container started")
 	run, err := w.o.Runtime.Container(ctx, id)

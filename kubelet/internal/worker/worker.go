@@ -248,7 +248,9 @@ func (w *Worker) run(ctx context.Context) {
 			w.halt()
 			return
 		}
+		began := now()
 		next := w.round(ctx)
+		w.worked(began)
 		if w.stageIs(cleared) && w.isRemoved() {
 			w.p.done(w)
 			return
@@ -316,6 +318,24 @@ func (w *Worker) round(ctx context.Context) time.Time {
 	}
 	v.pod = w.allocate(v.pod)
 	return w.live(live, v)
+}
+
+// worked counts a round by what it was for.
+func (w *Worker) worked(began time.Time) {
+	if w.o.Worked == nil {
+		return
+	}
+	w.mu.Lock()
+	at := w.at
+	w.mu.Unlock()
+	what := "sync"
+	switch {
+	case at >= ending:
+		what = "kill"
+	case !w.reported:
+		what = "create"
+	}
+	w.o.Worked(what, now().Sub(began))
 }
 
 // take gives what the round works with. Its second context ends when the pod
@@ -409,6 +429,9 @@ func (w *Worker) admitted(v view) bool {
 	if r == nil {
 		w.advance(living)
 		return true
+	}
+	if w.o.Rejected != nil {
+		w.o.Rejected(r.Reason)
 	}
 	w.o.Events(v.pod, "", corev1.EventTypeWarning, r.Reason, r.Message)
 	w.mu.Lock()

@@ -115,6 +115,26 @@ func run(what string, args []string) error {
 		}
 	case "link": // TO FILE
 		return os.Symlink(args[0], args[1])
+	case "mode": // FILE…: its mode, user and group
+		for _, f := range args {
+			info, err := os.Stat(f)
+			if err != nil {
+				return err
+			}
+			st := info.Sys().(*syscall.Stat_t)
+			fmt.Printf("%04o %d %d\n", st.Mode&0o7777, st.Uid, st.Gid)
+		}
+	case "room": // DIR: how many MiB can be written there
+		return room(args[0])
+	case "once": // FILE CODE: ends so the first time only, then waits
+		if _, err := os.Stat(args[0]); err == nil {
+			wait()
+			return nil
+		}
+		if err := os.WriteFile(args[0], nil, 0o644); err != nil {
+			return err
+		}
+		os.Exit(number(args[1]))
 	case "then": // MESSAGE-FILE TEXT CODE
 		if err := os.WriteFile(args[0], []byte(args[1]), 0o644); err != nil {
 			return err
@@ -124,6 +144,23 @@ func run(what string, args []string) error {
 		return fmt.Errorf("agent: %q is not known", what)
 	}
 	return nil
+}
+
+// room fills a directory until nothing more fits.
+func room(dir string) error {
+	f, err := os.Create(dir + "/fill")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block, n := make([]byte, 1<<20), 0
+	for {
+		if _, err := f.Write(block); err != nil {
+			fmt.Println(n, err)
+			return nil
+		}
+		n++
+	}
 }
 
 func wait() {

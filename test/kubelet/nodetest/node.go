@@ -224,6 +224,15 @@ func (n *Node) runContainerd() error {
 	if err := os.WriteFile(path, fmt.Appendf(nil, containerdConfig, n.Dir, plugins()), 0o644); err != nil {
 		return err
 	}
+	return n.StartContainerd()
+}
+
+// KillContainerd ends the runtime without warning: what it runs goes on.
+func (n *Node) KillContainerd() { kill(n.containerd, syscall.SIGKILL) }
+
+// StartContainerd starts the runtime, again after KillContainerd.
+func (n *Node) StartContainerd() error {
+	path := filepath.Join(n.Dir, "containerd.toml")
 	program := n.program()
 	log := &syncBuffer{}
 	var err error
@@ -237,6 +246,11 @@ func (n *Node) runContainerd() error {
 		}
 		return nil
 	})
+}
+
+// Ctr runs containerd's own client on the images and containers of pods.
+func (n *Node) Ctr(args ...string) error {
+	return run(n.ctr(), append([]string{"-a", n.Socket, "-n", "k8s.io"}, args...)...)
 }
 
 func (n *Node) ctr() string {
