@@ -181,8 +181,12 @@ func TestKillDaemons(t *testing.T) {
 	calls := []*caller{call(t, first, "call", address), call(t, second, "call", address)}
 	seen := watchPods(t, u.namespace)
 	order := startLoad(t, u.namespace)
+	names := first
+	if len(processes(t, first, "coredns")) == 0 {
+		names = second
+	}
 	victims := []daemon{{"kube-scheduler", first}, {"kube-controller-manager", first}, {"kube-proxy", first}, {"kube-proxy", second},
-		{"kubelet", first}, {"kubelet", second}, {"containerd", second}, {"containerd", first}, {"etcd", first}, {"kube-apiserver", first},
+		{"kubelet", first}, {"kubelet", second}, {"coredns", names}, {"containerd", second}, {"containerd", first}, {"etcd", first}, {"kube-apiserver", first},
 		{"kube-controller-manager", first}, {"kube-scheduler", first}}
 	for _, d := range victims {
 		done := order.progress()
@@ -225,9 +229,26 @@ func TestKillDaemons(t *testing.T) {
 			t.Errorf("container %s was process %v, and is %v", id, p, after[id])
 		}
 	}
+	for _, n := range running.Members() {
+		u.named(n, address[:len(address)-len(":80")], "server.kills.svc.cluster.local.")
+	}
 	seen.check(t, order)
 	onlyWanted(u)
 	quiet(t)
+}
+
+// named waits until a name has an address, for who asks from a node.
+func (u user) named(n *cluster.Node, want, name string) {
+	u.t.Helper()
+	u.until(fmt.Sprintf("%s is %s, seen from %s", name, want, n.Name), func() error {
+		ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
+		defer cancel()
+		out, err := n.Command(ctx, clientProgram, "name", "udp", "10.96.0.10", name).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), want) {
+			return fmt.Errorf("%w: %s", errNotYet, out)
+		}
+		return nil
+	})
 }
 
 const containersOf = `{range .items[*]}{.metadata.name}={.status.containerStatuses[0].containerID},{.status.containerStatuses[0].state.running.startedAt},{.status.containerStatuses[0].restartCount} {end}`
@@ -242,12 +263,13 @@ func last(words string) string {
 func onlyWanted(u user) {
 	u.t.Helper()
 	u.until("runtimes run what the API says, once", func() error {
-		phases, err := u.output("get", "pods", "-o", `jsonpath={range .items[?(@.status.phase=="Running")]}{.metadata.name} {end}`)
+		// A sandbox for each pod.
+		names, err := u.output("get", "pods", "-o", `jsonpath={range .items[?(@.status.phase=="Running")]}{.metadata.name} {.spec.containers[*].name} {end}`)
 		if err != nil {
 			return err
 		}
 		found, err := tasks(u.namespace)
-		if want := 2 * len(strings.Fields(phases)); err == nil && len(found) != want {
+		if want := len(strings.Fields(names)); err == nil && len(found) != want {
 			err = fmt.Errorf("%d processes, of containers and sandboxes; expected %d", len(found), want)
 		}
 		return err
