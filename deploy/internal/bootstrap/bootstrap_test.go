@@ -156,34 +156,6 @@ func TestObjects(t *testing.T) {
 	golden.Check(t, "objects.yaml", b.Bytes())
 }
 
-func TestPatches(t *testing.T) {
-	i, _ := newInit(t)
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"kube-apiserver0+merge.yaml":    "metadata:\n  labels:\n    patched: a\n",
-		"kube-apiserver1.yaml":          "spec:\n  containers:\n  - name: kube-apiserver\n    resources:\n      requests:\n        cpu: 111m\n",
-		"kube-apiserver2+json.json":     `[{"op":"replace","path":"/metadata/labels/patched","value":"b"}]`,
-		"kube-scheduler0+merge.yaml":    "metadata:\n  labels:\n    other: c\n",
-		"notes.txt":                     "nothing",
-		"kube-controller-manager+x.yml": "nothing",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	i.Config.Patches = &kubeadm.Patches{Directory: dir}
-	run(t, i, "control-plane")
-	raw, err := os.ReadFile(i.path(layout.Manifests + "/kube-apiserver.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"patched: b", "cpu: 111m", "- kube-apiserver\n"} {
-		if !strings.Contains(string(raw), want) {
-			t.Errorf("the manifest has no %q", want)
-		}
-	}
-}
-
 func TestSkippedPhaseMustExist(t *testing.T) {
 	for _, name := range []string{"addons", "addon/kube-dns", "preflight/x"} {
 		i, _ := newInit(t)
@@ -267,14 +239,21 @@ func TestCertsRenewAndExpirations(t *testing.T) {
 	run(t, i, "certs", "kubeconfig")
 	c := &Certs{Node: i.Node, Cluster: i.Cluster}
 	now := time.Now()
-	text, err := c.Expirations(now)
+	expirations := func(now time.Time) (string, error) {
+		e, err := c.Expirations(now)
+		if err != nil {
+			return "", err
+		}
+		return e.String(), nil
+	}
+	text, err := expirations(now)
 	if err != nil || strings.Count(text, "364d")+strings.Count(text, "365d") != 11 || strings.Count(text, "9y") != 3 {
 		t.Errorf("%v\n%s", err, text)
 	}
 	if err := c.Renew("apiserver", now.Add(200*24*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	text, err = c.Expirations(now.Add(200 * 24 * time.Hour))
+	text, err = expirations(now.Add(200 * 24 * time.Hour))
 	if err != nil || strings.Count(text, "165d")+strings.Count(text, "164d") != 10 || strings.Count(text, "364d")+strings.Count(text, "365d") != 1 {
 		t.Errorf("after one was renewed: %v\n%s", err, text)
 	}
@@ -293,26 +272,33 @@ func TestCertsRenewAndExpirations(t *testing.T) {
 }
 
 func TestUpgradePlan(t *testing.T) {
+	plan := func(o *Observed, target string) (string, error) {
+		p, err := UpgradePlan(o, target, kubeadm.Unstable{})
+		if err != nil {
+			return "", err
+		}
+		return p.String(), nil
+	}
 	c := &kubeadm.ClusterConfiguration{}
 	c.Default()
 	o := &Observed{Cluster: c, Kubelets: map[string]string{"a": "v1.37.2+xebec.1", "b": "v1.36.0"},
 		Components: map[string]string{"etcd/a": "v3.7.3", "kube-apiserver/a": "v1.37.2"}}
-	text, err := UpgradePlan(o, "v1.37.5+xebec.1")
+	text, err := plan(o, "v1.37.5+xebec.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden.Check(t, "upgrade.txt", []byte(text))
 	for target, want := range map[string]string{"v1.37.1": "no way back", "v1.39.0": "more than one minor", "x": "version"} {
-		if _, err := UpgradePlan(o, target); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := plan(o, target); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
 	o.Kubelets["b"] = "v1.37.2"
-	if text, err := UpgradePlan(o, "v1.37.2+xebec.2"); err != nil || !strings.Contains(text, "up-to-date") || strings.Contains(text, "upgrade apply") || strings.Contains(text, "manually") {
+	if text, err := plan(o, "v1.37.2+xebec.2"); err != nil || !strings.Contains(text, "up-to-date") || strings.Contains(text, "upgrade apply") || strings.Contains(text, "manually") {
 		t.Errorf("nothing is to be upgraded: %v\n%s", err, text)
 	}
 	o.NotReady = []string{"b"}
-	if _, err := UpgradePlan(o, "v1.37.5"); err == nil || !strings.Contains(err.Error(), "not Ready: b") {
+	if _, err := plan(o, "v1.37.5"); err == nil || !strings.Contains(err.Error(), "not Ready: b") {
 		t.Errorf("%v", err)
 	}
 }

@@ -144,7 +144,9 @@ func (i *Init) uploadCerts(ctx context.Context) error {
 		}
 	}
 	i.say("upload-certs", "Storing the certificates in Secret %q in the %q Namespace", secretCerts, metav1.NamespaceSystem)
-	i.say("upload-certs", "Using certificate key:\n%s", i.Config.CertificateKey)
+	if !i.HideKey {
+		i.say("upload-certs", "Using certificate key:\n%s", i.Config.CertificateKey)
+	}
 	return nil
 }
 

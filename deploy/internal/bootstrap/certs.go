@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"xebec.dev/deploy/internal/kubeadm"
 	"xebec.dev/deploy/internal/kubeconfig"
 	"xebec.dev/deploy/internal/layout"
@@ -62,11 +64,16 @@ func (e entry) file() string {
 
 func (c *Certs) read(e entry) (*x509.Certificate, error) {
 	if e.kubeconfig {
-		k, err := kubeconfig.Read(c.path(layout.Kubernetes + "/" + e.name))
+		path := c.path(layout.Kubernetes + "/" + e.name)
+		k, err := kubeconfig.Read(path)
 		if err != nil {
 			return nil, err
 		}
-		return k.Certificate()
+		cert, err := k.Certificate()
+		if err != nil {
+			return nil, fmt.Errorf("kubeconfig %s: %w", path, err)
+		}
+		return cert, nil
 	}
 	p, err := pki.Read(c.path(c.Cluster.CertificatesDir), e.file())
 	if err != nil {
@@ -167,48 +174,93 @@ func (c *Certs) renew(e entry, old *x509.Certificate, now time.Time) error {
 	return k.Write(path)
 }
 
-// Expirations is the table that certs check-expiration prints.
-func (c *Certs) Expirations(now time.Time) (string, error) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", "CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED")
-	external := map[string]string{}
-	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
-		p, err := pki.Read(c.path(c.Cluster.CertificatesDir), name)
-		external[name] = "no"
-		if err == nil && p.Key == nil {
-			external[name] = "yes"
-		}
-	}
-	for _, e := range renewable {
-		cert, err := c.read(e)
-		if errors.Is(err, fs.ErrNotExist) {
-			fmt.Fprintf(&b, "!MISSING! %s\n", e.name)
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", e.name, expiry(cert), residual(cert, now), strings.ReplaceAll(e.ca, "/", "-"), external[e.ca])
-	}
-	fmt.Fprintf(&b, "\n%-24s %-25s %-16s %s\n", "CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED")
-	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
-		p, err := pki.Read(c.path(c.Cluster.CertificatesDir), name)
-		if errors.Is(err, fs.ErrNotExist) {
-			fmt.Fprintf(&b, "!MISSING! %s\n", strings.ReplaceAll(name, "/", "-"))
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(&b, "%-24s %-25s %-16s %s\n", strings.ReplaceAll(name, "/", "-"), expiry(p.Cert), residual(p.Cert, now), external[name])
-	}
-	return b.String(), nil
+// Expiration of one certificate, as kubeadm's output.kubeadm.k8s.io has it.
+type Expiration struct {
+	Name           string      `json:"name"`
+	ExpirationDate metav1.Time `json:"expirationDate"`
+	// ResidualTime in seconds.
+	ResidualTime      int64  `json:"residualTime"`
+	ExternallyManaged bool   `json:"externallyManaged"`
+	CAName            string `json:"caName,omitempty"`
+	Missing           bool   `json:"missing"`
 }
 
-func expiry(c *x509.Certificate) string { return c.NotAfter.UTC().Format("Jan 02, 2006 15:04 MST") }
+// Expirations are those of a node's certificates and of their authorities.
+type Expirations struct {
+	metav1.TypeMeta        `json:",inline"`
+	Certificates           []Expiration `json:"certificates"`
+	CertificateAuthorities []Expiration `json:"certificateAuthorities"`
+}
 
-func residual(c *x509.Certificate, now time.Time) string {
-	left := c.NotAfter.Sub(now)
+// Expirations looks at all certificates; those that are not there are in it too.
+func (c *Certs) Expirations(now time.Time) (*Expirations, error) {
+	out := &Expirations{TypeMeta: metav1.TypeMeta{APIVersion: OutputVersion, Kind: "CertificateExpirationInfo"}}
+	external := map[string]bool{}
+	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
+		p, err := pki.Read(c.path(c.Cluster.CertificatesDir), name)
+		var cert *x509.Certificate
+		if err == nil {
+			cert, external[name] = p.Cert, p.Key == nil
+		}
+		e, err := expiration(strings.ReplaceAll(name, "/", "-"), cert, err, now)
+		if err != nil {
+			return nil, err
+		}
+		e.ExternallyManaged = external[name]
+		out.CertificateAuthorities = append(out.CertificateAuthorities, e)
+	}
+	for _, r := range renewable {
+		cert, err := c.read(r)
+		e, err := expiration(r.name, cert, err, now)
+		if err != nil {
+			return nil, err
+		}
+		e.CAName, e.ExternallyManaged = strings.ReplaceAll(r.ca, "/", "-"), external[r.ca]
+		out.Certificates = append(out.Certificates, e)
+	}
+	return out, nil
+}
+
+func expiration(name string, cert *x509.Certificate, err error, now time.Time) (Expiration, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return Expiration{Name: name, Missing: true}, nil
+	}
+	if err != nil {
+		return Expiration{}, err
+	}
+	return Expiration{Name: name, ExpirationDate: metav1.NewTime(cert.NotAfter.UTC()), ResidualTime: int64(cert.NotAfter.Sub(now) / time.Second)}, nil
+}
+
+// String is the table that certs check-expiration prints.
+func (e *Expirations) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", "CERTIFICATE", "EXPIRES", "RESIDUAL TIME", "CERTIFICATE AUTHORITY", "EXTERNALLY MANAGED")
+	yes := map[bool]string{true: "yes", false: "no"}
+	for _, c := range e.Certificates {
+		if c.Missing {
+			fmt.Fprintf(&b, "!MISSING! %s\n", c.Name)
+			continue
+		}
+		fmt.Fprintf(&b, "%-26s %-25s %-16s %-23s %s\n", c.Name, c.expiry(), c.residual(), c.CAName, yes[c.ExternallyManaged])
+	}
+	fmt.Fprintf(&b, "\n%-24s %-25s %-16s %s\n", "CERTIFICATE AUTHORITY", "EXPIRES", "RESIDUAL TIME", "EXTERNALLY MANAGED")
+	for _, c := range e.CertificateAuthorities {
+		if c.Missing {
+			fmt.Fprintf(&b, "!MISSING! %s\n", c.Name)
+			continue
+		}
+		fmt.Fprintf(&b, "%-24s %-25s %-16s %s\n", c.Name, c.expiry(), c.residual(), yes[c.ExternallyManaged])
+	}
+	return b.String()
+}
+
+// OutputVersion is the version of what verbs print for programs.
+const OutputVersion = "output.kubeadm.k8s.io/v1alpha3"
+
+func (e *Expiration) expiry() string { return e.ExpirationDate.UTC().Format("Jan 02, 2006 15:04 MST") }
+
+func (e *Expiration) residual() string {
+	left := time.Duration(e.ResidualTime) * time.Second
 	switch {
 	case left <= 0:
 		return "<invalid>"

@@ -14,10 +14,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 
 	"xebec.dev/client"
-	chartfiles "xebec.dev/deploy/chart"
-	"xebec.dev/deploy/internal/chart"
 	"xebec.dev/deploy/internal/kubeadm"
 	"xebec.dev/deploy/internal/kubeconfig"
 	"xebec.dev/deploy/internal/kubelet"
@@ -26,7 +25,6 @@ import (
 	"xebec.dev/deploy/internal/staticpod"
 	"xebec.dev/deploy/internal/token"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -38,6 +36,8 @@ type Init struct {
 	// KubeletConfig and ProxyConfig are documents the user gave.
 	KubeletConfig, ProxyConfig map[string]any
 	UploadCerts                bool
+	// HideKey keeps the key of uploaded certificates out of what is printed.
+	HideKey bool
 	// Corefile of CoreDNS, in place of the chart's.
 	Corefile string
 	// Members of etcd that are there already, when the node joins them.
@@ -112,7 +112,7 @@ func (i *Init) RunPhase(ctx context.Context, path string) error {
 
 func (i *Init) preflight(ctx context.Context) error {
 	i.say("preflight", "Running pre-flight checks")
-	return i.Node.Preflight(ctx, i.Config.NodeRegistration.IgnorePreflightErrors, append(i.commonChecks(&i.Config.NodeRegistration), i.controlPlaneChecks()...))
+	return i.Node.Preflight(ctx, i.Config.NodeRegistration.IgnorePreflightErrors, slices.Concat(i.commonChecks(&i.Config.NodeRegistration), i.controlPlaneChecks(), []Check{i.imageCheck(i.needed)}))
 }
 
 func (i *Init) maker() *pki.Maker {
@@ -253,14 +253,22 @@ func (i *Init) manifests(phase string, names ...string) error {
 
 // render makes the texts of the manifests, patches included.
 func (i *Init) render() (map[string][]byte, error) {
+	patches, err := i.patches(i.Config.Patches)
+	if err != nil {
+		return nil, err
+	}
 	out := map[string][]byte{}
 	for name, pod := range i.pods() {
 		raw, err := staticpod.Marshal(pod)
 		if err != nil {
 			return nil, err
 		}
-		if out[name], err = i.patched(name, raw); err != nil {
+		if out[name], err = patches.apply(name, raw); err != nil {
 			return nil, err
+		}
+		// What a patch has made of it must still be a Pod: the kubelet would only log it.
+		if err := yaml.UnmarshalStrict(out[name], &corev1.Pod{}); err != nil {
+			return nil, fmt.Errorf("patches of %s: what they make is no Pod: %w", name, err)
 		}
 	}
 	return out, nil
@@ -291,7 +299,7 @@ func (i *Init) kubeletStart(ctx context.Context) error {
 	}
 	// The taint comes with mark-control-plane; but a node that registers with it
 	// never gets a pod too early.
-	if err := i.writeKubelet(shared, &i.Config.NodeRegistration, true); err != nil {
+	if err := i.writeKubelet(shared, &i.Config.NodeRegistration, i.Config.Patches); err != nil {
 		return err
 	}
 	return i.startKubelet(ctx)
@@ -450,113 +458,6 @@ func (i *Init) finalize(ctx context.Context) error {
 	return i.startKubelet(ctx)
 }
 
-// ChartRelease is the Helm release that the addons are installed as.
-var ChartRelease = chart.Release{Name: "xebec", Namespace: "kube-system"}
-
-// addonProxy installs kube-proxy from the chart, and waits a while for it:
-// CoreDNS is to come when Services work on this node. A connection that it
-// opens to the API server's Service before that hangs for half a minute.
-func (i *Init) addonProxy(ctx context.Context) error {
-	if err := i.addon(ctx, "proxy"); err != nil || i.Cluster.Proxy.Disabled {
-		return err
-	}
-	i.say("addons", "Applied essential addon: kube-proxy")
-	i.waitProxy(ctx)
-	return nil
-}
-
-// addonDNS installs CoreDNS from the chart.
-func (i *Init) addonDNS(ctx context.Context) error {
-	if err := i.addon(ctx, "dns"); err != nil || i.Cluster.DNS.Disabled {
-		return err
-	}
-	i.say("addons", "Applied essential addon: CoreDNS")
-	return nil
-}
-
-// addon installs one part of the chart.
-func (i *Init) addon(ctx context.Context, part string) error {
-	values, err := ChartValues(i.Cluster, i.Config.LocalAPIEndpoint, i.ProxyConfig)
-	if err != nil {
-		return err
-	}
-	if i.Corefile != "" {
-		values["dns"].(map[string]any)["corefile"] = i.Corefile
-	}
-	for other := range values {
-		if other != part {
-			values[other] = map[string]any{"enabled": false}
-		}
-	}
-	return i.install(ctx, values)
-}
-
-// install renders the chart and applies what comes out.
-func (i *Init) install(ctx context.Context, values map[string]any) error {
-	files, err := fs.Sub(chartfiles.Files, "xebec")
-	if err != nil {
-		return err
-	}
-	objects, err := chart.Render(files, ChartRelease, values)
-	if err != nil {
-		return err
-	}
-	chart.Adopt(objects, ChartRelease)
-	for _, o := range objects {
-		if err := i.applyMap(ctx, "helm", o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// waitProxy waits a while for kube-proxy on this node, if there is a node. One
-// that is late, because its image is pulled, is not waited for.
-func (i *Init) waitProxy(ctx context.Context) {
-	if i.DryRun {
-		return
-	}
-	node := i.Config.NodeRegistration.Name
-	if _, err := client.Get[*corev1.Node](ctx, i.api, "", node); err != nil {
-		return
-	}
-	err := retry(ctx, 15*time.Second, "kube-proxy", func(ctx context.Context) error {
-		pods, _, err := client.List[*corev1.Pod](ctx, i.api, client.Selection{Namespace: metav1.NamespaceSystem, Labels: "k8s-app=kube-proxy", Fields: "spec.nodeName=" + node})
-		if err != nil {
-			return err
-		}
-		for _, p := range pods {
-			if slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
-				return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
-			}) {
-				return nil
-			}
-		}
-		return errors.New("its pod is not ready")
-	})
-	if err != nil {
-		i.say("addons", "WARNING: %v", err)
-	}
-}
-
-// ChartValues are the chart's values for a cluster.
-func ChartValues(c *kubeadm.ClusterConfiguration, e kubeadm.APIEndpoint, proxyConfig map[string]any) (map[string]any, error) {
-	dns, err := kubelet.DNSAddress(c.Networking.ServiceSubnet)
-	if err != nil {
-		return nil, err
-	}
-	proxy := map[string]any{
-		"enabled": !c.Proxy.Disabled, "image": c.Image("kube-proxy"), "clusterCIDR": c.Networking.PodSubnet,
-		"server": "https://" + c.Endpoint(e),
-	}
-	if len(proxyConfig) > 0 {
-		proxy["config"] = proxyConfig
-	}
-	return map[string]any{"proxy": proxy, "dns": map[string]any{
-		"enabled": !c.DNS.Disabled, "image": c.Image("coredns"), "domain": c.Networking.DNSDomain, "clusterIP": dns,
-	}}, nil
-}
-
 func (i *Init) showJoin(context.Context) error {
 	ca, err := pki.Read(i.path(i.Cluster.CertificatesDir), "ca")
 	if err != nil {
@@ -569,7 +470,7 @@ func (i *Init) showJoin(context.Context) error {
 	join := JoinCommand(i.Cluster.Endpoint(i.Config.LocalAPIEndpoint), i.Config.BootstrapTokens[0].Token, pki.Hash(ca.Cert), "\\\n\t")
 	switch {
 	case i.Cluster.ControlPlaneEndpoint == "":
-	case i.UploadCerts && i.Config.CertificateKey != "":
+	case i.UploadCerts && i.Config.CertificateKey != "" && !i.HideKey:
 		fmt.Fprintf(i.Out, "\nYou can now join any number of control-plane nodes by running the following command on each as root:\n\n%s \\\n\t--control-plane --certificate-key %s\n"+
 			"\nPlease note that the certificate-key gives access to cluster sensitive data, keep it secret!\nAs a safeguard, uploaded-certs will be deleted in two hours; if necessary, you can use\n"+
 			"\"xebecadm init phase upload-certs --upload-certs\" to reload certs afterward.\n", join, i.Config.CertificateKey)

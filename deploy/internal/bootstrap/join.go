@@ -78,7 +78,18 @@ func (j *Join) preflight(ctx context.Context) error {
 	if err := j.Node.Preflight(ctx, j.Config.NodeRegistration.IgnorePreflightErrors, checks); err != nil {
 		return err
 	}
-	return j.find(ctx)
+	if err := j.find(ctx); err != nil {
+		return err
+	}
+	plane, err := j.asInit(ctx)
+	if err != nil || plane == nil {
+		return err
+	}
+	return j.Node.Preflight(ctx, j.Config.NodeRegistration.IgnorePreflightErrors, []Check{plane.imageCheck(func() []string {
+		c := *j.Cluster
+		c.Proxy.Disabled, c.DNS.Disabled = true, true // the kubelet pulls what the cluster places here
+		return c.Images()
+	})})
 }
 
 // find discovers the cluster and reads its configuration.
@@ -148,7 +159,7 @@ func (j *Join) kubeletStart(ctx context.Context) error {
 	if err := os.MkdirAll(j.path(layout.Manifests), 0o755); err != nil {
 		return err
 	}
-	if err := j.writeKubelet(j.shared, &j.Config.NodeRegistration, true); err != nil {
+	if err := j.writeKubelet(j.shared, &j.Config.NodeRegistration, j.Config.Patches); err != nil {
 		return err
 	}
 	return j.startKubelet(ctx)

@@ -108,13 +108,13 @@ func (n *Node) applyMap(ctx context.Context, as string, m map[string]any) error 
 }
 
 // writeKubelet writes what the kubelet starts with.
-func (n *Node) writeKubelet(shared map[string]any, reg *kubeadm.NodeRegistration, taints bool) error {
-	raw, err := kubelet.Marshal(kubelet.Local(shared, n.Kubelet))
+func (n *Node) writeKubelet(shared map[string]any, reg *kubeadm.NodeRegistration, patches *kubeadm.Patches) error {
+	raw, err := n.kubeletText(kubelet.WithRuntime(kubelet.Local(shared, n.Kubelet), reg.CRISocket), patches)
 	if err != nil {
 		return err
 	}
 	n.say("kubelet-start", "Writing kubelet environment file with flags to file %q", n.path(layout.KubeletFlags))
-	if err := n.writeFile(layout.KubeletFlags, kubelet.Env(kubelet.Flags(reg, n.Hostname, taints, n.Kubelet)), 0o644); err != nil {
+	if err := n.writeFile(layout.KubeletFlags, kubelet.Env(kubelet.Flags(reg, n.Hostname, n.Kubelet)), 0o644); err != nil {
 		return err
 	}
 	n.say("kubelet-start", "Writing kubelet configuration to file %q", n.path(layout.KubeletConfig))
@@ -122,6 +122,19 @@ func (n *Node) writeKubelet(shared map[string]any, reg *kubeadm.NodeRegistration
 		return err
 	}
 	return n.writeFile(layout.KubeletConfig, raw, 0o644)
+}
+
+// kubeletText is a kubelet's configuration after the patches for it.
+func (n *Node) kubeletText(config map[string]any, given *kubeadm.Patches) ([]byte, error) {
+	patches, err := n.patches(given)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := kubelet.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	return patches.apply(targetKubelet, raw)
 }
 
 // Runtime is the address of the container runtime that init or join has

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Phase is a named step of a verb.
@@ -42,12 +43,29 @@ func runThese[T any](ctx context.Context, of T, phases []Phase[T], above string,
 
 // runOne runs a phase with its parts.
 func runOne[T any](ctx context.Context, of T, p Phase[T], path string, skip []string) error {
+	trace, _ := ctx.Value(traceKey{}).(func(path string, took time.Duration, err error))
+	if trace == nil {
+		trace = func(string, time.Duration, error) {}
+	}
+	begun := time.Now()
+	trace(path, -1, nil)
 	if p.Run != nil {
 		if err := p.Run(of, ctx); err != nil {
+			trace(path, time.Since(begun), err)
 			return fmt.Errorf("phase %s: %w", path, err)
 		}
 	}
-	return runThese(ctx, of, p.Parts, path+"/", skip)
+	err := runThese(ctx, of, p.Parts, path+"/", skip)
+	trace(path, time.Since(begun), err)
+	return err
+}
+
+type traceKey struct{}
+
+// WithTrace makes phases tell when they begin, by a time less than none, and
+// when they have ended.
+func WithTrace(ctx context.Context, tell func(path string, took time.Duration, err error)) context.Context {
+	return context.WithValue(ctx, traceKey{}, tell)
 }
 
 // runPhase runs one phase, or a part of one, alone.

@@ -96,6 +96,9 @@ func (i *Init) controlPlaneChecks() []Check {
 		{Name: "Mem", Run: func(context.Context) error { return memory(1700) }},
 		i.port(int(i.Config.LocalAPIEndpoint.BindPort)), i.port(10259), i.port(10257),
 	}
+	if e := i.Cluster.Etcd.External; e != nil {
+		checks = append(checks, Check{Name: "ExternalEtcdVersion", Run: func(ctx context.Context) error { return externalEtcd(ctx, e) }})
+	}
 	if l := i.Cluster.Etcd.Local; l != nil {
 		checks = append(checks, i.port(2379), i.port(2380), i.emptyDir(l.DataDir))
 	}

@@ -1,6 +1,7 @@
 package bootstrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,14 @@ type Reset struct {
 	SkipPhases      []string
 	// UnmountFlags are those of umount2, tried first.
 	UnmountFlags int
+	// Ignore are the checks that may fail.
+	Ignore []string
+	// EtcdTimeout is how long etcd is waited for; 0 is five seconds: a node that
+	// is taken away may be the last.
+	EtcdTimeout time.Duration
+	// Kubeconfig tells where the cluster keeps its certificates, when the
+	// directory was not given; empty is the node's own administrator.
+	Kubeconfig string
 }
 
 // ResetPhases are the steps of reset in kubeadm's order.
@@ -39,20 +48,53 @@ func ResetPhases() []Phase[*Reset] {
 
 // Run runs the phases that are not skipped.
 func (r *Reset) Run(ctx context.Context) error {
+	if slices.Contains(r.SkipPhases, "preflight") {
+		r.findCertificates(ctx)
+	}
 	return runPhases(ctx, r, ResetPhases(), r.SkipPhases)
 }
 
 // RunPhase runs one phase alone.
 func (r *Reset) RunPhase(ctx context.Context, path string) error {
+	if path != "preflight" {
+		r.findCertificates(ctx)
+	}
 	return runPhase(ctx, r, ResetPhases(), path)
 }
 
-func (r *Reset) preflight(context.Context) error {
+func (r *Reset) preflight(ctx context.Context) error {
 	r.say("preflight", "Running pre-flight checks")
-	if os.Getuid() != 0 {
-		return errors.New("user is not running as root")
+	r.findCertificates(ctx)
+	return r.Preflight(ctx, r.Ignore, []Check{{Name: "IsPrivilegedUser", Run: func(context.Context) error {
+		if os.Getuid() != 0 && !r.DryRun {
+			return errors.New("user is not running as root")
+		}
+		return nil
+	}}})
+}
+
+// findCertificates asks the cluster, if it answers, where certificates are.
+func (r *Reset) findCertificates(ctx context.Context) {
+	if r.CertificatesDir != "" {
+		return
 	}
-	return nil
+	r.CertificatesDir = layout.PKI
+	file := r.Kubeconfig
+	if file == "" {
+		file = r.path(layout.AdminConf)
+	}
+	if _, err := os.Stat(file); err != nil {
+		return // a worker
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := ReadClusterConfig(ctx, file)
+	if err != nil {
+		r.say("reset", "WARNING: the configuration could not be read from the cluster: certificates are looked for in %q: %v", layout.PKI, err)
+		return
+	}
+	c.Default()
+	r.CertificatesDir = c.CertificatesDir
 }
 
 // leaveEtcd takes this node's member out of a cluster that goes on. One that
@@ -74,7 +116,7 @@ func (r *Reset) leaveEtcd(ctx context.Context) error {
 	address := strings.Trim(strings.TrimSuffix(strings.TrimSpace(peer), ":2380"), "[]")
 	e, err := newEtcd(r.path(r.CertificatesDir))
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, cmp.Or(r.EtcdTimeout, 5*time.Second))
 		defer cancel()
 		err = e.remove(ctx, []string{"https://127.0.0.1:2379"}, address)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,16 +68,40 @@ func Observe(ctx context.Context, path string) (*Observed, error) {
 	return o, nil
 }
 
+// Without is the same without components of a name, if they are to be left out.
+func (o *Observed) Without(leave bool, component string) *Observed {
+	if !leave {
+		return o
+	}
+	out := *o
+	out.Components = maps.Clone(o.Components)
+	maps.DeleteFunc(out.Components, func(key, _ string) bool { return strings.HasPrefix(key, component+"/") })
+	return &out
+}
+
+// PlanChecks are those before a plan, by the names that may be ignored.
+func PlanChecks(o *Observed) []Check {
+	return []Check{{Name: "ControlPlaneNodesReady", Run: func(context.Context) error {
+		if len(o.NotReady) > 0 {
+			return fmt.Errorf("these nodes are not Ready: %s", strings.Join(o.NotReady, ", "))
+		}
+		return nil
+	}}}
+}
+
 // UpgradePlan says what an upgrade to a version would change, or why it
 // cannot be.
-func UpgradePlan(o *Observed, target string) (string, error) {
+func UpgradePlan(o *Observed, target string, allow kubeadm.Unstable) (*Plan, error) {
 	to, err := version.ParseSemantic(target)
 	if err != nil {
-		return "", fmt.Errorf("version %q: %w", target, err)
+		return nil, fmt.Errorf("version %q: %w", target, err)
 	}
 	from, err := version.ParseSemantic(o.Cluster.KubernetesVersion)
 	if err != nil {
-		return "", fmt.Errorf("the cluster's version %q: %w", o.Cluster.KubernetesVersion, err)
+		return nil, fmt.Errorf("the cluster's version %q: %w", o.Cluster.KubernetesVersion, err)
+	}
+	if err := stable(to, allow); err != nil {
+		return nil, err
 	}
 	var errs []error
 	if to.LessThan(from) {
@@ -95,44 +120,103 @@ func UpgradePlan(o *Observed, target string) (string, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return "", err
+		return nil, err
 	}
-	plain := "v" + strings.TrimPrefix(strings.SplitN(target, "+", 2)[0], "v")
-	var b strings.Builder
-	fmt.Fprintf(&b, "[upgrade/versions] Cluster version: %s\n[upgrade/versions] xebecadm version: %s\n\n", o.Cluster.KubernetesVersion, target)
-	row := func(cells ...string) {
-		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-26s %-16s %-18s %s", cells[0], cells[1], cells[2], cells[3]), " "))
-	}
+	return newPlan(o, target), nil
+}
+
+// newPlan compares what there is with what a version has.
+func newPlan(o *Observed, target string) *Plan {
+	p := &Plan{TypeMeta: metav1.TypeMeta{APIVersion: OutputVersion, Kind: "UpgradePlan"}, cluster: o.Cluster.KubernetesVersion, program: target}
+	p.target = "v" + strings.TrimPrefix(strings.SplitN(target, "+", 2)[0], "v")
 	next := *o.Cluster
-	next.KubernetesVersion = plain
-	targets, late := map[string]string{}, plain != o.Cluster.KubernetesVersion
-	for key, tag := range o.Components {
-		component, _, _ := strings.Cut(key, "/")
-		image := next.Image(component)
-		targets[key] = image[strings.LastIndexByte(image, ':')+1:]
-		late = late || targets[key] != tag
-	}
-	kubelets := slices.DeleteFunc(sortedKeys(o.Kubelets), func(node string) bool { return strings.SplitN(o.Kubelets[node], "+", 2)[0] == plain })
-	if len(kubelets) > 0 {
-		b.WriteString("Components that must be upgraded manually after you have upgraded the control plane:\n")
-		row("COMPONENT", "NODE", "CURRENT", "TARGET")
-		for _, node := range kubelets {
-			row("kubelet", node, o.Kubelets[node], plain)
+	next.KubernetesVersion = p.target
+	var kubelets, components []ComponentPlan
+	for _, node := range sortedKeys(o.Kubelets) {
+		if strings.SplitN(o.Kubelets[node], "+", 2)[0] != p.target {
+			kubelets = append(kubelets, ComponentPlan{Name: "kubelet", CurrentVersion: o.Kubelets[node], NewVersion: p.target, NodeName: node})
 		}
-		b.WriteByte('\n')
 	}
-	if !late {
-		b.WriteString("Awesome, you're up-to-date! Enjoy!\n")
-		return b.String(), nil
-	}
-	b.WriteString("Upgrade to the level of this program:\n\n")
-	row("COMPONENT", "NODE", "CURRENT", "TARGET")
+	late := p.target != p.cluster
 	for _, key := range sortedKeys(o.Components) {
 		component, node, _ := strings.Cut(key, "/")
-		row(component, node, o.Components[key], targets[key])
+		image := next.Image(component)
+		c := ComponentPlan{Name: component, CurrentVersion: o.Components[key], NewVersion: image[strings.LastIndexByte(image, ':')+1:], NodeName: node}
+		late = late || c.CurrentVersion != c.NewVersion
+		components = append(components, c)
 	}
-	fmt.Fprintf(&b, "\nYou can now apply the upgrade by executing the following command:\n\n\txebecadm upgrade apply %s\n", plain)
-	return b.String(), nil
+	p.kubelets, p.components = kubelets, components
+	if !late {
+		p.components = nil
+	}
+	p.AvailableUpgrades = []AvailableUpgrade{}
+	if all := append(kubelets, p.components...); len(all) > 0 {
+		p.AvailableUpgrades = append(p.AvailableUpgrades, AvailableUpgrade{Description: "the level of this program", Components: all})
+	}
+	p.ConfigVersions = []ConfigVersion{{Group: "kubeproxy.config.k8s.io", CurrentVersion: "v1alpha1", PreferredVersion: "v1alpha1"},
+		{Group: "kubelet.config.k8s.io", CurrentVersion: "v1beta1", PreferredVersion: "v1beta1"}}
+	return p
+}
+
+// Plan is what an upgrade would change, as kubeadm's output.kubeadm.k8s.io has it.
+type Plan struct {
+	metav1.TypeMeta   `json:",inline"`
+	AvailableUpgrades []AvailableUpgrade `json:"availableUpgrades"`
+	ConfigVersions    []ConfigVersion    `json:"configVersions"`
+
+	cluster, program, target string
+	// Of one that has nothing to upgrade there are no components.
+	kubelets, components []ComponentPlan
+}
+
+// AvailableUpgrade is one way to go.
+type AvailableUpgrade struct {
+	Description string          `json:"description"`
+	Components  []ComponentPlan `json:"components"`
+}
+
+// ComponentPlan is what becomes of one component.
+type ComponentPlan struct {
+	Name           string `json:"name"`
+	CurrentVersion string `json:"currentVersion"`
+	NewVersion     string `json:"newVersion"`
+	NodeName       string `json:"nodeName,omitempty"`
+}
+
+// ConfigVersion is that of a component's configuration.
+type ConfigVersion struct {
+	Group                 string `json:"group"`
+	CurrentVersion        string `json:"currentVersion"`
+	PreferredVersion      string `json:"preferredVersion"`
+	ManualUpgradeRequired bool   `json:"manualUpgradeRequired"`
+}
+
+// String is what upgrade plan prints.
+func (p *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[upgrade/versions] Cluster version: %s\n[upgrade/versions] xebecadm version: %s\n\n", p.cluster, p.program)
+	table := func(of []ComponentPlan) {
+		row := func(cells ...string) {
+			fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-26s %-16s %-18s %s", cells[0], cells[1], cells[2], cells[3]), " "))
+		}
+		row("COMPONENT", "NODE", "CURRENT", "TARGET")
+		for _, c := range of {
+			row(c.Name, c.NodeName, c.CurrentVersion, c.NewVersion)
+		}
+	}
+	if len(p.kubelets) > 0 {
+		b.WriteString("Components that must be upgraded manually after you have upgraded the control plane:\n")
+		table(p.kubelets)
+		b.WriteByte('\n')
+	}
+	if len(p.components) == 0 {
+		b.WriteString("Awesome, you're up-to-date! Enjoy!\n")
+		return b.String()
+	}
+	b.WriteString("Upgrade to the level of this program:\n\n")
+	table(p.components)
+	fmt.Fprintf(&b, "\nYou can now apply the upgrade by executing the following command:\n\n\txebecadm upgrade apply %s\n", p.target)
+	return b.String()
 }
 
 func sortedKeys(m map[string]string) []string {

@@ -34,6 +34,10 @@ type Upgrade struct {
 	Options kubeadm.UpgradeOptions
 	// Apply says that the cluster's version changes.
 	Apply, Force bool
+	// Unstable are the versions that are no releases which it may go to.
+	Unstable kubeadm.Unstable
+	// PrintConfig prints the configuration that it works with.
+	PrintConfig bool
 	// Program is the version of this program.
 	Program string
 	// Confirm asks a person; nil is no question.
@@ -111,9 +115,12 @@ func (u *Upgrade) findNode() error {
 		switch name {
 		case "--hostname-override":
 			reg.Name = value
-		case "--container-runtime-endpoint":
+		case "--container-runtime-endpoint": // a node that an earlier version has made
 			reg.CRISocket = value
 		}
+	}
+	if reg.CRISocket == "" {
+		reg.CRISocket = u.Runtime()
 	}
 	address := ""
 	if u.plane {
@@ -201,6 +208,13 @@ func (u *Upgrade) Run(ctx context.Context, target, phase string) error {
 	u.Cluster = &next
 	u.DryRun = u.DryRun || u.Options.DryRun
 	u.Config.Patches = u.Options.Patches
+	if u.PrintConfig {
+		raw, err := kubeadm.Print(u.Cluster)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(u.Out, "[upgrade/config] Configuration used:\n%s", raw)
+	}
 	if err := u.existing(ctx); err != nil {
 		return err
 	}
@@ -295,18 +309,29 @@ func (u *Upgrade) permitted() error {
 	if mine.LessThan(to) {
 		return fmt.Errorf("specified version to upgrade to %q is higher than the xebecadm version %q. Upgrade xebecadm first using the tool you used to install xebecadm", u.Cluster.KubernetesVersion, u.Program)
 	}
-	_, err = UpgradePlan(u.state, u.Cluster.KubernetesVersion)
+	_, err = UpgradePlan(u.state, u.Cluster.KubernetesVersion, u.Unstable)
 	return err
+}
+
+// stable refuses a version that is no release, unless it is asked for.
+func stable(v *version.Version, allow kubeadm.Unstable) error {
+	pre := v.PreRelease()
+	if pre == "" || kubeadm.Yes(allow.AllowExperimentalUpgrades) || strings.HasPrefix(pre, "rc") && kubeadm.Yes(allow.AllowRCUpgrades) {
+		return nil
+	}
+	return fmt.Errorf("specified version to upgrade to %q is an unstable version and such upgrades weren't allowed via setting the --allow-*-upgrades flags", "v"+v.String())
 }
 
 // pull sees to it that the images are there before anything stops.
 func (u *Upgrade) pull(ctx context.Context) error {
 	u.say("upgrade/preflight", "Pulling images required for setting up a Kubernetes cluster")
-	var errs []error
+	var images []string
 	for _, name := range u.order() {
-		errs = append(errs, EnsureImage(ctx, u.Config.NodeRegistration.CRISocket, u.Cluster.Image(name)))
+		images = append(images, u.Cluster.Image(name))
 	}
-	return errors.Join(errs...)
+	reg := u.Config.NodeRegistration
+	reg.ImagePullPolicy, reg.ImagePullSerial = u.Options.ImagePullPolicy, u.Options.ImagePullSerial
+	return pullsOf(&reg).pull(ctx, images)
 }
 
 // order is that in which components are upgraded.
@@ -336,7 +361,7 @@ func (u *Upgrade) kubeletConfig(context.Context) error {
 			next[own] = v
 		}
 	}
-	raw, err := kubelet.Marshal(next)
+	raw, err := u.kubeletText(kubelet.WithRuntime(next, u.Config.NodeRegistration.CRISocket), u.Config.Patches)
 	if err != nil {
 		return err
 	}

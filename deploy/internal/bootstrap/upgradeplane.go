@@ -15,7 +15,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"xebec.dev/client"
 	"xebec.dev/deploy/internal/layout"
@@ -239,25 +238,6 @@ func (e *etcdAdmin) snapshot(ctx context.Context, endpoint string, to io.Writer)
 	}
 	if written == 0 {
 		return errors.New("it is empty")
-	}
-	return nil
-}
-
-// EnsureImage pulls an image unless it is there.
-func EnsureImage(ctx context.Context, socket, image string) error {
-	conn, err := DialRuntime(socket)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	images := runtimeapi.NewImageServiceClient(conn)
-	spec := &runtimeapi.ImageSpec{Image: image}
-	there, err := images.ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: spec})
-	if err == nil && there.GetImage() == nil {
-		_, err = images.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec})
-	}
-	if err != nil {
-		return fmt.Errorf("failed to pull image %s: %w", image, err)
 	}
 	return nil
 }

@@ -9,13 +9,14 @@ import (
 
 	"xebec.dev/deploy/internal/bootstrap"
 	"xebec.dev/deploy/internal/kubeadm"
+	"xebec.dev/deploy/internal/layout"
 )
 
 func (a *app) certsCommand() *cobra.Command {
 	var config, certDir, kubeconfig string
 	// open takes the configuration from --config, else from the cluster, else,
 	// when that does not answer, what it is by default.
-	open := func(ctx context.Context) (*bootstrap.Certs, error) {
+	open := func(ctx context.Context, tell bool) (*bootstrap.Certs, error) {
 		node, err := a.node()
 		if err != nil {
 			return nil, err
@@ -28,7 +29,7 @@ func (a *app) certsCommand() *cobra.Command {
 		if c == nil && config == "" {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			if c, err = a.clusterConfig(ctx, node, kubeconfig); err != nil {
+			if c, err = a.clusterConfig(ctx, node, kubeconfig); err != nil && tell {
 				fmt.Fprintf(a.out, "[renew] The configuration could not be read from the cluster, defaults are used: %v\n", err)
 			}
 		}
@@ -44,24 +45,29 @@ func (a *app) certsCommand() *cobra.Command {
 	renew := grouping("renew", "Renew certificates for a Kubernetes cluster")
 	for _, name := range append([]string{"all"}, bootstrap.Renewable()...) {
 		renew.AddCommand(&cobra.Command{Use: name, Short: "Renew " + name, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := open(cmd.Context())
+			c, err := open(cmd.Context(), true)
 			if err != nil {
 				return err
 			}
 			return c.Renew(name, time.Now())
 		}})
 	}
+	var output format
 	check := &cobra.Command{Use: "check-expiration", Short: "Check certificates expiration for a Kubernetes cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		c, err := open(cmd.Context())
+		if err := output.check(); err != nil {
+			return err
+		}
+		c, err := open(cmd.Context(), output == "text")
 		if err != nil {
 			return err
 		}
-		text, err := c.Expirations(time.Now())
-		if err == nil {
-			fmt.Fprint(a.out, text)
+		e, err := c.Expirations(time.Now())
+		if err != nil {
+			return err
 		}
-		return err
+		return a.print(output, e)
 	}}
+	output.add(check.Flags())
 	key := &cobra.Command{Use: "certificate-key", Short: "Generate certificate keys", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
 		k, err := bootstrap.NewCertificateKey()
 		if err == nil {
@@ -69,9 +75,33 @@ func (a *app) certsCommand() *cobra.Command {
 		}
 		return err
 	}}
-	c := grouping("certs", "Commands related to handling Kubernetes certificates", renew, check, key)
+	c := grouping("certs", "Commands related to handling Kubernetes certificates", renew, check, key, a.requestCommand())
 	c.PersistentFlags().StringVar(&config, "config", "", "Path to a configuration file.")
 	c.PersistentFlags().StringVar(&certDir, "cert-dir", "", "The path where to save the certificates.")
 	c.PersistentFlags().StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster.")
 	return c
+}
+
+// requestCommand makes keys and requests for an authority that is elsewhere.
+func (a *app) requestCommand() *cobra.Command {
+	f := &initFlags{}
+	var dir string
+	cmd := &cobra.Command{Use: "generate-csr", Short: "Generate keys and certificate signing requests",
+		Long: "Generates keys and certificate signing requests (CSRs) for all the certificates that a control plane needs: NAME.key and NAME.csr\n" +
+			"in the certificates directory. Kubeconfigs are written with their key in client-key-data, and a request beside each, NAME.conf.csr.\n" +
+			"The authority's answers belong to NAME.crt, and to client-certificate-data.",
+		Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+			i, err := f.build(cmd, a)
+			if err != nil {
+				return err
+			}
+			return i.Requests(dir)
+		}}
+	cmd.Flags().StringVar(&dir, "kubeconfig-dir", layout.Kubernetes, "The path where to save the kubeconfig file.")
+	cmd.PreRun = func(cmd *cobra.Command, _ []string) {
+		// Those of certs, which this verb has too.
+		f.config, _ = cmd.Flags().GetString("config")
+		f.certDir, _ = cmd.Flags().GetString("cert-dir")
+	}
+	return cmd
 }

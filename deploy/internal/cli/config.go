@@ -4,19 +4,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
-	"time"
 
 	"github.com/spf13/cobra"
-	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"sigs.k8s.io/yaml"
 
 	"xebec.dev/deploy/internal/bootstrap"
 	"xebec.dev/deploy/internal/host"
 	"xebec.dev/deploy/internal/kubeadm"
-	"xebec.dev/deploy/internal/kubeconfig"
 	"xebec.dev/deploy/internal/layout"
-	"xebec.dev/deploy/internal/pki"
 )
 
 // Version and Commit are set when the program is linked.
@@ -35,7 +32,7 @@ func (a *app) configCommand() *cobra.Command {
 		}
 		f, err := kubeadm.LoadFile(file)
 		if err == nil {
-			err = validateFile(f)
+			err = f.Complete("node", "192.0.2.1")
 		}
 		if err == nil {
 			fmt.Fprintln(a.out, "ok")
@@ -43,7 +40,11 @@ func (a *app) configCommand() *cobra.Command {
 		return err
 	}}
 	validate.Flags().StringVar(&file, "config", "", "Path to a configuration file.")
-	return grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, validate, a.imagesCommand(), a.containerdCommand(), a.networkCommand(), a.hostedCommand())
+	validate.Flags().Bool("allow-experimental-api", false, "Allow validation of experimental, unreleased APIs. There are none.")
+	var kubeconfig string
+	c := grouping("config", "Manage configuration for a cluster persisted in a ConfigMap in the cluster", print, a.migrateCommand(), validate, a.imagesCommand(&kubeconfig), a.containerdCommand(), a.networkCommand(), a.hostedCommand())
+	c.PersistentFlags().StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster: given, images are those of the cluster's own configuration, unless --config has one.")
+	return c
 }
 
 // containerdCommand prints what an installed containerd is configured with.
@@ -117,21 +118,23 @@ func (a *app) networkCommand() *cobra.Command {
 	return cmd
 }
 
-func validateFile(f *kubeadm.File) error {
-	var errs []error
-	if f.Cluster != nil {
-		f.Cluster.Default()
-		errs = append(errs, f.Cluster.Validate())
+// addressOrSample is this machine's address; one that has none may still look
+// at configurations.
+func addressOrSample() string {
+	if a, err := bootstrap.DefaultAddress(); err == nil {
+		return a
 	}
-	if f.Init != nil {
-		f.Init.Default("node", "192.0.2.1")
-		errs = append(errs, f.Init.Validate())
+	return sampleAddress
+}
+
+// writeNew writes a file that is not there yet.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
 	}
-	if f.Join != nil {
-		f.Join.Default("node", "192.0.2.1")
-		errs = append(errs, f.Join.Validate())
-	}
-	return errors.Join(errs...)
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 // Samples in printed defaults, as kubeadm has them.
@@ -156,16 +159,13 @@ func joinDefaults() []any {
 
 func resetDefaults() []any {
 	r := &kubeadm.ResetConfiguration{CertificatesDir: "/etc/kubernetes/pki", CRISocket: "unix:///run/containerd/containerd.sock"}
-	r.APIVersion, r.Kind = kubeadm.APIVersion, "ResetConfiguration"
+	r.Default()
 	return []any{r}
 }
 
 func upgradeDefaults() []any {
-	yes := true
-	options := kubeadm.UpgradeOptions{CertificateRenewal: &yes, EtcdUpgrade: &yes, ImagePullPolicy: "IfNotPresent", ImagePullSerial: &yes}
-	u := &kubeadm.UpgradeConfiguration{Apply: kubeadm.UpgradeApply{UpgradeOptions: options}, Node: options, Timeouts: &kubeadm.Timeouts{}}
-	u.APIVersion, u.Kind = kubeadm.APIVersion, "UpgradeConfiguration"
-	u.Timeouts.Default()
+	u := &kubeadm.UpgradeConfiguration{}
+	u.Default()
 	return []any{u}
 }
 
@@ -205,56 +205,6 @@ func componentDefaults(kind string) map[string]any {
 		"clientConnection": map[string]any{"kubeconfig": "/var/lib/kube-proxy/kubeconfig.conf"}}
 }
 
-func (a *app) imagesCommand() *cobra.Command {
-	var config, repository, version, socket string
-	cluster := func() (*kubeadm.ClusterConfiguration, error) {
-		f, err := load(config)
-		if err != nil {
-			return nil, err
-		}
-		c := f.Cluster
-		if c == nil {
-			c = &kubeadm.ClusterConfiguration{ImageRepository: repository, KubernetesVersion: version}
-		}
-		c.Default()
-		return c, c.Validate()
-	}
-	list := &cobra.Command{Use: "list", Short: "Print a list of images that will be used", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
-		c, err := cluster()
-		if err != nil {
-			return err
-		}
-		for _, i := range c.Images() {
-			fmt.Fprintln(a.out, i)
-		}
-		return nil
-	}}
-	pull := &cobra.Command{Use: "pull", Short: "Pull images used by the cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		c, err := cluster()
-		if err != nil {
-			return err
-		}
-		conn, err := bootstrap.DialRuntime(socket)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		for _, i := range c.Images() {
-			if _, err := runtimeapi.NewImageServiceClient(conn).PullImage(cmd.Context(), &runtimeapi.PullImageRequest{Image: &runtimeapi.ImageSpec{Image: i}}); err != nil {
-				return fmt.Errorf("failed to pull image %q: %w", i, err)
-			}
-			fmt.Fprintf(a.out, "[config/images] Pulled %s\n", i)
-		}
-		return nil
-	}}
-	pull.Flags().StringVar(&socket, "cri-socket", "unix:///run/containerd/containerd.sock", "Path to the CRI socket to connect.")
-	c := grouping("images", "Interact with container images used by the cluster", list, pull)
-	c.PersistentFlags().StringVar(&config, "config", "", "Path to a configuration file.")
-	c.PersistentFlags().StringVar(&repository, "image-repository", "", "Choose a container registry to pull control plane images from.")
-	c.PersistentFlags().StringVar(&version, "kubernetes-version", "", "Choose a specific Kubernetes version for the control plane.")
-	return c
-}
-
 func (a *app) versionCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{Use: "version", Short: "Print the version of xebecadm", Args: cobra.NoArgs, RunE: func(*cobra.Command, []string) error {
@@ -284,56 +234,4 @@ func (a *app) versionCommand() *cobra.Command {
 	}}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "Output format; available options are 'yaml', 'json' and 'short'.")
 	return cmd
-}
-
-func (a *app) kubeconfigCommand() *cobra.Command {
-	var config, name, tok string
-	var org []string
-	var life time.Duration
-	user := &cobra.Command{Use: "user", Short: "Output a kubeconfig file for an additional user", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-		if name == "" {
-			return errors.New("required flag(s) \"client-name\" not set")
-		}
-		node, err := a.node()
-		if err != nil {
-			return err
-		}
-		f, err := load(config)
-		if err != nil {
-			return err
-		}
-		c := f.Cluster
-		if c == nil {
-			if c, err = a.clusterConfig(cmd.Context(), node, ""); err != nil {
-				return err
-			}
-		}
-		c.Default()
-		ca, err := pki.Read(node.Root.Path(c.CertificatesDir), "ca")
-		if err != nil {
-			return err
-		}
-		server, err := bootstrap.Server(node, c)
-		if err != nil {
-			return err
-		}
-		u := kubeconfig.User{Token: tok}
-		if tok == "" {
-			if u, err = bootstrap.ClientCertificate(name, org, ca, c.EncryptionAlgorithm, life); err != nil {
-				return err
-			}
-		}
-		raw, err := kubeconfig.New(server, ca.CertPEM(), c.ClusterName, name, u).Marshal()
-		if err == nil {
-			_, err = a.out.Write(raw)
-		}
-		return err
-	}}
-	fs := user.Flags()
-	fs.StringVar(&config, "config", "", "Path to a configuration file.")
-	fs.StringVar(&name, "client-name", "", "The name of user. It will be used as the CN if client certificates are created.")
-	fs.StringVar(&tok, "token", "", "The token that should be used as the authentication mechanism for this kubeconfig, instead of client certificates.")
-	fs.StringSliceVar(&org, "org", nil, "The organizations of the client certificate. It will be used as the O if client certificates are created.")
-	fs.DurationVar(&life, "validity-period", 365*24*time.Hour, "The validity period of the client certificate.")
-	return grouping("kubeconfig", "Kubeconfig file utilities", user)
 }

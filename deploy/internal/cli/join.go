@@ -157,6 +157,7 @@ func (a *app) resetCommand() *cobra.Command {
 func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra.Command {
 	var (
 		config, socket, certDir string
+		kubeconfig              string
 		force, dryRun, cleanTmp bool
 		ignore, skip            []string
 	)
@@ -170,11 +171,15 @@ func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra
 			if err != nil {
 				return err
 			}
-			r := &bootstrap.Reset{Node: node, CRISocket: socket, CertificatesDir: certDir, CleanupTmp: cleanTmp, SkipPhases: skip}
+			r := &bootstrap.Reset{Node: node, CRISocket: socket, CertificatesDir: certDir, CleanupTmp: cleanTmp, SkipPhases: skip, Ignore: ignore, Kubeconfig: kubeconfig}
 			if c := file.Reset; c != nil {
 				dryRun, force = dryRun || c.DryRun, force || c.Force
 				r.CleanupTmp = r.CleanupTmp || c.CleanupTmpDir
 				r.SkipPhases = append(r.SkipPhases, c.SkipPhases...)
+				r.Ignore = append(r.Ignore, c.IgnorePreflightErrors...)
+				if c.Timeouts != nil && c.Timeouts.EtcdAPICall != nil {
+					r.EtcdTimeout = c.Timeouts.EtcdAPICall.Duration
+				}
 				first(&r.CRISocket, c.CRISocket)
 				first(&r.CertificatesDir, c.CertificatesDir)
 				if r.UnmountFlags, err = c.Flags(); err != nil {
@@ -186,7 +191,6 @@ func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra
 				first(&r.CRISocket, "unix://"+node.Root.Path(host.Socket))
 			}
 			first(&r.CRISocket, "unix://"+layout.CRISocket)
-			first(&r.CertificatesDir, layout.PKI)
 			r.DryRun = dryRun
 			if !force && !dryRun && !confirmed(cmd, "WARNING: Changes made to this host by 'xebecadm init' or 'xebecadm join' will be reverted.\nAre you sure you want to proceed? [y/N]: ") {
 				return errors.New("aborted reset operation")
@@ -198,6 +202,7 @@ func (a *app) resetWith(do func(context.Context, *bootstrap.Reset) error) *cobra
 	fs.StringVar(&config, "config", "", "Path to a configuration file.")
 	fs.StringVar(&socket, "cri-socket", "", "Path to the CRI socket to connect.")
 	fs.StringVar(&certDir, "cert-dir", "", "The path to the directory where the certificates are stored.")
+	fs.StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster. Default: admin.conf.")
 	fs.BoolVarP(&force, "force", "f", false, "Reset the node without prompting for confirmation.")
 	fs.BoolVar(&dryRun, "dry-run", false, "Don't apply any changes; just output what would be done.")
 	fs.BoolVar(&cleanTmp, "cleanup-tmp-dir", false, "Cleanup the \"/etc/kubernetes/tmp\" directory.")

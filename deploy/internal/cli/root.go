@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,8 @@ import (
 type app struct {
 	out  io.Writer
 	root string
+	// verbosity is -v.
+	verbosity int
 }
 
 // Main runs the program and gives its exit code.
@@ -47,9 +50,30 @@ func New(out io.Writer) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.root, "root-dir", "/", "Directory below which the node has its files (etc/kubernetes, var/lib/kubelet): for several nodes on one machine.")
 	root.PersistentFlags().StringVar(&a.root, "rootfs", "/", "The same as --root-dir.")
+	root.PersistentFlags().IntVarP(&a.verbosity, "v", "v", 0, "Number for the log level verbosity: from 1 on, phases are told with their times.")
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if a.verbosity > 0 {
+			cmd.SetContext(bootstrap.WithTrace(cmd.Context(), tellPhase(cmd.ErrOrStderr())))
+		}
+	}
 	root.AddCommand(a.initCommand(), a.joinCommand(), a.resetCommand(), a.tokenCommand(), a.certsCommand(),
 		a.upgradeCommand(), a.configCommand(), a.kubeconfigCommand(), a.versionCommand())
 	return root
+}
+
+// tellPhase writes what phases do, for those who look for one that is slow.
+func tellPhase(to io.Writer) func(path string, took time.Duration, err error) {
+	return func(path string, took time.Duration, err error) {
+		now := time.Now().Format("15:04:05.000")
+		switch {
+		case took < 0:
+			fmt.Fprintf(to, "%s [phase] %s begins\n", now, path)
+		case err != nil:
+			fmt.Fprintf(to, "%s [phase] %s failed after %s\n", now, path, took.Round(time.Millisecond))
+		default:
+			fmt.Fprintf(to, "%s [phase] %s done in %s\n", now, path, took.Round(time.Millisecond))
+		}
+	}
 }
 
 func (a *app) node() (*bootstrap.Node, error) {

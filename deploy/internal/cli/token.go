@@ -41,17 +41,31 @@ func (a *app) tokenCreate(open opener, dryRun *bool) *cobra.Command {
 	var b kubeadm.BootstrapToken
 	var ttl time.Duration
 	var join bool
-	var key string
+	var key, config string
 	cmd := &cobra.Command{
 		Use: "create [token]", Short: "Create bootstrap tokens on the server", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if len(args) > 0 {
-				b.Token = args[0]
-			} else if b.Token, err = token.Generate(); err != nil {
+			if err := conflict(cmd, config, "ttl", "usages", "groups", "description"); err != nil {
 				return err
 			}
-			b.TTL = &metav1.Duration{Duration: ttl}
+			file, err := load(config)
+			if err != nil {
+				return err
+			}
+			given := file.Init != nil && len(file.Init.BootstrapTokens) > 0
+			if given {
+				b = file.Init.BootstrapTokens[0]
+			}
+			if len(args) > 0 {
+				b.Token = args[0]
+			} else if !given {
+				if b.Token, err = token.Generate(); err != nil {
+					return err
+				}
+			}
+			if !given {
+				b.TTL = &metav1.Duration{Duration: ttl}
+			}
 			b.Default()
 			if _, err := token.Secret(b, time.Now()); err != nil {
 				return err
@@ -83,6 +97,7 @@ func (a *app) tokenCreate(open opener, dryRun *bool) *cobra.Command {
 		},
 	}
 	fs := cmd.Flags()
+	fs.StringVar(&config, "config", "", "Path to a configuration file: the first of its InitConfiguration's bootstrapTokens is created.")
 	fs.DurationVar(&ttl, "ttl", 24*time.Hour, "The duration before the token is automatically deleted. If set to '0', the token will never expire.")
 	fs.StringSliceVar(&b.Usages, "usages", []string{"signing", "authentication"}, "Describes the ways in which this token can be used.")
 	fs.StringSliceVar(&b.Groups, "groups", []string{kubeadm.NodeTokenGroup}, "Extra groups that this token will authenticate as when used for authentication.")

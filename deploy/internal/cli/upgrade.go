@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,28 +17,161 @@ import (
 )
 
 func (a *app) upgradeCommand() *cobra.Command {
-	var kubeconfig string
-	plan := &cobra.Command{Use: "plan [version]", Short: "Check which versions are available to upgrade to and validate whether your current cluster is upgradeable", Args: cobra.MaximumNArgs(1),
+	return grouping("upgrade", "Upgrade your cluster smoothly to a newer version with this command",
+		a.upgradeRun(true), a.diffCommand(), a.upgradeRun(false), a.planCommand())
+}
+
+// unstableFlags let an upgrade go to what is no release.
+type unstableFlags struct{ experimental, rc bool }
+
+func (f *unstableFlags) add(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.experimental, "allow-experimental-upgrades", false, "Show unstable versions of Kubernetes as an upgrade alternative and allow upgrading to an alpha/beta/release candidate versions of Kubernetes.")
+	fs.BoolVar(&f.rc, "allow-release-candidate-upgrades", false, "Show release candidate versions of Kubernetes as an upgrade alternative and allow upgrading to a release candidate versions of Kubernetes.")
+}
+
+// over lays flags that were given over a configuration.
+func (f *unstableFlags) over(fs *pflag.FlagSet, c *kubeadm.Unstable) {
+	if fs.Changed("allow-experimental-upgrades") {
+		c.AllowExperimentalUpgrades = &f.experimental
+	}
+	if fs.Changed("allow-release-candidate-upgrades") {
+		c.AllowRCUpgrades = &f.rc
+	}
+}
+
+// upgradeConfig is the UpgradeConfiguration of --config, completed.
+func upgradeConfig(path string) (*kubeadm.UpgradeConfiguration, error) {
+	file, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	c := file.Upgrade
+	if c == nil && path != "" {
+		return nil, fmt.Errorf("configuration %s has no UpgradeConfiguration", path)
+	}
+	if c == nil {
+		c = &kubeadm.UpgradeConfiguration{}
+	}
+	c.Default()
+	return c, c.Validate()
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var config, kubeconfig string
+	var unstable unstableFlags
+	var ignore []string
+	var etcd, show bool
+	var output format
+	cmd := &cobra.Command{Use: "plan [version]", Short: "Check which versions are available to upgrade to and validate whether your current cluster is upgradeable", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			target := Version
-			if len(args) > 0 {
-				target = args[0]
+			if err := output.check(); err != nil {
+				return err
 			}
-			if kubeconfig == "" {
-				kubeconfig = layout.Root(a.root).Path(layout.AdminConf)
-			}
-			state, err := bootstrap.Observe(cmd.Context(), kubeconfig)
+			c, err := upgradeConfig(config)
 			if err != nil {
 				return err
 			}
-			text, err := bootstrap.UpgradePlan(state, target)
+			p := &c.Plan
+			unstable.over(cmd.Flags(), &p.Unstable)
+			if cmd.Flags().Changed("etcd-upgrade") {
+				p.EtcdUpgrade = &etcd
+			}
+			p.IgnorePreflightErrors = append(p.IgnorePreflightErrors, ignore...)
+			target := cmp.Or(p.KubernetesVersion, Version)
+			if len(args) > 0 {
+				target = args[0]
+			}
+			state, err := bootstrap.Observe(cmd.Context(), cmp.Or(kubeconfig, layout.Root(a.root).Path(layout.AdminConf)))
+			if err != nil {
+				return err
+			}
+			if output == "text" && (show || kubeadm.Yes(p.PrintConfig)) {
+				if err := a.printConfig(state.Cluster); err != nil {
+					return err
+				}
+			}
+			node, err := a.node()
+			if err != nil {
+				return err
+			}
+			if output != "text" {
+				node.Out = cmd.ErrOrStderr() // what is passed over must not be among the document
+			}
+			if err := node.Preflight(cmd.Context(), p.IgnorePreflightErrors, bootstrap.PlanChecks(state)); err != nil {
+				return err
+			}
+			state.NotReady = nil
+			plan, err := bootstrap.UpgradePlan(state.Without(!kubeadm.Yes(p.EtcdUpgrade), "etcd"), target, p.Unstable)
+			if err != nil {
+				return err
+			}
+			return a.print(output, plan)
+		}}
+	fs := cmd.Flags()
+	unstable.add(fs)
+	output.add(fs)
+	fs.StringVar(&config, "config", "", "Path to a configuration file with an UpgradeConfiguration.")
+	fs.StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster.")
+	fs.StringSliceVar(&ignore, "ignore-preflight-errors", nil, "A list of checks whose errors will be shown as warnings. Value 'all' ignores errors from all checks.")
+	fs.BoolVar(&etcd, "etcd-upgrade", true, "Perform the upgrade of etcd.")
+	fs.BoolVar(&show, "print-config", false, "Specifies whether the configuration file that will be used in the upgrade should be printed or not.")
+	return cmd
+}
+
+func (a *app) printConfig(c *kubeadm.ClusterConfiguration) error {
+	raw, err := kubeadm.Print(c)
+	if err == nil {
+		fmt.Fprintf(a.out, "[upgrade/config] Configuration used:\n%s\n", raw)
+	}
+	return err
+}
+
+func (a *app) diffCommand() *cobra.Command {
+	var config, kubeconfig, patches string
+	var lines int
+	cmd := &cobra.Command{Use: "diff [version]", Short: "Show what differences would be applied to existing static pod manifests. See also: xebecadm upgrade apply --dry-run", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := upgradeConfig(config)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("context-lines") {
+				c.Diff.DiffContextLines = lines
+			}
+			if c.Diff.DiffContextLines < 0 {
+				return fmt.Errorf("--context-lines=%d: expected no less than 0", c.Diff.DiffContextLines)
+			}
+			target := cmp.Or(c.Diff.KubernetesVersion, Version)
+			if len(args) > 0 {
+				target = args[0]
+			}
+			node, err := a.node()
+			if err != nil {
+				return err
+			}
+			node.Out = cmd.ErrOrStderr() // the difference alone is what is printed
+			u, err := bootstrap.OpenUpgrade(cmd.Context(), node, kubeconfig)
+			if err != nil {
+				return err
+			}
+			defer u.Close()
+			u.Config.Patches = c.Apply.Patches
+			if patches != "" {
+				u.Config.Patches = &kubeadm.Patches{Directory: patches}
+			}
+			u.Options.EtcdUpgrade = c.Apply.EtcdUpgrade
+			text, err := u.Diff(cmd.Context(), target, c.Diff.DiffContextLines)
 			if err == nil {
-				fmt.Fprint(a.out, text)
+				_, err = io.WriteString(a.out, text)
 			}
 			return err
 		}}
-	plan.Flags().StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster.")
-	return grouping("upgrade", "Upgrade your cluster smoothly to a newer version with this command", plan, a.upgradeRun(true), a.upgradeRun(false))
+	fs := cmd.Flags()
+	fs.StringVar(&config, "config", "", "Path to a configuration file with an UpgradeConfiguration.")
+	fs.StringVar(&kubeconfig, "kubeconfig", "", "The kubeconfig file to use when talking to the cluster.")
+	fs.StringVar(&patches, "patches", "", "Path to a directory with the patches that upgrade apply is to be given.")
+	fs.IntVarP(&lines, "context-lines", "c", 3, "How many lines of context in the diff")
+	return cmd
 }
 
 // upgradeFlags are those of apply and node.
@@ -45,7 +179,8 @@ type upgradeFlags struct {
 	config, kubeconfig, patches string
 	ignore, skip                []string
 	dryRun, yes, force          bool
-	renew, etcd                 bool
+	renew, etcd, show           bool
+	unstable                    unstableFlags
 }
 
 func (f *upgradeFlags) add(fs *pflag.FlagSet, apply bool) {
@@ -58,6 +193,8 @@ func (f *upgradeFlags) add(fs *pflag.FlagSet, apply bool) {
 	fs.BoolVar(&f.renew, "certificate-renewal", true, "Perform the renewal of certificates used by components changed during upgrades.")
 	fs.BoolVar(&f.etcd, "etcd-upgrade", true, "Perform the upgrade of etcd.")
 	if apply {
+		f.unstable.add(fs)
+		fs.BoolVar(&f.show, "print-config", false, "Specifies whether the configuration file that will be used in the upgrade should be printed or not.")
 		fs.BoolVarP(&f.yes, "yes", "y", false, "Perform the upgrade and do not prompt for confirmation (non-interactive mode).")
 		fs.BoolVarP(&f.force, "force", "f", false, "Force upgrading although some requirements might not be met. This also implies non-interactive mode.")
 	}
@@ -98,13 +235,9 @@ func (a *app) upgradeWith(apply bool, phase string) *cobra.Command {
 	f := &upgradeFlags{}
 	cmd := &cobra.Command{}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		file, err := load(f.config)
+		given, err := upgradeConfig(f.config)
 		if err != nil {
 			return err
-		}
-		given := file.Upgrade
-		if given == nil {
-			given = &kubeadm.UpgradeConfiguration{}
 		}
 		options, target := given.Node, ""
 		if apply {
@@ -129,11 +262,10 @@ func (a *app) upgradeWith(apply bool, phase string) *cobra.Command {
 			return err
 		}
 		defer u.Close()
-		u.Options, u.Apply, u.Force, u.Program = options, apply, f.force || given.Apply.ForceUpgrade, Version
-		if given.Timeouts != nil {
-			u.Config.Timeouts = given.Timeouts
-			u.Config.Timeouts.Default()
-		}
+		u.Options, u.Apply, u.Force, u.Program = options, apply, f.force || kubeadm.Yes(given.Apply.ForceUpgrade), Version
+		u.PrintConfig, u.Unstable = apply && (f.show || kubeadm.Yes(given.Apply.PrintConfig)), given.Apply.Unstable
+		f.unstable.over(cmd.Flags(), &u.Unstable)
+		u.Config.Timeouts = given.Timeouts
 		if !f.yes && !u.Force {
 			u.Confirm = func() error { return confirm(cmd.InOrStdin(), a.out) }
 		}

@@ -197,3 +197,47 @@ func TestUnmountFlags(t *testing.T) {
 		}
 	}
 }
+
+// TestMigrated: what is written is what init, or join, reads.
+func TestMigrated(t *testing.T) {
+	var b strings.Builder
+	for _, doc := range []string{
+		head + "ClusterConfiguration\ncontrolPlaneEndpoint: lb:6443\n---\napiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\nmaxPods: 20\n",
+		head + "JoinConfiguration\ndiscovery: {file: {kubeConfigPath: /x}, tlsBootstrapToken: abcdef.0123456789abcdef}\n",
+		head + "ResetConfiguration\nforce: true\n---\n" + head + "UpgradeConfiguration\ndiff: {contextLines: 7}\nplan: {etcdUpgrade: false, allowRCUpgrades: true}\napply: {forceUpgrade: true, printConfig: true, allowExperimentalUpgrades: true}\n",
+	} {
+		f, err := Decode([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := f.Migrated("node", "1.2.3.4")
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Decode(raw)
+		if err != nil {
+			t.Fatalf("what is written is not read: %v", err)
+		}
+		if twice, err := again.Migrated("other", "5.6.7.8"); err != nil || string(twice) != string(raw) {
+			t.Errorf("a second time changes it: %v\n%s", err, twice)
+		}
+		b.WriteString("# ----\n" + string(raw))
+	}
+	golden.Check(t, "migrated.yaml", []byte(b.String()))
+	for doc, want := range map[string]string{
+		head + "InitConfiguration\n---\n" + head + "JoinConfiguration\n":                          "exclude each other",
+		head + "InitConfiguration\nnodeRegistration: {imagePullPolicy: Sometimes}\n":              "nodeRegistration.imagePullPolicy",
+		head + "UpgradeConfiguration\nnode: {imagePullPolicy: x}\n":                               "node.imagePullPolicy",
+		head + "UpgradeConfiguration\ndiff: {contextLines: -1}\n":                                 "diff.contextLines",
+		head + "ResetConfiguration\nunmountFlags: [x]\n":                                          "unmountFlags[0]",
+		head + "InitConfiguration\nnodeRegistration: {kubeletExtraArgs: [{name: v, value: 4}]}\n": "value",
+	} {
+		f, err := Decode([]byte(doc))
+		if err == nil {
+			_, err = f.Migrated("node", "1.2.3.4")
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, expected %q", doc, err, want)
+		}
+	}
+}

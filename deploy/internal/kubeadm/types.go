@@ -235,17 +235,46 @@ type UpgradeOptions struct {
 	ImagePullSerial       *bool             `json:"imagePullSerial,omitempty"`
 }
 
+// Unstable says which versions that are no releases an upgrade may go to.
+type Unstable struct {
+	AllowExperimentalUpgrades *bool `json:"allowExperimentalUpgrades,omitempty"`
+	AllowRCUpgrades           *bool `json:"allowRCUpgrades,omitempty"`
+}
+
 // UpgradeApply is of upgrade apply.
 type UpgradeApply struct {
 	UpgradeOptions    `json:",inline"`
+	Unstable          `json:",inline"`
 	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
-	ForceUpgrade      bool   `json:"forceUpgrade,omitempty"`
+	ForceUpgrade      *bool  `json:"forceUpgrade,omitempty"`
+	PrintConfig       *bool  `json:"printConfig,omitempty"`
+}
+
+// UpgradeDiff is of upgrade diff.
+type UpgradeDiff struct {
+	KubernetesVersion string `json:"kubernetesVersion,omitempty"`
+	DiffContextLines  int    `json:"contextLines,omitempty"`
+}
+
+// UpgradePlan is of upgrade plan.
+type UpgradePlan struct {
+	Unstable              `json:",inline"`
+	KubernetesVersion     string   `json:"kubernetesVersion,omitempty"`
+	DryRun                *bool    `json:"dryRun,omitempty"`
+	EtcdUpgrade           *bool    `json:"etcdUpgrade,omitempty"`
+	IgnorePreflightErrors []string `json:"ignorePreflightErrors,omitempty"`
+	PrintConfig           *bool    `json:"printConfig,omitempty"`
 }
 
 // UpgradeConfiguration is of upgrade.
 type UpgradeConfiguration struct {
 	metav1.TypeMeta `json:",inline"`
 	Apply           UpgradeApply   `json:"apply,omitempty"`
+	Diff            UpgradeDiff    `json:"diff,omitempty"`
 	Node            UpgradeOptions `json:"node,omitempty"`
+	Plan            UpgradePlan    `json:"plan,omitempty"`
 	Timeouts        *Timeouts      `json:"timeouts,omitempty"`
 }
+
+// Yes is a switch that may be left open.
+func Yes(b *bool) bool { return b != nil && *b }

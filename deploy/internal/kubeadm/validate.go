@@ -140,6 +140,9 @@ func (n *NodeRegistration) validate() (errs []error) {
 	if msgs := validation.IsDNS1123Subdomain(n.Name); len(msgs) > 0 {
 		errs = append(errs, fmt.Errorf("nodeRegistration.name: %q: %s", n.Name, strings.Join(msgs, "; ")))
 	}
+	if err := pullPolicy("nodeRegistration.imagePullPolicy", string(n.ImagePullPolicy)); err != nil {
+		errs = append(errs, err)
+	}
 	return errs
 }
 

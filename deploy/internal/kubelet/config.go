@@ -124,6 +124,11 @@ func overlay(base, over map[string]any) map[string]any {
 	return out
 }
 
+// WithRuntime is a configuration with the address of this node's runtime.
+func WithRuntime(config map[string]any, criSocket string) map[string]any {
+	return overlay(config, map[string]any{"containerRuntimeEndpoint": criSocket})
+}
+
 // Marshal is the configuration's text.
 func Marshal(config map[string]any) ([]byte, error) { return yaml.Marshal(config) }
 
@@ -145,12 +150,12 @@ func InstanceSocket(raw []byte) string {
 }
 
 // Flags are the arguments of kubeadm-flags.env.
-func Flags(n *kubeadm.NodeRegistration, hostname string, taints bool, o Options) []kubeadm.Arg {
-	args := []kubeadm.Arg{{Name: "container-runtime-endpoint", Value: n.CRISocket}}
+func Flags(n *kubeadm.NodeRegistration, hostname string, o Options) []kubeadm.Arg {
+	var args []kubeadm.Arg
 	if n.Name != strings.ToLower(hostname) {
 		args = append(args, kubeadm.Arg{Name: "hostname-override", Value: n.Name})
 	}
-	if taints && len(n.Taints) > 0 {
+	if len(n.Taints) > 0 {
 		list := make([]string, len(n.Taints))
 		for i, t := range n.Taints {
 			list[i] = t.Key + "=" + t.Value + ":" + string(t.Effect)

@@ -35,14 +35,14 @@ func TestFlags(t *testing.T) {
 	n := &kubeadm.NodeRegistration{Name: "n1", CRISocket: "unix:///run/x.sock",
 		Taints:           []corev1.Taint{{Key: "a", Effect: corev1.TaintEffectNoSchedule}, {Key: "b", Value: "c", Effect: corev1.TaintEffectNoExecute}},
 		KubeletExtraArgs: []kubeadm.Arg{{Name: "node-ip", Value: "10.0.0.1"}, {Name: "cert-dir", Value: "/mine"}}}
-	env := Env(Flags(n, "HOST", true, Options{Root: "/run/n1"}))
+	env := Env(Flags(n, "HOST", Options{Root: "/run/n1"}))
 	golden.Check(t, "kubeadm-flags.env", env)
 	words := ParseEnv(env, "KUBELET_KUBEADM_ARGS")
 	if !slices.Contains(words, "--hostname-override=n1") || !slices.Contains(words, "--cert-dir=/mine") || slices.Contains(words, "--cert-dir=/run/n1/var/lib/kubelet/pki") {
 		t.Errorf("words %v", words)
 	}
-	plain := Flags(&kubeadm.NodeRegistration{Name: "host", CRISocket: "s"}, "HOST", true, Options{Root: "/"})
-	if len(plain) != 1 {
+	plain := Flags(&kubeadm.NodeRegistration{Name: "host", CRISocket: "s"}, "HOST", Options{Root: "/"})
+	if len(plain) != 0 {
 		t.Errorf("a plain node has the flags %v", plain)
 	}
 }

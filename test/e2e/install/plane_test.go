@@ -147,7 +147,8 @@ func TestControlPlaneOfThree(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("reset: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(program("ctr"), "-a", third.Socket(), "-n", "k8s.io", "tasks", "ls", "-q").CombinedOutput(); err != nil || len(out) > 0 {
+	// What it says of itself, such as a warning of version 1 of cgroups, is no container.
+	if out, err := exec.Command(program("ctr"), "-a", third.Socket(), "-n", "k8s.io", "tasks", "ls", "-q").Output(); err != nil || len(out) > 0 {
 		t.Errorf("containers that run after a reset: %v\n%s", err, out)
 	}
 	cluster.Eventually(t, "the third is deleted", func() error {
