@@ -38,6 +38,7 @@ type Config struct {
 	EnableGC, EnableTaintManager                        bool
 	ExternalCloudProvider                               string
 	DynamicProvisioning, HostPathProvisioner            bool
+	NoForceDetach                                       bool
 	Workers                                             map[string]*int
 }
 
@@ -89,6 +90,7 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.DurationVar(&c.PVClaimBinderSyncPeriod, "pvclaimbinder-sync-period", 15*time.Second, "The period for syncing persistent volumes and persistent volume claims")
 	fs.BoolVar(&c.DynamicProvisioning, "enable-dynamic-provisioning", true, "Enable dynamic provisioning for environments that support it.")
 	fs.BoolVar(&c.HostPathProvisioner, "enable-hostpath-provisioner", false, "Enable HostPath PV provisioning when running without a cloud provider. This allows testing and development of provisioning features.")
+	fs.BoolVar(&c.NoForceDetach, "disable-force-detach-on-timeout", false, "Prevent force detaching volumes based on maximum unmount time and node status. If this flag is set to true, the non-graceful node shutdown feature must be used to recover from node failure.")
 	fs.DurationVar(&c.NamespaceSyncPeriod, "namespace-sync-period", 5*time.Minute, "The period for syncing namespace life-cycle updates")
 	fs.DurationVar(&c.LegacyTokenCleanUpPeriod, "legacy-service-account-token-clean-up-period", 365*24*time.Hour, "The period of time since the last usage of an legacy service account token before it can be deleted.")
 	fs.Int32Var(&c.MaxEndpointsPerSlice, "max-endpoints-per-slice", 100, "The maximum number of endpoints that will be added to an EndpointSlice.")

@@ -1,6 +1,7 @@
 package manager
 
 import (
+	"xebec.dev/controller-manager/internal/attachdetach"
 	"xebec.dev/controller-manager/internal/bootstrapsigner"
 	"xebec.dev/controller-manager/internal/control"
 	"xebec.dev/controller-manager/internal/cronjob"
@@ -76,5 +77,6 @@ func Table() []control.Spec {
 		pvprotection.Spec,
 		vacprotection.Spec,
 		pvbinder.Spec,
+		attachdetach.Spec,
 	}
 }
