@@ -129,7 +129,7 @@ func parse(texts []string) (out []netip.Addr) {
 func (x *port) mine(a netip.Addr) bool { return a.Is4() == (x.family == corev1.IPv4Protocol) }
 
 func (x *port) frontends() (out []Frontend) {
-	base := Frontend{Protocol: x.protocol, Port: uint16(x.port.Port), V4: x.family == corev1.IPv4Protocol, Affinity: affinity(x.service)}
+	base := Frontend{Protocol: x.protocol, Port: uint16(x.port.Port), V4: x.family == corev1.IPv4Protocol, Affinity: affinity(x.service), PortName: x.port.Name}
 	inside := x.internal()
 	for _, a := range addressesOf(x.service) {
 		if x.mine(a) {
@@ -139,15 +139,15 @@ func (x *port) frontends() (out []Frontend) {
 		}
 	}
 	pool, outside := x.external()
-	add := func(a netip.Addr, sources []netip.Prefix) {
+	add := func(a netip.Addr, balancer bool, sources []netip.Prefix) {
 		if x.mine(a) {
 			f := base
-			f.Kind, f.Addr, f.Pool, f.Outside, f.Sources = External, a, pool, outside, sources
+			f.Kind, f.Addr, f.Pool, f.Outside, f.Sources, f.Balancer = External, a, pool, outside, sources, balancer
 			out = append(out, f)
 		}
 	}
 	for _, a := range parse(x.service.Spec.ExternalIPs) {
-		add(a, nil)
+		add(a, false, nil)
 	}
 	sources := x.sources()
 	for _, in := range x.service.Status.LoadBalancer.Ingress {
@@ -156,7 +156,7 @@ func (x *port) frontends() (out []Frontend) {
 			continue
 		}
 		for _, a := range parse([]string{in.IP}) {
-			add(a, sources)
+			add(a, true, sources)
 		}
 	}
 	has := x.node.NodePortsV6

@@ -148,7 +148,7 @@ func (c *candidates) local() Pool {
 		}
 		return out
 	}
-	p := Pool{Backends: isLocal(c.all)}
+	p := Pool{Backends: isLocal(c.all), Local: true}
 	if len(p.Backends) == 0 {
 		p.Backends = isLocal(c.draining)
 	}

@@ -64,6 +64,8 @@ type Pool struct {
 	Backends   []Backend // in a fixed order, each once
 	Missing    Missing
 	Masquerade Masquerade
+	// Local pools are those of the policy Local.
+	Local bool
 }
 
 // Frontend is an address and port that clients use.
@@ -81,6 +83,10 @@ type Frontend struct {
 	Affinity time.Duration
 	// Sources may connect from outside; nil: all.
 	Sources []netip.Prefix
+	// PortName is the service's name of the port, often empty.
+	PortName string
+	// Balancer tells a load balancer's address from an external IP.
+	Balancer bool
 }
 
 // Service is what one Service means here.
@@ -147,12 +153,12 @@ func (s *Service) Equal(t *Service) bool {
 }
 
 func (f *Frontend) equal(g *Frontend) bool {
-	return f.Kind == g.Kind && f.Addr == g.Addr && f.Protocol == g.Protocol && f.Port == g.Port && f.V4 == g.V4 &&
+	return f.PortName == g.PortName && f.Balancer == g.Balancer && f.Kind == g.Kind && f.Addr == g.Addr && f.Protocol == g.Protocol && f.Port == g.Port && f.V4 == g.V4 &&
 		f.Affinity == g.Affinity && slices.Equal(f.Sources, g.Sources) && (f.Sources == nil) == (g.Sources == nil) &&
 		f.Pool.Equal(&g.Pool) && (f.Outside == nil) == (g.Outside == nil) && (f.Outside == nil || f.Outside.Equal(g.Outside))
 }
 
 // Equal tells whether two pools are the same.
 func (p *Pool) Equal(q *Pool) bool {
-	return p.Missing == q.Missing && p.Masquerade == q.Masquerade && slices.Equal(p.Backends, q.Backends)
+	return p.Local == q.Local && p.Missing == q.Missing && p.Masquerade == q.Masquerade && slices.Equal(p.Backends, q.Backends)
 }

@@ -1,6 +1,8 @@
 package testnet
 
 import (
+	"fmt"
+	"hash/fnv"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -37,9 +39,33 @@ func Frontend(kind compile.Kind, at string, p compile.Pool) compile.Frontend {
 	return f
 }
 
-// Service of frontends.
+// Service of frontends. Those that differ in what one port of a service has in
+// common are of ports with other names.
 func Service(name string, all ...compile.Frontend) *compile.Service {
-	return &compile.Service{Name: name, Frontends: all}
+	s := &compile.Service{Name: name, Frontends: all}
+	ports := map[string]bool{}
+	for i := range all {
+		f := &all[i]
+		if f.PortName == "" {
+			f.PortName = portOf(f)
+			ports[f.PortName] = true
+		}
+	}
+	if len(ports) == 1 {
+		for i := range all {
+			all[i].PortName = ""
+		}
+	}
+	return s
+}
+
+func portOf(f *compile.Frontend) string {
+	h := fnv.New32a()
+	fmt.Fprint(h, f.Protocol, f.V4, f.Pool.Backends, f.Pool.Missing, f.Affinity, f.Sources)
+	if f.Outside != nil {
+		fmt.Fprint(h, f.Outside.Backends, f.Outside.Missing)
+	}
+	return fmt.Sprintf("p%x", h.Sum32())
 }
 
 // Full update of these services, with the node ports of World.
