@@ -36,6 +36,9 @@ var proxySettings = []string{"net/netfilter/nf_conntrack_max", "net/netfilter/nf
 // ErrUp says that there is nothing to start.
 var ErrUp = errors.New("it is up already; `make down` takes it down")
 
+// ErrTaken says that the machine is another's.
+var ErrTaken = errors.New("this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes")
+
 // prepare makes a machine a node but for Kubernetes: kernel settings,
 // directories, container runtime.
 func (n *Node) prepare(ctx context.Context, c *Cluster) error {
@@ -91,7 +94,7 @@ func (n *Node) vacant() error {
 	}
 	for _, f := range there {
 		if _, err := os.Stat(n.root.Path(f)); err == nil {
-			return fmt.Errorf("%s is there: this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes", n.root.Path(f))
+			return fmt.Errorf("%s is there: %w", n.root.Path(f), ErrTaken)
 		}
 	}
 	return nil

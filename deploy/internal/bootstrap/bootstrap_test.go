@@ -293,6 +293,20 @@ func TestUpgradePlan(t *testing.T) {
 			t.Errorf("%s: %v", target, err)
 		}
 	}
+	yes := true
+	for _, c := range []struct {
+		target string
+		allow  kubeadm.Unstable
+		good   bool
+	}{{"v1.37.5-rc.1", kubeadm.Unstable{}, false}, {"v1.37.5-rc.1", kubeadm.Unstable{AllowRCUpgrades: &yes}, true}, {"v1.37.5-alpha.1", kubeadm.Unstable{AllowRCUpgrades: &yes}, false},
+		{"v1.37.5-alpha.1", kubeadm.Unstable{AllowExperimentalUpgrades: &yes}, true}} {
+		if _, err := UpgradePlan(o, c.target, c.allow); (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "is an unstable version and such upgrades weren't allowed via setting the --allow-*-upgrades flags") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if got := o.Without(true, "etcd"); len(got.Components) != 1 || len(o.Components) != 2 {
+		t.Errorf("components without etcd: %v", got.Components)
+	}
 	o.Kubelets["b"] = "v1.37.2"
 	if text, err := plan(o, "v1.37.2+xebec.2"); err != nil || !strings.Contains(text, "up-to-date") || strings.Contains(text, "upgrade apply") || strings.Contains(text, "manually") {
 		t.Errorf("nothing is to be upgraded: %v\n%s", err, text)

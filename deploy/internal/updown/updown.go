@@ -67,7 +67,7 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Start(ctx); errors.Is(err, cluster.ErrUp) {
+	if err := c.Start(ctx); errors.Is(err, cluster.ErrUp) || errors.Is(err, cluster.ErrTaken) {
 		return err
 	} else if err != nil {
 		first := c.Members()[0]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -133,6 +134,9 @@ func Check(args *skel.CmdArgs) error {
 	if err != nil {
 		return fmt.Errorf("the pod's %s: %w", args.IfName, err)
 	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		return fmt.Errorf("the pod's %s is down", args.IfName)
+	}
 	has, err := inside.AddrList(link, netlink.FAMILY_ALL)
 	if err != nil {
 		return err
@@ -142,7 +146,32 @@ func Check(args *skel.CmdArgs) error {
 			return fmt.Errorf("the pod's %s has lost its address %s", args.IfName, ip.Address.IP)
 		}
 	}
+	return checkRoutes(inside, link, prev.Routes)
+}
+
+// checkRoutes tells which of the pod's routes is not there.
+func checkRoutes(inside *netlink.Handle, link netlink.Link, want []*types.Route) error {
+	has, err := inside.RouteList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, r := range want {
+		if !slices.ContainsFunc(has, func(h netlink.Route) bool { return h.Gw.Equal(r.GW) && sameNetwork(h.Dst, &r.Dst) }) {
+			return fmt.Errorf("the pod's %s has lost its route to %s by %s", link.Attrs().Name, &r.Dst, r.GW)
+		}
+	}
 	return nil
+}
+
+// sameNetwork compares destinations; the kernel may leave that of a default
+// route away.
+func sameNetwork(has, want *net.IPNet) bool {
+	ones, _ := want.Mask.Size()
+	if has == nil {
+		return ones == 0
+	}
+	hasOnes, _ := has.Mask.Size()
+	return hasOnes == ones && has.IP.Equal(want.IP)
 }
 
 // GC gives back the addresses, and removes the links, of what the runtime no
