@@ -195,10 +195,15 @@ func (m *Manager) Started(id string) bool {
 	return !probed || r == Success
 }
 
-// Ready reports whether a running, started container is ready.
-func (m *Manager) Ready(id string) bool {
+// Ready reports whether a running, started container is ready. One that is to
+// be probed and is not yet is not: c is what the pod says of it, nil if
+// nothing.
+func (m *Manager) Ready(id string, c *corev1.Container) bool {
 	r, probed := m.get(id, Readiness)
-	return !probed || r == Success
+	if !probed {
+		return c == nil || c.ReadinessProbe == nil
+	}
+	return r == Success
 }
 
 // Failed names the probe for which a container must be restarted: "liveness"

@@ -37,7 +37,7 @@ func watch(t *testing.T, c *corev1.Container, target Target, answer commands, lo
 			Changed: func(types.UID) {
 				mu.Lock()
 				defer mu.Unlock()
-				lines = append(lines, fmt.Sprintf("%v ready=%t started=%t failed=%q", time.Since(epoch), m.Ready("id"), m.Started("id"), m.Failed("id")))
+				lines = append(lines, fmt.Sprintf("%v ready=%t started=%t failed=%q", time.Since(epoch), m.Ready("id", c), m.Started("id"), m.Failed("id")))
 			},
 			Event: func(_ *corev1.Pod, container, _, reason, message string) {
 				mu.Lock()
@@ -180,5 +180,24 @@ func TestURL(t *testing.T) {
 		if u, err := URL(&corev1.HTTPGetAction{Port: bad}, c, "x"); err == nil {
 			t.Errorf("%v is %v", bad, u)
 		}
+	}
+}
+
+// TestNotYetProbed: a container that is told of before its probe has begun is
+// not ready; one that has no probe is.
+func TestNotYetProbed(t *testing.T) {
+	m := New(Options{})
+	plain, probed := &corev1.Container{Name: "plain"}, &corev1.Container{Name: "probed", ReadinessProbe: command(1, 1, 1, 0)}
+	for _, c := range []struct {
+		of   *corev1.Container
+		want bool
+	}{{nil, true}, {plain, true}, {probed, false}} {
+		if got := m.Ready("new", c.of); got != c.want {
+			t.Errorf("%+v: ready %t, expected %t", c.of, got, c.want)
+		}
+	}
+	m.Sync(&corev1.Pod{}, []Target{{ID: "old", Container: probed, Adopted: true, Ready: true}}, false)
+	if !m.Ready("old", probed) {
+		t.Error("what was ready before this kubelet began is not")
 	}
 }

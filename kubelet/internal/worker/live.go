@@ -297,9 +297,9 @@ func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
 		if err == nil {
 			delete(w.again, a.Name)
 		}
-		if err == nil && a.Kind != plan.Regular {
-			w.probe(v, false)
-		}
+		// Before it is told of, for a container that nobody probes counts as
+		// ready.
+		w.probe(v, false)
 		w.report(v)
 		return err
 	case plan.Kill:
@@ -451,7 +451,7 @@ func (w *Worker) report(v view) {
 		for _, c := range seen.Containers {
 			if c.State == runtime.Running {
 				in.Started[c.ID] = w.o.probes.Started(c.ID)
-				in.Ready[c.ID] = w.o.probes.Ready(c.ID)
+				in.Ready[c.ID] = w.o.probes.Ready(c.ID, containerOf(pod, c.Name))
 			}
 		}
 	}
