@@ -32,7 +32,10 @@ func NewWorld(t testing.TB) *World {
 		if err != nil {
 			return err
 		}
-		for file, v := range map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1"} {
+		for file, v := range map[string]string{"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "bridge/bridge-nf-call-iptables": "1", "bridge/bridge-nf-call-ip6tables": "1",
+			// The host outside is also the way out: to tell it of the shorter way uses
+			// up what the kernel sends of ICMP in a second, and refusals are silent.
+			"ipv4/conf/all/send_redirects": "0", "ipv4/conf/eth0/send_redirects": "0"} {
 			if err := os.WriteFile("/proc/sys/net/"+file, []byte(v), 0o644); err != nil {
 				return err
 			}
