@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -266,6 +267,10 @@ func Found(o Options) (*Cluster, error) {
 		if err == nil && len(entries) > 0 {
 			o.Nodes, o.Root = len(entries), "/run/xebec-"+o.Name
 		}
+	}
+	if o.Nodes == 0 && o.Address == "" {
+		// What is taken away needs no address, and the machine may have lost its own.
+		o.Address = netip.IPv4Unspecified().String()
 	}
 	return New(o)
 }
