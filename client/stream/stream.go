@@ -34,7 +34,7 @@ const (
 	steady = 10 * time.Second
 	// bookmarkEvery bounds the age of an idle replica. The server sends those
 	// of a stream together: an idle component is woken this often by them.
-	bookmarkEvery = 30 * time.Second
+	bookmarkEvery = time.Minute
 	// buffered batches per subscription.
 	buffered = 8
 )
