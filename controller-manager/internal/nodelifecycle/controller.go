@@ -44,6 +44,7 @@ type reconciler struct {
 	leases *cache.Replica[*coordinationv1.Lease]
 	queue  *workqueue.Queue[cache.Key]
 	rates  rates
+	moved  chan struct{} // the zones may have changed
 
 	mu sync.Mutex
 	// guarded by mu
@@ -56,7 +57,7 @@ type reconciler struct {
 func newController(e *control.Env) (control.Runner, error) {
 	c := e.Config
 	r := &reconciler{
-		env: e, nodes: replica.Of[*corev1.Node](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas), queue: e.Queue("node_lifecycle_controller"),
+		env: e, nodes: replica.Of[*corev1.Node](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas), queue: e.Queue("node_lifecycle_controller"), moved: make(chan struct{}, 1),
 		rates: rates{normal: float64(c.NodeEvictionRate), secondary: float64(c.SecondaryEvictionRate), large: int(c.LargeClusterSize), threshold: float64(c.UnhealthyZoneThreshold)},
 		heard: map[string]time.Time{}, known: map[string]*corev1.Node{}, permits: permits{from: map[string]time.Time{}},
 	}
@@ -77,6 +78,12 @@ func newController(e *control.Env) (control.Runner, error) {
 			r.alive(ch.Key.Name)
 		}
 		r.queue.Add(ch.Key)
+		if counts(ch) {
+			select {
+			case r.moved <- struct{}{}:
+			default:
+			}
+		}
 	})
 	r.pods.OnChange(func(ch cache.Change[*corev1.Pod]) {
 		if !ch.HasNew || ch.New.Spec.NodeName == "" || !pod.Ready(ch.New) {
@@ -110,32 +117,47 @@ func (r *reconciler) alive(node string) {
 	r.heard[node] = time.Now()
 }
 
-// survey looks at the zones from time to time: when all are down evictions
-// end, and when they come back nodes get time to say that they do too.
+// survey judges the zones whenever a node has come, gone, moved or changed its
+// readiness: when all are down evictions end, and when they come back nodes
+// get time to say that they do too.
 func (r *reconciler) survey(ctx context.Context) error {
 	if err := cache.WaitForSync(ctx, r.nodes, r.leases); err != nil {
 		return err
 	}
-	return control.Every(ctx, r.env.Config.NodeMonitorPeriod, func(context.Context) {
-		nodes := r.nodes.Snapshot()
-		zones, stopped := survey(nodes.All(), r.rates)
-		r.mu.Lock()
-		changed := r.stopped != stopped
-		r.stopped = stopped
-		if changed && !stopped {
-			for n := range nodes.All() {
-				r.heard[n.Name] = time.Now()
-			}
+	for {
+		r.judge()
+		select {
+		case <-r.moved:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		r.mu.Unlock()
-		if !changed {
-			return
-		}
-		r.env.Log.Info("zones have changed", zap.String("zones", describe(zones, stopped)))
+	}
+}
+
+// counts reports whether a node's change may change the state of its zone.
+func counts(ch cache.Change[*corev1.Node]) bool {
+	return !ch.HasOld || !ch.HasNew || zoneOf(ch.Old) != zoneOf(ch.New) || status(ch.Old, corev1.NodeReady) != status(ch.New, corev1.NodeReady)
+}
+
+func (r *reconciler) judge() {
+	nodes := r.nodes.Snapshot()
+	zones, stopped := survey(nodes.All(), r.rates)
+	r.mu.Lock()
+	changed := r.stopped != stopped
+	r.stopped = stopped
+	if changed && !stopped {
 		for n := range nodes.All() {
-			r.queue.Add(cache.KeyOf(n))
+			r.heard[n.Name] = time.Now()
 		}
-	})
+	}
+	r.mu.Unlock()
+	if !changed {
+		return
+	}
+	r.env.Log.Info("zones have changed", zap.String("zones", describe(zones, stopped)))
+	for n := range nodes.All() {
+		r.queue.Add(cache.KeyOf(n))
+	}
 }
 
 func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
