@@ -104,7 +104,7 @@ func (k *Kubelet) facts(ctx context.Context) *node.Facts {
 	f := &node.Facts{
 		Name: k.name, Hostname: k.name, IPs: k.ips, Host: k.host, Capacity: k.host.Capacity(k.f.RootDir, int64(k.maxPods())), Reserved: k.reserved,
 		Version: daemon.GitVersion, Port: k.cfg.Port, MaxImages: int(*k.cfg.StatusMaxImages), External: k.f.CloudProvider == "external",
-		VolumesInUse: k.volumes.InUse(), Now: time.Now(),
+		VolumesInUse: k.volumes.InUse(), Devices: k.devices.Amounts(), Now: time.Now(),
 	}
 	pressures := k.eviction.Pressures()
 	f.Memory, f.Disk, f.PIDs = pressures.Memory, pressures.Disk, pressures.PIDs

@@ -38,6 +38,7 @@ import (
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/config"
 	"xebec.dev/kubelet/internal/credential"
+	"xebec.dev/kubelet/internal/device"
 	"xebec.dev/kubelet/internal/eviction"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/node"
@@ -90,6 +91,7 @@ type Kubelet struct {
 	collector *image.Collector
 	eviction  *eviction.Manager
 	users     *users.Manager
+	devices   *device.Manager
 	shutdown  *shutdown.Manager // nil where pods get no time for it
 
 	// deliver is held while pods of the API are told to their workers;
@@ -309,6 +311,18 @@ func (k *Kubelet) makeParts(context.Context) error {
 	if k.users, err = users.New(own); err != nil {
 		return err
 	}
+	if k.devices, err = device.New(device.Options{
+		Dir: filepath.Join(k.f.RootDir, "device-plugins"), Changed: func() { k.node.Now() },
+		Registered: func(name string) { k.metrics.work.plugins.WithLabelValues(name).Inc() },
+		Allocated: func(name string, took time.Duration) {
+			k.metrics.work.allocations.WithLabelValues(name).Observe(took.Seconds())
+		},
+		Log: k.log.Named("device"),
+	}); err != nil {
+		return err
+	}
+	lister := &device.Lister{Path: filepath.Join(k.f.RootDir, "pod-resources", "kubelet.sock"), Pods: func() []*corev1.Pod { return k.workers.Active() }, Devices: k.devices}
+	k.runs = append(k.runs, k.devices.Run, lister.Run)
 	k.objects = object.New(k.api, k.stream, object.Options{Log: k.log.Named("object"), OnChange: func(_ object.Key, users []types.UID) {
 		for _, uid := range users {
 			k.workers.Wake(uid)

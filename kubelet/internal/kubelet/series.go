@@ -20,6 +20,8 @@ type workMetrics struct {
 	served                                                   *prometheus.CounterVec
 	servedTook                                               *prometheus.HistogramVec
 	serving                                                  *prometheus.GaugeVec
+	plugins                                                  *prometheus.CounterVec
+	allocations                                              *prometheus.HistogramVec
 }
 
 func newWorkMetrics() workMetrics {
@@ -44,6 +46,8 @@ func newWorkMetrics() workMetrics {
 		deleted:         counter("kubelet_image_garbage_collected_total", "Total number of images garbage collected by the kubelet, whether through disk usage or image age.", "reason"),
 		served:          counter("kubelet_http_requests_total", "Number of the http requests received since the server started", "method", "path", "server_type", "long_running"),
 		servedTook:      histogram("kubelet_http_requests_duration_seconds", "Duration in seconds to serve http requests", buckets, "method", "path", "server_type", "long_running"),
+		plugins:         counter("kubelet_device_plugin_registration_total", "Cumulative number of device plugin registrations. Broken down by resource name.", "resource_name"),
+		allocations:     histogram("kubelet_device_plugin_alloc_duration_seconds", "Duration in seconds to serve a device plugin Allocation request. Broken down by resource name.", buckets, "resource_name"),
 		serving:         prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "kubelet_http_inflight_requests", Help: "Number of the inflight http requests"}, []string{"method", "path", "server_type", "long_running"}),
 	}
 }
@@ -51,7 +55,7 @@ func newWorkMetrics() workMetrics {
 func (m *workMetrics) register(r *prometheus.Registry) {
 	m.podErrors.WithLabelValues()
 	m.relistInterval.WithLabelValues()
-	r.MustRegister(m.worker, m.cgroups, m.pulls, m.storage, m.relistInterval, m.containers, m.containerErrors, m.podErrors, m.refused, m.deleted, m.served, m.servedTook, m.serving)
+	r.MustRegister(m.worker, m.cgroups, m.pulls, m.storage, m.relistInterval, m.containers, m.containerErrors, m.podErrors, m.refused, m.deleted, m.served, m.servedTook, m.serving, m.plugins, m.allocations)
 }
 
 // containerTypes are the metrics' words for kinds of containers.

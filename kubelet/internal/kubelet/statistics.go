@@ -77,10 +77,14 @@ func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
 	n := *k.node.Object() // shallow: only what can be had is replaced
 	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
 	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls, AppArmor: k.host.AppArmor})
-	if refusal == nil {
-		k.shareOut(append(others, pod))
+	if refusal != nil {
+		return refusal
 	}
-	return refusal
+	if err := k.devices.Allocate(context.Background(), pod, others); err != nil { // bounds its own calls
+		return &worker.Refusal{Reason: "UnexpectedAdmissionError", Message: fmt.Sprintf("Allocate failed due to %v, which is unexpected", err)}
+	}
+	k.shareOut(append(others, pod))
+	return nil
 }
 
 // resize decides about new resources of a pod.
@@ -101,8 +105,10 @@ func (k *Kubelet) allocatable(object corev1.ResourceList) corev1.ResourceList {
 		q.Sub(k.reserved[name])
 		out[name] = q
 	}
+	devices := k.devices.Amounts()
 	for name, q := range object {
-		if _, own := out[name]; !own {
+		_, own := out[name]
+		if _, plugged := devices[name]; !own && !plugged { // who gives devices out knows better how many there are
 			out[name] = q
 		}
 	}

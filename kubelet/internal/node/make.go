@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"xebec.dev/kubelet/internal/device"
 )
 
 // Facts are what a node's status is made of.
@@ -30,6 +32,8 @@ type Facts struct {
 	Handlers     []*runtimeapi.RuntimeHandler
 	Supplement   bool // the runtime knows policies of supplemental groups
 	VolumesInUse []corev1.UniqueVolumeName
+	// Devices of device plugins, by resource.
+	Devices map[corev1.ResourceName]device.Amount
 	// NotReady are the reasons why the node is not ready.
 	NotReady []string
 	// Pressures that eviction has found.
@@ -49,6 +53,9 @@ func Status(old *corev1.NodeStatus, f *Facts) *corev1.NodeStatus {
 		if _, own := f.Capacity[name]; !own && strings.Contains(string(name), "/") {
 			out.Allocatable[name] = q
 		}
+	}
+	for name, a := range f.Devices {
+		out.Capacity[name], out.Allocatable[name] = *resource.NewQuantity(a.Capacity, resource.DecimalSI), *resource.NewQuantity(a.Allocatable, resource.DecimalSI)
 	}
 	out.DaemonEndpoints.KubeletEndpoint.Port = f.Port
 	out.NodeInfo = info(f)

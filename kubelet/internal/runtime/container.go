@@ -3,6 +3,7 @@ package runtime
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +34,8 @@ type ContainerInput struct {
 	// Devices that the pod was given.
 	Devices    []*runtimeapi.Device
 	CDIDevices []*runtimeapi.CDIDevice
+	// Annotations for the runtime, beside the kubelet's own.
+	Annotations map[string]string
 }
 
 // LogName is a container's log below its pod's directory.
@@ -77,10 +80,14 @@ func ContainerConfig(in ContainerInput) (*runtimeapi.ContainerConfig, error) {
 
 func containerAnnotations(in ContainerInput) (map[string]string, error) {
 	c, pod := in.Container, in.Pod
-	out := map[string]string{
+	out := maps.Clone(in.Annotations)
+	if out == nil {
+		out = map[string]string{}
+	}
+	maps.Copy(out, map[string]string{
 		annotationHash: ContainerHash(c), annotationRestartCount: strconv.Itoa(int(in.Attempt)),
 		annotationMessagePath: c.TerminationMessagePath, annotationMessagePolicy: string(c.TerminationMessagePolicy),
-	}
+	})
 	if g := pod.Spec.TerminationGracePeriodSeconds; g != nil {
 		out[annotationGrace] = strconv.FormatInt(*g, 10)
 	}

@@ -13,6 +13,7 @@ import (
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"xebec.dev/kubelet/internal/cgroup"
+	"xebec.dev/kubelet/internal/device"
 	"xebec.dev/kubelet/internal/env"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/lifecycle"
@@ -86,6 +87,9 @@ type Options struct {
 	Handler func(ctx context.Context, pod *corev1.Pod) (string, error)
 	// Admit refuses pods that the node can't take beside those that are there.
 	Admit func(pod *corev1.Pod, others []*corev1.Pod) *Refusal
+	// Devices are what a container that is about to start needs to use those
+	// that the pod was given. It may be nil.
+	Devices func(ctx context.Context, pod types.UID, container string) (*device.Given, error)
 	// Resize decides about new resources of a pod that is here: a reason that
 	// is empty grants them. It may be nil.
 	Resize func(pod *corev1.Pod, others []*corev1.Pod) (reason, message string)

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"xebec.dev/kubelet/internal/device"
 	"xebec.dev/kubelet/internal/env"
 	"xebec.dev/kubelet/internal/image"
 	"xebec.dev/kubelet/internal/plan"
@@ -212,6 +213,13 @@ func (w *Worker) fill(ctx context.Context, pod *corev1.Pod, c *corev1.Container,
 		return err
 	}
 	in.Mounts, in.Devices = mounts, devices
+	if w.o.Devices != nil {
+		given, err := w.o.Devices(ctx, pod.UID, c.Name)
+		if err != nil {
+			return err
+		}
+		withDevices(in, given)
+	}
 	if err := w.ownFiles(pod, c, ips, in); err != nil {
 		return err
 	}
@@ -220,6 +228,23 @@ func (w *Worker) fill(ctx context.Context, pod *corev1.Pod, c *corev1.Container,
 		return w.target(pod, c, in)
 	}
 	return nil
+}
+
+// withDevices adds what plugins say that a container needs. What the pod says
+// itself goes before.
+func withDevices(in *runtime.ContainerInput, g *device.Given) {
+	for _, kv := range g.Envs {
+		if !slices.ContainsFunc(in.Envs, func(have *runtimeapi.KeyValue) bool { return have.Key == kv.Key }) {
+			in.Envs = append(in.Envs, kv)
+		}
+	}
+	for _, m := range g.Mounts {
+		if !slices.ContainsFunc(in.Mounts, func(have *runtimeapi.Mount) bool { return have.ContainerPath == m.ContainerPath }) {
+			in.Mounts = append(in.Mounts, m)
+		}
+	}
+	in.Devices = append(in.Devices, g.Devices...)
+	in.CDIDevices, in.Annotations = g.CDIDevices, g.Annotations
 }
 
 // target finds the container whose processes an ephemeral one is to see.
