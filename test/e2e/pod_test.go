@@ -200,7 +200,7 @@ spec:
   - name: beside
     image: ` + busybox + `
     restartPolicy: Always
-    command: [sh, -c, 'echo beside >> /shared/order; exec sleep 100000']
+    command: [sh, -c, 'sleep 2; echo beside >> /shared/order; exec sleep 100000']
     startupProbe: {exec: {command: [grep, beside, /shared/order]}, periodSeconds: 1}
     volumeMounts: [{name: shared, mountPath: /shared}]
   containers:
