@@ -165,17 +165,22 @@ func TestEndpointReachesRules(t *testing.T) {
 // at once, with what to do. Where the kernel has IPVS the program goes on, to
 // a server that is not there; the tests of test/vm use it.
 func TestMode(t *testing.T) {
-	run := func(mode string) string {
+	run := func(mode string, env ...string) string {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		// Without a file it ends either way.
-		out, err := exec.CommandContext(ctx, apiservertest.Binary("kube-proxy"), "--proxy-mode="+mode, "--kubeconfig=/nonexistent", "--conntrack-max-per-core=0", "--oom-score-adj=0").CombinedOutput()
+		c := exec.CommandContext(ctx, apiservertest.Binary("kube-proxy"), "--proxy-mode="+mode, "--kubeconfig=/nonexistent", "--conntrack-max-per-core=0", "--oom-score-adj=0")
+		c.Env = append(os.Environ(), env...)
+		out, err := c.CombinedOutput()
 		if err == nil || ctx.Err() != nil {
 			t.Errorf("mode %s: %v", mode, err)
 		}
 		return string(out)
 	}
-	if out := run("iptables"); !strings.Contains(out, "modes nftables and ipvs") {
+	if out := run("userspace"); !strings.Contains(out, "must be nftables, iptables or ipvs") {
+		t.Error(out)
+	}
+	if out := run("iptables", "PATH="); !strings.Contains(out, "not in $PATH: iptables, iptables-save, iptables-restore") {
 		t.Error(out)
 	}
 	out := run("ipvs")

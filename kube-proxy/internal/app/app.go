@@ -23,6 +23,7 @@ import (
 	"xebec.dev/kube-proxy/internal/config"
 	"xebec.dev/kube-proxy/internal/conntrack"
 	"xebec.dev/kube-proxy/internal/health"
+	"xebec.dev/kube-proxy/internal/iptables"
 	"xebec.dev/kube-proxy/internal/ipvs"
 	"xebec.dev/kube-proxy/internal/podnet"
 	"xebec.dev/kube-proxy/internal/state"
@@ -45,12 +46,11 @@ func Program() daemon.Program {
 
 // ignored flags of Kubernetes'.
 var ignored = map[string]string{
-	"iptables-localhost-nodeports": "node ports are not served at loopback addresses",
-	"config-sync-period":           "changes come as a stream; nothing is listed again",
-	"proxy-port-range":             "no ports are opened on the node",
-	"cleanup-ipvs":                 "--cleanup removes rules of all modes",
-	"udp-timeout":                  "there is no userspace mode",
-	"proxy-port":                   "there is no userspace mode",
+	"config-sync-period": "changes come as a stream; nothing is listed again",
+	"proxy-port-range":   "no ports are opened on the node",
+	"cleanup-ipvs":       "--cleanup removes rules of all modes",
+	"udp-timeout":        "there is no userspace mode",
+	"proxy-port":         "there is no userspace mode",
 }
 
 type flags struct{ config.Flags }
@@ -78,10 +78,8 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	if f.WriteTo != "" {
 		return config.Write(f.WriteTo, cfg)
 	}
-	if cfg.Mode == config.ModeIPVS {
-		if err := ipvs.Available(cfg.IPVS.Scheduler); err != nil {
-			return err
-		}
+	if err := available(cfg); err != nil {
+		return err
 	}
 	p.Configz.Set(config.Group, cfg)
 	if err := prepare(cfg, p.Log); err != nil || f.InitOnly {
@@ -97,6 +95,17 @@ func (f *flags) run(ctx context.Context, p *daemon.Process) error {
 	}
 	defer func() { _ = c.Close() }() // the process ends
 	return f.serve(ctx, p, cfg, c, node)
+}
+
+// available tells whether the mode can be had here.
+func available(cfg *config.Configuration) error {
+	switch cfg.Mode {
+	case config.ModeIPVS:
+		return ipvs.Available(cfg.IPVS.Scheduler)
+	case config.ModeIPTables:
+		return iptables.Available()
+	}
+	return nil
 }
 
 // load reads the configuration: of the file, or of the flags.

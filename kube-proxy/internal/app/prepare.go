@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"xebec.dev/kube-proxy/internal/config"
+	"xebec.dev/kube-proxy/internal/iptables"
 )
 
 const sysctls = "/proc/sys/net"
@@ -60,6 +61,11 @@ func settingsOf(cfg *config.Configuration, cores int) (out []setting) {
 		if d != nil && d.Duration > 0 {
 			out = append(out, setting{"netfilter/" + name, int(d.Duration / time.Second), false})
 		}
+	}
+	if networks, _ := nodePortNetworks(cfg); cfg.Mode == config.ModeIPTables && *cfg.IPTables.LocalhostNodePorts && iptables.ServesLoopback(networks) {
+		// Node ports at 127.0.0.1 lead out of the node; a rule keeps others away
+		// from there.
+		out = append(out, setting{"ipv4/conf/all/route_localnet", 1, false})
 	}
 	seconds("nf_conntrack_tcp_timeout_established", c.TCPEstablishedTimeout)
 	seconds("nf_conntrack_tcp_timeout_close_wait", c.TCPCloseWaitTimeout)

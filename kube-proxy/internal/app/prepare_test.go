@@ -28,6 +28,9 @@ func TestSettings(t *testing.T) {
 			{"netfilter/nf_conntrack_max", 200000, true}, {"netfilter/nf_conntrack_udp_timeout", 10, false}, {"netfilter/nf_conntrack_udp_timeout_stream", 60, false}, {"netfilter/nf_conntrack_tcp_be_liberal", 1, false},
 		}},
 		{"conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}", nil},
+		{"mode: iptables\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}", []setting{{"ipv4/conf/all/route_localnet", 1, false}}},
+		{"mode: iptables\nnodePortAddresses: [10.0.0.0/8]\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}", nil},
+		{"mode: iptables\niptables: {localhostNodePorts: false}\nconntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}", nil},
 	} {
 		if got := settingsOf(decode(t, c.text), 2); !slices.Equal(got, c.want) {
 			t.Errorf("%s:\n%v, want\n%v", c.text, got, c.want)

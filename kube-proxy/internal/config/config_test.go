@@ -67,10 +67,10 @@ func TestDefaults(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
-		{"mode: iptables", "has the modes nftables and ipvs"},
+		{"iptables: {syncPeriod: -1s}", "greater than or equal to 0"},
 		{"logging: {format: xml}", "must be text or json"},
 		{"bindAddress: here", "textual representation of an IP address"},
-		{"mode: other", "must be nftables or ipvs"},
+		{"mode: other", "must be nftables, iptables or ipvs"},
 		{"ipvs: {scheduler: ../rr}", "the name of a scheduler"},
 		{"clusterCidr: 10.0.0.0/8", "unknown field"},
 		{"clusterCIDR: 10.0.0.0", "must be a valid CIDR block"},
@@ -115,6 +115,19 @@ func TestIPVS(t *testing.T) {
 		t.Errorf("%+v", c.IPVS)
 	}
 	// As Kubernetes has it, node ports are at all addresses in this mode.
+	if n, primary := c.NodePortNetworks(); primary || len(n) != 0 {
+		t.Errorf("node ports at %v, %v", n, primary)
+	}
+}
+
+func TestIPTables(t *testing.T) {
+	c, err := Decode([]byte(head + "mode: iptables\niptables: {masqueradeBit: 9, syncPeriod: 7s, minSyncPeriod: 2s, localhostNodePorts: false}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.MasqueradeBit() != 9 || c.SyncPeriod() != 7*time.Second || c.MinSyncPeriod() != 2*time.Second || *c.IPTables.LocalhostNodePorts {
+		t.Errorf("%+v", c.IPTables)
+	}
 	if n, primary := c.NodePortNetworks(); primary || len(n) != 0 {
 		t.Errorf("node ports at %v, %v", n, primary)
 	}

@@ -21,6 +21,7 @@ type Flags struct {
 	PodNetworkMTU    int
 
 	masqueradeAll bool
+	localhost     bool
 	masqueradeBit int32
 	oom           int32
 	maxPerCore    int32
@@ -46,7 +47,7 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 	fs.StringVar(&c.HealthzBindAddress, "healthz-bind-address", "0.0.0.0:10256", "The IP address and port for the health check server to serve on; port 0 or empty disables."+file)
 	fs.StringVar(&c.MetricsBindAddress, "metrics-bind-address", "127.0.0.1:10249", "The IP address and port for the metrics server to serve on; port 0 or empty disables."+file)
 	fs.BoolVar(&c.BindAddressHardFail, "bind-address-hard-fail", false, "If true kube-proxy will treat failure to bind to a port as fatal and exit."+file)
-	fs.StringVar(&c.Mode, "proxy-mode", ModeNFTables, "Which proxy mode to use: nftables or ipvs."+file)
+	fs.StringVar(&c.Mode, "proxy-mode", ModeNFTables, "Which proxy mode to use: nftables, iptables or ipvs."+file)
 	fs.StringVar(&c.ClusterCIDR, "cluster-cidr", "", "The CIDR range of the pods in the cluster; one of each family, comma-separated. Traffic to services from elsewhere is masqueraded."+file)
 	fs.StringVar(&c.DetectLocalMode, "detect-local-mode", ClusterCIDR, "How to tell pods' traffic: ClusterCIDR, NodeCIDR, BridgeInterface or InterfaceNamePrefix."+file)
 	fs.StringVar(&c.DetectLocal.BridgeInterface, "pod-bridge-interface", "", "A bridge interface name; traffic from it is pods', with --detect-local-mode=BridgeInterface."+file)
@@ -54,6 +55,7 @@ func (f *Flags) Add(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.NodePortAddresses, "nodeport-addresses", nil, "A list of CIDR ranges that contain valid node IPs, or alternatively, the single string 'primary', the default in nftables mode."+file)
 	fs.BoolVar(&f.masqueradeAll, "masquerade-all", false, "SNAT all traffic sent via Service cluster IPs."+file)
 	fs.Int32Var(&f.masqueradeBit, "iptables-masquerade-bit", 14, "The bit of the packet mark that asks for SNAT. Must be within the range [0, 31]."+file)
+	fs.BoolVar(&f.localhost, "iptables-localhost-nodeports", true, "If false, kube-proxy will disable the legacy behavior of allowing NodePort services to be accessed via localhost. Applies only to iptables mode and IPv4; localhost NodePorts are never allowed with other proxy modes or with IPv6."+file)
 	fs.DurationVar(&f.syncPeriod, "iptables-sync-period", 30*time.Second, "How often the kernel's state is verified."+file)
 	fs.DurationVar(&f.minSync, "iptables-min-sync-period", 0, "The minimum time between two changes of the rules; 0 applies each at once."+file)
 	fs.StringVar(&c.IPVS.Scheduler, "ipvs-scheduler", "", "The ipvs scheduler type when proxy mode is ipvs."+file)
@@ -83,6 +85,8 @@ func (f *Flags) Build() (*Configuration, error) {
 	c := f.Configuration
 	c.NFTables = NFTables{MasqueradeAll: f.masqueradeAll, MasqueradeBit: &f.masqueradeBit}
 	c.IPTables.MasqueradeAll, c.IPTables.MasqueradeBit = f.masqueradeAll, &f.masqueradeBit
+	c.IPTables.LocalhostNodePorts = &f.localhost
+	c.IPTables.SyncPeriod.Duration, c.IPTables.MinSyncPeriod.Duration = f.syncPeriod, f.minSync
 	c.NFTables.SyncPeriod.Duration, c.NFTables.MinSyncPeriod.Duration = f.syncPeriod, f.minSync
 	c.OOMScoreAdj = &f.oom
 	c.Conntrack.MaxPerCore, c.Conntrack.Min = &f.maxPerCore, &f.min

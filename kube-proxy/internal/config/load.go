@@ -139,11 +139,9 @@ func (c *Configuration) validate() error {
 		errs = append(errs, fmt.Errorf("KubeProxyConfiguration.%s: Invalid value: %q: %s", field, value, want))
 	}
 	switch c.Mode {
-	case ModeNFTables, ModeIPVS:
-	case "iptables":
-		bad("mode", c.Mode, "this kube-proxy has the modes nftables and ipvs; nftables does what iptables does; what another kube-proxy left in the kernel goes with that one's own --cleanup")
+	case ModeNFTables, ModeIPTables, ModeIPVS:
 	default:
-		bad("mode", c.Mode, "must be nftables or ipvs")
+		bad("mode", c.Mode, "must be nftables, iptables or ipvs")
 	}
 	if c.Logging.Format != "text" && c.Logging.Format != "json" {
 		bad("logging.format", c.Logging.Format, "must be text or json")
@@ -161,6 +159,7 @@ func (c *Configuration) validate() error {
 	}
 	for field, d := range map[string]time.Duration{
 		"nftables.syncPeriod": c.NFTables.SyncPeriod.Duration, "nftables.minSyncPeriod": c.NFTables.MinSyncPeriod.Duration,
+		"iptables.syncPeriod": c.IPTables.SyncPeriod.Duration, "iptables.minSyncPeriod": c.IPTables.MinSyncPeriod.Duration,
 		"ipvs.syncPeriod": c.IPVS.SyncPeriod.Duration, "ipvs.minSyncPeriod": c.IPVS.MinSyncPeriod.Duration,
 		"ipvs.tcpTimeout": c.IPVS.TCPTimeout.Duration, "ipvs.tcpFinTimeout": c.IPVS.TCPFinTimeout.Duration, "ipvs.udpTimeout": c.IPVS.UDPTimeout.Duration,
 		"configSyncPeriod": c.ConfigSyncPeriod.Duration, "conntrack.udpTimeout": c.Conntrack.UDPTimeout.Duration, "conntrack.udpStreamTimeout": c.Conntrack.UDPStreamTimeout.Duration,
@@ -288,7 +287,7 @@ func (c *Configuration) MasqueradeAll() bool {
 // MasqueradeBit is the bit of the packet mark that asks for it; the mode ipvs
 // shares iptables' as in Kubernetes.
 func (c *Configuration) MasqueradeBit() int {
-	if c.Mode == ModeIPVS {
+	if c.Mode == ModeIPVS || c.Mode == ModeIPTables {
 		return int(*c.IPTables.MasqueradeBit)
 	}
 	return int(*c.NFTables.MasqueradeBit)
@@ -296,8 +295,11 @@ func (c *Configuration) MasqueradeBit() int {
 
 // SyncPeriod is how often the kernel is looked at though nothing has changed.
 func (c *Configuration) SyncPeriod() time.Duration {
-	if c.Mode == ModeIPVS {
+	switch c.Mode {
+	case ModeIPVS:
 		return c.IPVS.SyncPeriod.Duration
+	case ModeIPTables:
+		return c.IPTables.SyncPeriod.Duration
 	}
 	return c.NFTables.SyncPeriod.Duration
 }
@@ -305,8 +307,11 @@ func (c *Configuration) SyncPeriod() time.Duration {
 // MinSyncPeriod is the least time between two changes; 0, the default here,
 // applies each at once.
 func (c *Configuration) MinSyncPeriod() time.Duration {
-	if c.Mode == ModeIPVS {
+	switch c.Mode {
+	case ModeIPVS:
 		return c.IPVS.MinSyncPeriod.Duration
+	case ModeIPTables:
+		return c.IPTables.MinSyncPeriod.Duration
 	}
 	return c.NFTables.MinSyncPeriod.Duration
 }

@@ -18,6 +18,7 @@ const (
 // Modes by their names; others are read and refused.
 const (
 	ModeNFTables = "nftables"
+	ModeIPTables = "iptables"
 	ModeIPVS     = "ipvs"
 )
 
@@ -99,7 +100,7 @@ type LoggingOutput struct {
 	InfoBufferSize string `json:"infoBufferSize,omitempty"`
 }
 
-// IPTables are settings of a mode that is not offered.
+// IPTables mode.
 type IPTables struct {
 	MasqueradeBit      *int32          `json:"masqueradeBit"`
 	MasqueradeAll      bool            `json:"masqueradeAll"`

@@ -1,0 +1,84 @@
+package proxy
+
+import (
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"xebec.dev/test/apiservertest"
+)
+
+// listed is what the kernel has of both modes.
+func listed(t testing.TB) string {
+	t.Helper()
+	var out strings.Builder
+	for _, c := range [][]string{{"iptables-save"}, {"nft", "list", "tables"}} {
+		text, err := exec.Command(c[0], c[1:]...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %v: %s", c, err, text)
+		}
+		out.Write(text)
+	}
+	return out.String()
+}
+
+// eventually waits until the kernel has rules with some texts and without
+// others, which begin with "!".
+func eventually(t testing.TB, texts ...string) string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		now, missing := listed(t), ""
+		for _, text := range texts {
+			name, without := strings.CutPrefix(text, "!")
+			if strings.Contains(now, name) == without {
+				missing = text
+			}
+		}
+		if missing == "" {
+			return now
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q does not hold of\n%s", missing, now)
+		}
+	}
+}
+
+// TestIPTables: the program in the mode iptables follows services and
+// endpoints; each mode replaces the other, and --cleanup leaves nothing.
+func TestIPTables(t *testing.T) {
+	server := apiservertest.Start(t, "--service-cluster-ip-range=10.96.0.0/12")
+	c := &cluster{kube: client(t, server.Kubeconfig), kubeconfig: server.Kubeconfig}
+	c.fill(t, 20)
+	const nftables = "table ip kube-proxy"
+	c.start(t, server.Kubeconfig, "--proxy-mode=iptables")
+	last := endpoints(19)[9].String() + ":8080"
+	eventually(t, "--to-destination "+last, "default/web-19 cluster IP", ":KUBE-PROXY-CANARY", "!"+nftables)
+	// One endpoint goes, another comes.
+	came := netip.MustParseAddr("10.250.1.1")
+	all := endpoints(3)
+	gone := all[0].String() + ":8080"
+	all[0] = came
+	if _, err := c.kube.DiscoveryV1().EndpointSlices("default").Update(t.Context(), slice(3, all), metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "--to-destination "+came.String()+":8080", "!--to-destination "+gone, "--to-destination "+last)
+	if err := c.kube.CoreV1().Services("default").Delete(t.Context(), "web-19", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "!web-19", "web-18")
+	c.stop()
+	c.start(t, server.Kubeconfig, "--proxy-mode=nftables")
+	eventually(t, nftables, "!KUBE-S", "!KUBE-P")
+	c.stop()
+	c.start(t, server.Kubeconfig, "--proxy-mode=iptables")
+	eventually(t, "!"+nftables, "default/web-18 cluster IP")
+	c.stop()
+	if out, err := exec.Command(apiservertest.Binary("kube-proxy"), "--cleanup").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	eventually(t, "!KUBE-", "!"+nftables)
+}
