@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,7 +58,7 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 		return err
 	}
 	if n.NetNS == "" {
-		if err := errors.Join(r.Look(), r.Note(proxySettings...)); err != nil {
+		if err := errors.Join(r.Look(), r.Note(proxySettings...), n.routes(r, c.ServiceCIDR)); err != nil {
 			return err
 		}
 	}
@@ -95,6 +96,24 @@ func (n *Node) vacant() error {
 	for _, f := range there {
 		if _, err := os.Stat(n.root.Path(f)); err == nil {
 			return fmt.Errorf("%s is there: %w", n.root.Path(f), ErrTaken)
+		}
+	}
+	return nil
+}
+
+// routes makes Services' addresses reachable on a machine that has no default
+// route. Those of the family that the node has no address of are of no use.
+func (n *Node) routes(r *host.Record, services string) error {
+	own, err := netip.ParseAddr(n.Address)
+	if err != nil {
+		return fmt.Errorf("address of the node: %w", err)
+	}
+	for s := range strings.SplitSeq(services, ",") {
+		if p, err := netip.ParsePrefix(strings.TrimSpace(s)); err != nil || p.Addr().Is4() != own.Is4() {
+			continue // xebecadm says what is wrong with it
+		}
+		if err := r.Route(strings.TrimSpace(s), n.Address); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -29,6 +30,12 @@ func (r *Record) Undo() error {
 		file := filepath.Join("/proc/sys", name)
 		if now, err := os.ReadFile(file); err == nil && strings.TrimSpace(string(now)) != was {
 			errs = append(errs, os.WriteFile(file, []byte(was), 0o644))
+		}
+	}
+	for _, d := range r.Routes {
+		// One that has gone with its address is no failure.
+		if out, err := exec.Command("ip", "route", "del", d, "dev", "lo").CombinedOutput(); err != nil && !strings.Contains(string(out), "No such process") {
+			errs = append(errs, fmt.Errorf("delete the route to %s: %w: %s", d, err, strings.TrimSpace(string(out))))
 		}
 	}
 	for _, f := range r.Files {

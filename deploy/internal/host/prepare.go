@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -49,6 +51,8 @@ type Record struct {
 	Dirs     []string          `json:"dirs,omitempty"`
 	Mounts   []string          `json:"mounts,omitempty"`
 	Settings map[string]string `json:"settings,omitempty"`
+	// Routes by their destination.
+	Routes []string `json:"routes,omitempty"`
 	// Before is the machine's network before there was a node.
 	Before *Snapshot `json:"before,omitempty"`
 
@@ -213,6 +217,27 @@ func Mounts(below string) ([]string, error) {
 // unescape undoes the octal escapes of mountinfo.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
+}
+
+// Route makes a range reachable by what the node itself rewrites, from its own
+// address: without any route the kernel refuses a connection before rules see
+// it. Where there is a route nothing is done.
+func (r *Record) Route(destination, from string) error {
+	p, err := netip.ParsePrefix(destination)
+	if err != nil {
+		return fmt.Errorf("route to %s: %w", destination, err)
+	}
+	if exec.Command("ip", "route", "get", p.Masked().Addr().Next().String()).Run() == nil {
+		return nil
+	}
+	r.Routes = append(r.Routes, destination)
+	if err := r.save(); err != nil {
+		return err
+	}
+	if out, err := exec.Command("ip", "route", "add", destination, "dev", "lo", "src", from).CombinedOutput(); err != nil {
+		return fmt.Errorf("route to %s: %w: %s", destination, err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }
 
 // Look notes what the machine's network has, once.
