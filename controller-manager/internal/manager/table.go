@@ -17,6 +17,7 @@ import (
 	"xebec.dev/controller-manager/internal/ephemeralvolume"
 	"xebec.dev/controller-manager/internal/gc"
 	"xebec.dev/controller-manager/internal/job"
+	"xebec.dev/controller-manager/internal/legacytokencleaner"
 	"xebec.dev/controller-manager/internal/namespace"
 	"xebec.dev/controller-manager/internal/nodeipam"
 	"xebec.dev/controller-manager/internal/nodelifecycle"
@@ -44,6 +45,7 @@ func Table() []control.Spec {
 	return []control.Spec{
 		satoken.Spec,
 		serviceaccount.Spec,
+		legacytokencleaner.Spec,
 		rootca.Spec,
 		namespace.Spec,
 		gc.Spec,
