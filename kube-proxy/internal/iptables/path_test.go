@@ -305,3 +305,18 @@ func TestUDP(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPolicies: three nodes, each with its own rules.
+func TestPolicies(t *testing.T) {
+	c := testnet.NewCluster(t)
+	for _, n := range c.Nodes {
+		n.Space.In(t, func() error {
+			p, err := New(podsOf("10.244.0.0/16"), NewMetrics(), zaptest.NewLogger(t))
+			if err == nil {
+				n.Sync = p.Sync
+			}
+			return err
+		})
+	}
+	testnet.Policies(t, c)
+}

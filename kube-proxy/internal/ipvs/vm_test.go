@@ -523,3 +523,21 @@ func TestSettings(t *testing.T) {
 		return nil
 	})
 }
+
+// TestPolicies: three nodes, each with its own servers.
+func TestPolicies(t *testing.T) {
+	c := testnet.NewCluster(t)
+	for _, n := range c.Nodes {
+		n.Space.In(t, func() error {
+			o := options()
+			o.Pods.Networks = testnet.Prefixes("10.244.0.0/16")
+			p, err := New(o)
+			if err == nil {
+				t.Cleanup(func() { _ = p.Close() })
+				n.Sync = p.Sync
+			}
+			return err
+		})
+	}
+	testnet.Policies(t, c)
+}

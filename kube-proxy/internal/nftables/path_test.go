@@ -32,3 +32,19 @@ func TestPaths(t *testing.T) {
 	w := testWorld(t)
 	testnet.Paths(t, w.World, w.sync)
 }
+
+// TestPolicies: three nodes, each with its own tables.
+func TestPolicies(t *testing.T) {
+	c := testnet.NewCluster(t)
+	for _, n := range c.Nodes {
+		n.Space.In(t, func() error {
+			p, err := New(Options{Pods: Pods{Networks: prefixes("10.244.0.0/16")}})
+			if err == nil {
+				t.Cleanup(func() { p.Close() })
+				n.Sync = p.Sync
+			}
+			return err
+		})
+	}
+	testnet.Policies(t, c)
+}
