@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"fmt"
 	"net/netip"
 	"os/exec"
 	"strings"
@@ -54,7 +55,7 @@ func TestIPTables(t *testing.T) {
 	c := &cluster{kube: client(t, server.Kubeconfig), kubeconfig: server.Kubeconfig}
 	c.fill(t, 20)
 	const nftables = "table ip kube-proxy"
-	c.start(t, server.Kubeconfig, "--proxy-mode=iptables")
+	c.start(t, server.Kubeconfig, "--proxy-mode=iptables", "--metrics-bind-address=127.0.0.1:10249")
 	last := endpoints(19)[9].String() + ":8080"
 	eventually(t, "--to-destination "+last, "default/web-19 cluster IP", ":KUBE-PROXY-CANARY", "!"+nftables)
 	// One endpoint goes, another comes.
@@ -70,6 +71,26 @@ func TestIPTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "!web-19", "web-18")
+	if mode := get(t, "http://127.0.0.1:10249/proxyMode"); mode != "iptables" {
+		t.Errorf("/proxyMode is %q", mode)
+	}
+	var metrics string
+	// 19 services of a rule to their chain, that chain's 11 and 20 of endpoints.
+	const rules = 19*(1+11+20) + 8
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		metrics = get(t, "http://127.0.0.1:10249/metrics")
+		if strings.Contains(metrics, fmt.Sprintf("kubeproxy_sync_proxy_rules_iptables_total{ip_family=\"IPv4\",table=\"nat\"} %d\n", rules)) {
+			break
+		}
+	}
+	for _, want := range []string{
+		fmt.Sprintf(`kubeproxy_sync_proxy_rules_iptables_total{ip_family="IPv4",table="nat"} %d`, rules),
+		`kubeproxy_sync_proxy_rules_iptables_last{ip_family="IPv4",table="nat"}`, `kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family="IPv4"}`,
+	} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("/metrics lacks %s:\n%s", want, metrics)
+		}
+	}
 	c.stop()
 	c.start(t, server.Kubeconfig, "--proxy-mode=nftables")
 	eventually(t, nftables, "!KUBE-S", "!KUBE-P")
