@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/storage/index"
@@ -45,6 +47,7 @@ type collection struct {
 	edit     *owner
 	steps    []step
 	revision int64 // of steps
+	broken   bool  // an object became unreadable
 	// since is the revision that was loaded; earlier events are in it.
 	since int64
 	// loading holds events back until the objects are there.
@@ -322,66 +325,48 @@ func (c *collection) apply(e *kv.Event, now time.Time) {
 	}
 	c.revision = e.Revision
 	ns, name := c.names(e.Key)
-	k := key{namespace: ns, name: name}
 	v := c.next
-	ch := step{old: v.objects.get(k)}
-	delete := e.Delete
-	if !delete {
-		o := c.own.take(ns, name, e.Revision)
-		var err error
-		if o == nil {
-			o, err = c.object(e.Key, bytes.Clone(e.Value), e.Revision)
+	ch := step{old: v.objects.get(key{namespace: ns, name: name})}
+	var err error
+	if !e.Delete {
+		if ch.new = c.own.take(ns, name, e.Revision); ch.new == nil {
+			ch.new, err = c.object(e.Key, bytes.Clone(e.Value), e.Revision)
 		}
-		ch.new = o
-		delete = err != nil
 		if err != nil {
-			err = &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
+			ch.new, err = nil, &storage.Corrupt{Key: e.Key, Revision: e.Revision, Err: err}
+			c.store.log.Error("a stored object became unreadable", zap.String("key", e.Key), zap.Error(err))
 		}
-		v.setCorrupt(path(ns, name), err)
-	} else {
-		v.setCorrupt(path(ns, name), nil)
 	}
+	v.setCorrupt(path(ns, name), err)
 	v.changed, v.unknown = e.Revision, false
-	if ch.old != nil {
-		v.bytes -= int64(len(ch.old.Raw))
-	}
+	c.replace(ch)
 	switch {
-	case !delete:
-		v.bytes += int64(len(ch.new.Raw))
-		v.objects = v.objects.put(c.edit, ch.new)
-		if c.index >= 0 {
-			if ch.old != nil && ch.old.Fields[c.index] != ch.new.Fields[c.index] {
-				v.byField = v.byField.remove(c.edit, v.byField.key(ch.old))
-			}
-			v.byField = v.byField.put(c.edit, ch.new)
-		}
-	case ch.old != nil:
-		v.objects = v.objects.remove(c.edit, k)
-		if c.index >= 0 {
-			v.byField = v.byField.remove(c.edit, v.byField.key(ch.old))
-		}
-	default:
-		return // gone before we knew it
+	case err != nil:
+		c.broken = true
+	case ch.old != nil || ch.new != nil: // and not gone before we knew it
+		c.steps = append(c.steps, ch)
 	}
-	c.steps = append(c.steps, ch)
 }
 
-// setCorrupt notes or clears that a key's value cannot be read. The map is
-// shared with published views and copied before it changes.
-func (v *view) setCorrupt(path string, err error) {
-	if err == nil && v.corrupt[path] == nil {
-		return
+// replace takes a step in the next view.
+func (c *collection) replace(s step) {
+	v := c.next
+	if s.old != nil {
+		v.bytes -= int64(len(s.old.Raw))
+		if c.index >= 0 && (s.new == nil || s.old.Fields[c.index] != s.new.Fields[c.index]) {
+			v.byField = v.byField.remove(c.edit, v.byField.key(s.old))
+		}
 	}
-	m := map[string]error{}
-	for k, e := range v.corrupt {
-		m[k] = e
+	switch {
+	case s.new != nil:
+		v.bytes += int64(len(s.new.Raw))
+		v.objects = v.objects.put(c.edit, s.new)
+		if c.index >= 0 {
+			v.byField = v.byField.put(c.edit, s.new)
+		}
+	case s.old != nil:
+		v.objects = v.objects.remove(c.edit, key{namespace: s.old.Namespace, name: s.old.Name})
 	}
-	if err != nil {
-		m[path] = err
-	} else {
-		delete(m, path)
-	}
-	v.corrupt = m
 }
 
 // commit ends a revision.
@@ -399,6 +384,9 @@ func (c *collection) commit(now time.Time) {
 // publish makes the changes of a batch visible.
 func (c *collection) publish(now time.Time) {
 	c.commit(now)
+	if c.broken {
+		c.breakOff()
+	}
 	c.view.Store(c.next)
 	c.own.drop(c.next.changed)
 	c.next, c.edit = nil, nil

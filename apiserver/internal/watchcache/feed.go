@@ -97,6 +97,7 @@ func (s *Store) settledReady() {
 func (s *Store) watchdog(ctx context.Context, restart func()) {
 	tick := time.NewTicker(s.o.Watchdog)
 	defer tick.Stop()
+	last := s.progress.get()
 	for {
 		select {
 		case <-ctx.Done():
@@ -105,7 +106,12 @@ func (s *Store) watchdog(ctx context.Context, restart func()) {
 		}
 		s.mark(time.Now())
 		s.sweep(time.Now())
+		s.reread(ctx)
 		before := s.progress.get()
+		if before > last {
+			last = before
+			continue // it was not silent
+		}
 		now, err := s.CurrentRevision(ctx)
 		if err != nil || now <= before {
 			continue
