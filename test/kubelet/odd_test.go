@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"xebec.dev/test/kubelet/nodetest"
 )
@@ -207,5 +208,44 @@ func TestContainerdKilled(t *testing.T) {
 	after := status(get(t, steady.Name), "main")
 	if after.ContainerID != before.ContainerID || after.RestartCount != 0 {
 		t.Errorf("the pod that ran is another: %+v, was %+v", after, before)
+	}
+}
+
+// An image goes away under a pod that starts again: it is pulled, which fails
+// in the open, and the pod comes back once it is there.
+func TestImageVanishes(t *testing.T) {
+	const name = "127.0.0.1:1/vanishing:1"
+	if err := node.Ctr("images", "tag", nodetest.Agent, name); err != nil {
+		t.Fatal(err)
+	}
+	p := pod("vanishing", "serve", "8080")
+	p.Spec.RestartPolicy, p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = corev1.RestartPolicyAlways, name, corev1.PullIfNotPresent
+	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, FailureThreshold: 5, TerminationGracePeriodSeconds: pointer(int64(2))}
+	create(t, p)
+	have := wait(t, p.Name, "ready", ready)
+	if err := node.Ctr("images", "remove", name); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the runtime has noticed", func() error {
+		if n, err := node.ImageCount(t.Context(), name); err != nil || n > 0 {
+			return fmt.Errorf("%d images, %v", n, err)
+		}
+		return nil
+	})
+	fetch(t, have, "/break")
+	wait(t, p.Name, "without its image", func(p *corev1.Pod) bool {
+		s := status(p, "main")
+		return s.State.Waiting != nil && (s.State.Waiting.Reason == "ErrImagePull" || s.State.Waiting.Reason == "ImagePullBackOff") && s.LastTerminationState.Terminated != nil
+	})
+	told(t, p.Name, `Warning Failed spec.containers{main} Failed to pull image "`+name+`": `)
+	told(t, p.Name, "Warning Failed spec.containers{main} Error: ErrImagePull")
+	told(t, p.Name, "Warning Unhealthy spec.containers{main} Liveness probe failed: HTTP probe failed with statuscode: 500")
+	told(t, p.Name, "Normal Killing spec.containers{main} Container main failed liveness probe, will be restarted")
+	if err := node.Ctr("images", "tag", nodetest.Agent, name); err != nil {
+		t.Fatal(err)
+	}
+	back := wait(t, p.Name, "ready again", func(p *corev1.Pod) bool { return ready(p) && status(p, "main").RestartCount == 1 })
+	if back.Status.Phase != corev1.PodRunning {
+		t.Error(back.Status.Phase)
 	}
 }

@@ -19,6 +19,20 @@ func (n *Node) CRI() (runtimeapi.RuntimeServiceClient, *grpc.ClientConn, error) 
 	return runtimeapi.NewRuntimeServiceClient(conn), conn, nil
 }
 
+// ImageCount is how many images the runtime has by a name.
+func (n *Node) ImageCount(ctx context.Context, name string) (int, error) {
+	_, conn, err := n.CRI()
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	res, err := runtimeapi.NewImageServiceClient(conn).ImageStatus(ctx, &runtimeapi.ImageStatusRequest{Image: &runtimeapi.ImageSpec{Image: name}})
+	if err != nil || res.Image == nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
 // removePods ends what the kubelet has left running.
 func (n *Node) removePods() error {
 	cri, conn, err := n.CRI()

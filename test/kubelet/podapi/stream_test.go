@@ -209,7 +209,7 @@ func TestNodeProxy(t *testing.T) {
 		"healthz": "ok", "metrics": "kubernetes_build_info", "configz": `"kubeletconfig"`, "runningpods/": `"name":"seen"`,
 		"metrics/resource": `container_memory_working_set_bytes{container="c",namespace="default",pod="seen"}`,
 		"metrics/cadvisor": `container_cpu_usage_seconds_total{container="c",cpu="total"`,
-		"logs/":            "<pre>",
+		"logs/":            "<pre>", "flagz": "hostname-override=" + n.Name, "statusz": "Emulation version: 1.37",
 	} {
 		eventually(t, func() error {
 			if have := raw(path); !strings.Contains(have, want) {
@@ -217,5 +217,52 @@ func TestNodeProxy(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// Dashboards and alerts of Kubernetes know these names.
+func TestMetricsByName(t *testing.T) {
+	create(t, "measured", `containers: [{name: c, args: [serve, "8080"], readinessProbe: {httpGet: {path: /healthz, port: 8080}}}]`)
+	ready(t, "measured")
+	raw := func(path string) string { return kubectl(t, "get", "--raw", "/api/v1/nodes/"+n.Name+"/proxy/"+path) }
+	eventually(t, func() error {
+		all := raw("metrics") + raw("metrics/probes")
+		for _, name := range []string{
+			"kubelet_node_name", "kubelet_running_pods", "kubelet_running_containers", "kubelet_pod_worker_duration_seconds_bucket", "kubelet_pod_start_duration_seconds_count",
+			"kubelet_cgroup_manager_duration_seconds_count", "kubelet_pleg_relist_duration_seconds_bucket", "kubelet_pleg_relist_interval_seconds_bucket", "kubelet_pleg_last_seen_seconds",
+			"kubelet_runtime_operations_total", "kubelet_runtime_operations_duration_seconds_bucket", `kubelet_started_containers_total{container_type="container"}`, "kubelet_started_pods_total",
+			`kubelet_active_pods{static="false"}`, `kubelet_desired_pods{static="true"}`, "kubelet_mirror_pods", "kubelet_certificate_manager_server_ttl_seconds", "kubelet_server_expiration_renew_errors",
+			`kubelet_http_requests_total{long_running="false",method="GET",path="metrics",server_type="readwrite"}`, "kubelet_http_inflight_requests", "kubelet_http_requests_duration_seconds_bucket",
+			`storage_operation_duration_seconds_count{migrated="false",operation_name="volume_mount",status="success",volume_plugin="kubernetes.io/projected"}`,
+			`volume_manager_total_volumes{plugin_name="kubernetes.io/projected",state="actual_state_of_world"}`, "process_resident_memory_bytes", "go_goroutines", "kubernetes_build_info",
+			`prober_probe_total{container="c",namespace="default",pod="measured"`, `prober_probe_duration_seconds_bucket{container="c",namespace="default",pod="measured",probe_type="Readiness"`,
+		} {
+			if !strings.Contains(all, name) {
+				return fmt.Errorf("there is no %s", name)
+			}
+		}
+		return nil
+	})
+}
+
+// Checkpoints are the runtime's to make; what keeps it from that is told.
+func TestCheckpoint(t *testing.T) {
+	create(t, "kept", `containers: [{name: c, args: [wait]}]`)
+	ready(t, "kept")
+	ask := func(path string) string {
+		_, err := n.Client.CoreV1().RESTClient().Post().AbsPath("/api/v1/nodes/" + n.Name + "/proxy/checkpoint/" + path).DoRaw(t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		return "done"
+	}
+	if have := ask("default/none/c"); !strings.Contains(have, "not find") && !strings.Contains(have, "not exist") {
+		t.Error(have)
+	}
+	if _, err := exec.LookPath("criu"); err == nil {
+		t.Skip("criu is here: see the runtime's own tests for what is in an archive")
+	}
+	if have := ask("default/kept/c"); have == "done" {
+		t.Error("a checkpoint was made without criu")
 	}
 }
