@@ -5,6 +5,7 @@ package deploy
 import (
 	"bytes"
 	"crypto/tls"
+	"encoding/json"
 	"net/http"
 	"os"
 	"os/exec"
@@ -105,6 +106,13 @@ func TestTokens(t *testing.T) {
 	if out := n.must("token", "delete", "abc", "--dry-run"); !strings.Contains(out, "deleted") {
 		t.Errorf("a dry run: %s", out)
 	}
+	n.write("token.yaml", []byte("apiVersion: kubeadm.k8s.io/v1beta4\nkind: InitConfiguration\nbootstrapTokens:\n- token: fedcba.0123456789abcdef\n  description: of a file\n  ttl: 3h\n"))
+	if out := n.must("token", "create", "--config="+filepath.Join(n.root, "token.yaml")); out != "fedcba.0123456789abcdef" {
+		t.Errorf("the token of a file: %s", out)
+	}
+	if list := n.must("token", "list"); !strings.Contains(list, "fedcba.0123456789abcdef") || !strings.Contains(list, "of a file") {
+		t.Errorf("token list:\n%s", list)
+	}
 	n.must("token", "delete", tok)
 	if list := n.must("token", "list"); strings.Contains(list, tok) {
 		t.Errorf("the token was not deleted:\n%s", list)
@@ -146,7 +154,7 @@ func TestPhasesThatWriteObjects(t *testing.T) {
 	}
 	n.must("init", "phase", "upload-certs", "--config="+config, "--upload-certs")
 	for _, want := range [][]string{
-		{"get", "-n", "kube-system", "configmap/kubeadm-config", "configmap/kubelet-config", "configmap/kube-proxy", "configmap/coredns", "secret/bootstrap-token-abcdef", "secret/kubeadm-certs", "daemonset/kube-proxy", "deployment/coredns", "service/kube-dns"},
+		{"get", "-n", "kube-system", "configmap/kubeadm-config", "configmap/kubelet-config", "configmap/kube-proxy", "configmap/coredns", "secret/bootstrap-token-abcdef", "secret/kubeadm-certs", "role/kubeadm:kubeadm-certs", "rolebinding/kubeadm:kubeadm-certs", "role/kube-proxy", "rolebinding/kube-proxy", "daemonset/kube-proxy", "deployment/coredns", "service/kube-dns"},
 		{"get", "-n", "kube-public", "configmap/cluster-info", "role/kubeadm:bootstrap-signer-clusterinfo"},
 		{"get", "clusterrolebinding/kubeadm:get-nodes", "clusterrolebinding/kubeadm:kubelet-bootstrap", "clusterrolebinding/kubeadm:node-autoapprove-bootstrap", "clusterrolebinding/kubeadm:node-autoapprove-certificate-rotation"},
 	} {
@@ -161,6 +169,19 @@ func TestPhasesThatWriteObjects(t *testing.T) {
 	// What a plan to upgrade reads is there.
 	if out := n.must("upgrade", "plan"); !strings.Contains(out, "Cluster version: v1.37.2") {
 		t.Errorf("upgrade plan:\n%s", out)
+	}
+	var plan struct {
+		Kind           string
+		ConfigVersions []struct{ Group string }
+	}
+	if out, err := n.adm("upgrade", "plan", "-o=json"); err != nil || json.Unmarshal([]byte(out), &plan) != nil || plan.Kind != "UpgradePlan" || len(plan.ConfigVersions) != 2 {
+		t.Errorf("upgrade plan -o json: %v\n%s", err, out)
+	}
+	if out, err := n.adm("upgrade", "plan", "v1.37.9-rc.1"); err == nil || !strings.Contains(out, "--allow-*-upgrades") {
+		t.Errorf("a plan for a release candidate: %v\n%s", err, out)
+	}
+	if out := n.must("config", "images", "list", "--kubeconfig="+n.s.Kubeconfig); strings.Count(out, "xebec.dev/") != 7 {
+		t.Errorf("images of the cluster:\n%s", out)
 	}
 	if out := n.must("token", "create", "--print-join-command"); !strings.Contains(out, "xebecadm join 127.0.0.1:6443 --token") || !strings.Contains(out, "sha256:") {
 		t.Errorf("join command: %s", out)

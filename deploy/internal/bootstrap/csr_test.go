@@ -14,6 +14,7 @@ import (
 
 	"xebec.dev/deploy/internal/golden"
 	"xebec.dev/deploy/internal/kubeconfig"
+	"xebec.dev/deploy/internal/layout"
 	"xebec.dev/deploy/internal/pki"
 )
 
@@ -123,6 +124,8 @@ func TestExternalAuthorities(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "ca.key")); !os.IsNotExist(err) {
 		t.Errorf("an authority's key is there: %v", err)
 	}
+	run(t, i, "control-plane/controller-manager")
+	contains(t, i.path(layout.Manifests+"/kube-controller-manager.yaml"), "- --cluster-signing-key-file=\n")
 	if err := i.Requests("/etc/kubernetes"); err == nil || !strings.Contains(err.Error(), "apiserver.key already exists") {
 		t.Errorf("requests were written over: %v", err)
 	}

@@ -216,7 +216,14 @@ func (i *Init) kubeconfig(path, user, server string, spec pki.Spec, ca *pki.Pair
 
 func (i *Init) pods() map[string]*corev1.Pod {
 	return staticpod.Pods(i.Cluster, &staticpod.Node{Name: i.Config.NodeRegistration.Name, Endpoint: i.Config.LocalAPIEndpoint,
-		Root: i.Root, PullPolicy: i.Config.NodeRegistration.ImagePullPolicy, Members: i.Members, HostCAs: hostCAs()})
+		Root: i.Root, PullPolicy: i.Config.NodeRegistration.ImagePullPolicy, Members: i.Members, HostCAs: hostCAs(),
+		StartLimit: i.Config.Timeouts.ControlPlaneComponentHealthCheck.Duration, ExternalCA: i.externalCA()})
+}
+
+// externalCA says that the cluster's authority is here without its key.
+func (i *Init) externalCA() bool {
+	p, err := pki.Read(i.path(i.Cluster.CertificatesDir), "ca")
+	return err == nil && p.Key == nil
 }
 
 // hostCAs are the directories with authorities that this machine has.

@@ -6,8 +6,10 @@ import (
 	"cmp"
 	"fmt"
 	"net"
+	"path"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -30,6 +32,10 @@ type Node struct {
 	Members []string
 	// HostCAs are directories with the host's certificate authorities.
 	HostCAs []string
+	// StartLimit is how long a component may take to start; 0 is four minutes.
+	StartLimit time.Duration
+	// ExternalCA says that the authority's key is not on this node: nobody signs here.
+	ExternalCA bool
 }
 
 // Pods are the manifests by file name.
@@ -91,8 +97,8 @@ func (c *component) pod(n *Node) *corev1.Pod {
 		Name: c.name, Image: c.image, Command: c.command, Env: c.envs, ImagePullPolicy: n.PullPolicy,
 		Ports:     []corev1.ContainerPort{{Name: "probe-port", ContainerPort: c.port, HostPort: c.port, Protocol: corev1.ProtocolTCP}},
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(c.cpu)}},
-		// A start is looked at every second, for four minutes.
-		StartupProbe:  c.probe(c.startPath, 1, 240),
+		// A start is looked at every second.
+		StartupProbe:  c.probe(c.startPath, 1, int32(cmp.Or(n.StartLimit, 4*time.Minute)/time.Second)),
 		LivenessProbe: c.probe(c.livePath, 10, 8),
 		// A TLS handshake for each component and second would be most of what
 		// an idle control plane does; nothing routes by this readiness.
@@ -101,7 +107,7 @@ func (c *component) pod(n *Node) *corev1.Pod {
 	if c.memory != "" {
 		ctr.Resources.Requests[corev1.ResourceMemory] = resource.MustParse(c.memory)
 	}
-	for _, m := range c.mounts {
+	for _, m := range named(c.mounts) {
 		ctr.VolumeMounts = append(ctr.VolumeMounts, corev1.VolumeMount{Name: m.Name, MountPath: m.MountPath, ReadOnly: m.ReadOnly})
 		v := corev1.Volume{Name: m.Name, VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: m.HostPath}}}
 		if m.PathType != "" {
@@ -117,6 +123,20 @@ func (c *component) pod(n *Node) *corev1.Pod {
 	p.Spec.Priority = &priority
 	p.Spec.SecurityContext = &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
 	return p
+}
+
+// named are the mounts by their names: a later one, which was asked for, is in
+// place of an earlier one.
+func named(mounts []kubeadm.HostPathMount) []kubeadm.HostPathMount {
+	var out []kubeadm.HostPathMount
+	for _, m := range mounts {
+		if at := slices.IndexFunc(out, func(o kubeadm.HostPathMount) bool { return o.Name == m.Name }); at >= 0 {
+			out[at] = m
+		} else {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 func (c *component) probe(path string, period, failures int32) *corev1.Probe {
@@ -139,6 +159,26 @@ func certs(c *kubeadm.ClusterConfiguration, n *Node) []kubeadm.HostPathMount {
 		mounts = append(mounts, kubeadm.HostPathMount{Name: name, HostPath: dir, MountPath: dir, ReadOnly: true, PathType: corev1.HostPathDirectory})
 	}
 	return mounts
+}
+
+// etcdCerts are the directories of the files by which somebody else's etcd is
+// spoken to, where they are not below that of the cluster's certificates.
+func etcdCerts(c *kubeadm.ClusterConfiguration) []kubeadm.HostPathMount {
+	var out []kubeadm.HostPathMount
+	e := c.Etcd.External
+	if e == nil {
+		return nil
+	}
+	for _, f := range []string{e.CAFile, e.CertFile, e.KeyFile} {
+		dir := path.Dir(f)
+		if f == "" || dir == c.CertificatesDir || strings.HasPrefix(dir, c.CertificatesDir+"/") ||
+			slices.ContainsFunc(out, func(m kubeadm.HostPathMount) bool { return m.MountPath == dir }) {
+			continue
+		}
+		out = append(out, kubeadm.HostPathMount{Name: fmt.Sprintf("etcd-certs-%d", len(out)), HostPath: dir, MountPath: dir,
+			ReadOnly: true, PathType: corev1.HostPathDirectoryOrCreate})
+	}
+	return out
 }
 
 func file(n *Node, name, path string) kubeadm.HostPathMount {
@@ -223,7 +263,7 @@ func apiServer(c *kubeadm.ClusterConfiguration, n *Node) *corev1.Pod {
 		scheme: corev1.URISchemeHTTPS, host: n.Endpoint.AdvertiseAddress, port: n.Endpoint.BindPort,
 		livePath: "/livez", readyPath: "/readyz", startPath: "/livez",
 		annotations: map[string]string{"kubeadm.kubernetes.io/kube-apiserver.advertise-address.endpoint": net.JoinHostPort(n.Endpoint.AdvertiseAddress, fmt.Sprint(n.Endpoint.BindPort))},
-		mounts:      append(certs(c, n), volumes(c.APIServer.ExtraVolumes)...),
+		mounts:      slices.Concat(certs(c, n), etcdCerts(c), c.APIServer.ExtraVolumes),
 		command:     Command("kube-apiserver", defaults, c.APIServer.ExtraArgs),
 	}
 	return k.pod(n)
@@ -231,12 +271,16 @@ func apiServer(c *kubeadm.ClusterConfiguration, n *Node) *corev1.Pod {
 
 func controllerManager(c *kubeadm.ClusterConfiguration, n *Node) *corev1.Pod {
 	dir, conf := c.CertificatesDir, layout.ControllerManagerConf
+	cert, key := dir+"/ca.crt", dir+"/ca.key"
+	if n.ExternalCA {
+		cert, key = "", "" // requests wait for whoever has the key
+	}
 	defaults := args(
 		"bind-address", "127.0.0.1", "leader-elect", "true", "kubeconfig", conf,
 		"authentication-kubeconfig", conf, "authorization-kubeconfig", conf,
 		"client-ca-file", dir+"/ca.crt", "requestheader-client-ca-file", dir+"/front-proxy-ca.crt", "root-ca-file", dir+"/ca.crt",
 		"service-account-private-key-file", dir+"/sa.key",
-		"cluster-signing-cert-file", dir+"/ca.crt", "cluster-signing-key-file", dir+"/ca.key",
+		"cluster-signing-cert-file", cert, "cluster-signing-key-file", key,
 		"use-service-account-credentials", "true", "controllers", "*,bootstrapsigner,tokencleaner",
 		"service-cluster-ip-range", c.Networking.ServiceSubnet, "cluster-name", c.ClusterName,
 	)
@@ -246,7 +290,7 @@ func controllerManager(c *kubeadm.ClusterConfiguration, n *Node) *corev1.Pod {
 	k := &component{
 		name: "kube-controller-manager", image: c.Image("kube-controller-manager"), cpu: "200m", envs: c.ControllerManager.ExtraEnvs,
 		scheme: corev1.URISchemeHTTPS, host: "127.0.0.1", port: 10257, livePath: "/healthz", readyPath: "/healthz", startPath: "/healthz",
-		mounts:  append(append(certs(c, n), file(n, "kubeconfig", conf)), volumes(c.ControllerManager.ExtraVolumes)...),
+		mounts:  slices.Concat(certs(c, n), []kubeadm.HostPathMount{file(n, "kubeconfig", conf)}, c.ControllerManager.ExtraVolumes),
 		command: Command("kube-controller-manager", defaults, c.ControllerManager.ExtraArgs),
 	}
 	return k.pod(n)
@@ -257,12 +301,9 @@ func scheduler(c *kubeadm.ClusterConfiguration, n *Node) *corev1.Pod {
 	k := &component{
 		name: "kube-scheduler", image: c.Image("kube-scheduler"), cpu: "100m", envs: c.Scheduler.ExtraEnvs,
 		scheme: corev1.URISchemeHTTPS, host: "127.0.0.1", port: 10259, livePath: "/livez", readyPath: "/readyz", startPath: "/livez",
-		mounts: append([]kubeadm.HostPathMount{file(n, "kubeconfig", conf)}, volumes(c.Scheduler.ExtraVolumes)...),
+		mounts: slices.Concat([]kubeadm.HostPathMount{file(n, "kubeconfig", conf)}, c.Scheduler.ExtraVolumes),
 		command: Command("kube-scheduler", args("bind-address", "127.0.0.1", "leader-elect", "true", "kubeconfig", conf,
 			"authentication-kubeconfig", conf, "authorization-kubeconfig", conf), c.Scheduler.ExtraArgs),
 	}
 	return k.pod(n)
 }
-
-// volumes are those that were asked for: paths of the machine, as given.
-func volumes(extra []kubeadm.HostPathMount) []kubeadm.HostPathMount { return slices.Clone(extra) }

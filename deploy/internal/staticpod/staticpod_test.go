@@ -2,7 +2,9 @@ package staticpod
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -59,6 +61,39 @@ func TestExternalEtcd(t *testing.T) {
 	for _, want := range []string{"--etcd-servers=https://e1:2379,https://e2:2379", "--etcd-cafile=/ca", "--etcd-certfile=/crt", "--etcd-keyfile=/key"} {
 		if !slices.Contains(pods["kube-apiserver"].Spec.Containers[0].Command, want) {
 			t.Errorf("the API server is started without %s", want)
+		}
+	}
+	// The files are where the component finds them: its own certificates are mounted anyway.
+	c.Etcd.External.CAFile, c.Etcd.External.CertFile, c.Etcd.External.KeyFile = "/etc/kubernetes/pki/etcd/ca.crt", "/etc/etcd/c/client.crt", "/etc/etcd/c/client.key"
+	var mounted []string
+	for _, m := range Pods(c, node())["kube-apiserver"].Spec.Containers[0].VolumeMounts {
+		mounted = append(mounted, m.Name+"="+m.MountPath)
+	}
+	if !slices.Contains(mounted, "etcd-certs-0=/etc/etcd/c") || slices.ContainsFunc(mounted, func(m string) bool { return strings.HasPrefix(m, "etcd-certs-1") }) {
+		t.Errorf("mounted are %v", mounted)
+	}
+}
+
+// TestWhatIsAskedForIsInPlaceOfDefaults: a volume of a name that is taken, and
+// the time that a start may take.
+func TestWhatIsAskedForIsInPlaceOfDefaults(t *testing.T) {
+	c := &kubeadm.ClusterConfiguration{}
+	c.Scheduler.ExtraVolumes = []kubeadm.HostPathMount{{Name: "kubeconfig", HostPath: "/mine", MountPath: "/mine"}, {Name: "more", HostPath: "/more", MountPath: "/m"}}
+	c.Default()
+	n := node()
+	n.StartLimit, n.ExternalCA = 10*time.Minute, true
+	pods := Pods(c, n)
+	s := pods["kube-scheduler"].Spec
+	if len(s.Volumes) != 2 || s.Volumes[0].HostPath.Path != "/mine" || s.Containers[0].VolumeMounts[0].ReadOnly || len(s.Containers[0].VolumeMounts) != 2 {
+		t.Errorf("volumes %+v", s.Volumes)
+	}
+	if got := s.Containers[0].StartupProbe.FailureThreshold; got != 600 {
+		t.Errorf("a start may fail %d times", got)
+	}
+	// Without the authority's key nobody can sign.
+	for _, want := range []string{"--cluster-signing-cert-file=", "--cluster-signing-key-file="} {
+		if !slices.Contains(pods["kube-controller-manager"].Spec.Containers[0].Command, want) {
+			t.Errorf("the controller manager is started without %s", want)
 		}
 	}
 }
