@@ -80,6 +80,60 @@ spec:
 	})
 }
 
+// TestAttraction: where pods go that like a node, or one another, or not too
+// many of their own.
+func TestAttraction(t *testing.T) {
+	t.Parallel()
+	u := newUser(t, "attraction")
+	a, b := running.Members()[0].Name, running.Members()[1].Name
+	pod := func(name, labels, spec string) string {
+		return fmt.Sprintf("{apiVersion: v1, kind: Pod, metadata: {name: %s, labels: {%s}}, spec: {terminationGracePeriodSeconds: 1, %s containers: [{name: c, image: '%s'}]}}\n---\n", name, labels, spec, web)
+	}
+	on := func(operator, node string) string {
+		return "{matchExpressions: [{key: kubernetes.io/hostname, operator: " + operator + ", values: [" + node + "]}]}"
+	}
+	required := func(operator, node string) string {
+		return "nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [" + on(operator, node) + "]}}"
+	}
+	preferred := func(node string) string {
+		return "nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 100, preference: " + on("In", node) + "}]}"
+	}
+	beside := func(label string) string {
+		return "podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {" + label + "}}}]}"
+	}
+	const few = "topologySpreadConstraints: [{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule, labelSelector: {matchLabels: {few: 'yes'}}}],"
+	u.apply(pod("anchor", "role: anchor", "nodeName: "+b+",") + pod("first", "few: 'yes'", "nodeName: "+a+",") + pod("second", "few: 'yes'", "nodeName: "+a+","))
+	u.ready("pod/anchor", "pod/first", "pod/second")
+	u.apply(pod("must", "role: x", "affinity: {"+required("In", b)+"},") + pod("must-not", "role: x", "affinity: {"+required("NotIn", b)+"},") +
+		pod("likes", "role: x", "affinity: {"+preferred(b)+"},") +
+		// What is required goes before what is liked.
+		pod("beside", "role: x", "affinity: {"+preferred(a)+", "+beside("role: anchor")+"},") + pod("lonely", "role: x", "affinity: {"+beside("role: nobody")+"},") +
+		pod("third", "few: 'yes'", few+" affinity: {"+preferred(a)+"},") + pod("fourth", "few: 'yes'", few+" affinity: {"+preferred(a)+"},"))
+	u.ready("pod/must", "pod/must-not", "pod/likes", "pod/beside", "pod/third", "pod/fourth")
+	for name, at := range map[string]string{"must": b, "likes": b, "beside": b} {
+		u.has(at, "pod/"+name, "{.spec.nodeName}")
+	}
+	for name, not := range map[string]string{"must-not": b, "third": a, "fourth": a} {
+		if now := u.get("pod/"+name, "{.spec.nodeName}"); now == not {
+			t.Errorf("pod %s is on %s", name, now)
+		}
+	}
+	all := len(running.Members())
+	u.pends("lonely", fmt.Sprintf("0/%d nodes are available: %d node(s) didn't match pod affinity rules.", all, all))
+}
+
+// pends waits until a pod says why it has no node.
+func (u user) pends(pod, why string) {
+	u.t.Helper()
+	u.until(pod+" pends: "+why, func() error {
+		out, err := u.output(getArgs("pod/"+pod, `{.spec.nodeName} {.status.conditions[?(@.type=="PodScheduled")].status} {.status.conditions[?(@.type=="PodScheduled")].message}`)...)
+		if err == nil && !strings.HasPrefix(out, "False "+why) && !strings.HasPrefix(out, " False "+why) {
+			err = fmt.Errorf("it says %q", out)
+		}
+		return err
+	})
+}
+
 func TestPreemption(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "preemption")

@@ -89,7 +89,23 @@ func TestThirdNode(t *testing.T) {
 	u.rolledOut("statefulset/kept")
 	u.reachable(len(running.Members()))
 	onlyWanted(u)
+	u.sub("a taint keeps pods away that do not tolerate it", func(u user) { keptAway(u, third) })
 	u.sub("NO-df14 a taint that goes in time evicts nobody", func(u user) { taken(u, third) })
+}
+
+// keptAway taints a node; who is there stays, who comes goes elsewhere or waits.
+func keptAway(u user, n *cluster.Node) {
+	place := "nodeSelector: {kubernetes.io/hostname: " + n.Name + "},"
+	u.apply(server("stays", "app: stays", place))
+	u.ready("pod/stays")
+	u.run("taint", "node", n.Name, "e2e-keep=yes:NoSchedule")
+	u.apply(server("waits", "app: waits", place) + server("may", "app: may", place+" tolerations: [{key: e2e-keep, operator: Equal, value: 'yes', effect: NoSchedule}],"))
+	u.ready("pod/may")
+	others := len(running.Members()) - 1
+	u.pends("waits", fmt.Sprintf("0/%d nodes are available: 1 node(s) had untolerated taint(s), %d node(s) didn't match Pod's node affinity/selector.", others+1, others))
+	u.has("Running", "pod/stays", "{.status.phase}{.metadata.deletionTimestamp}")
+	u.run("taint", "node", n.Name, "e2e-keep-")
+	u.ready("pod/waits")
 }
 
 // taken taints a node, and takes the taint away before a pod's time is up.
