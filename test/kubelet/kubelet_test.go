@@ -220,10 +220,10 @@ func output(t *testing.T, p *corev1.Pod) string {
 	return text
 }
 
-// fetch asks a pod over HTTP.
+// fetch asks a pod over HTTP. One without a probe is ready before it listens.
 func fetch(t *testing.T, p *corev1.Pod, path string) string {
 	t.Helper()
-	out, err := exec.Command("nsenter", "--net=/var/run/netns/"+node.Netns(), "curl", "-s", "-m", "10", "http://"+p.Status.PodIP+":8080"+path).CombinedOutput()
+	out, err := exec.Command("nsenter", "--net=/var/run/netns/"+node.Netns(), "curl", "-s", "-m", "60", "--retry", "30", "--retry-connrefused", "--retry-delay", "1", "http://"+p.Status.PodIP+":8080"+path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ask %s for %s: %v", p.Status.PodIP, path, err)
 	}

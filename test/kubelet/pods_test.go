@@ -240,7 +240,9 @@ func TestTerminationMessage(t *testing.T) {
 // NO-1703, NO-4c81
 func TestHooks(t *testing.T) {
 	t.Parallel()
-	create(t, always(pod("hook-server", "serve", "8080")))
+	answers := always(pod("hook-server", "serve", "8080"))
+	answers.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, TimeoutSeconds: 10}
+	create(t, answers)
 	server := wait(t, "hook-server", "ready", ready)
 	call := func(path string) *corev1.LifecycleHandler {
 		return &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Host: server.Status.PodIP, Port: intstr.FromInt32(8080), Path: path}}
@@ -276,7 +278,7 @@ func TestProbes(t *testing.T) {
 	t.Run("liveness", func(t *testing.T) {
 		t.Parallel()
 		p := serving("live")
-		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, InitialDelaySeconds: 1}
+		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, InitialDelaySeconds: 1, TimeoutSeconds: 10}
 		create(t, p)
 		p = wait(t, "live", "ready", ready)
 		fetch(t, p, "/break")
@@ -289,7 +291,7 @@ func TestProbes(t *testing.T) {
 	t.Run("readiness", func(t *testing.T) {
 		t.Parallel()
 		p := serving("unready")
-		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1}
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 10}
 		create(t, p)
 		p = wait(t, "unready", "ready", ready)
 		fetch(t, p, "/break")
