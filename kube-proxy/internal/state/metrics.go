@@ -19,6 +19,30 @@ type Metrics struct {
 	all, full, partial, programmed *prometheus.HistogramVec
 	changed                        prometheus.Counter
 	noLocal                        *prometheus.GaugeVec
+
+	gauges    map[*prometheus.GaugeVec]*[2]atomic.Pointer[prometheus.Gauge]
+	observers map[*prometheus.HistogramVec]*[2]atomic.Pointer[prometheus.Observer]
+}
+
+// gauge of a family: to find it by its labels for each change takes long.
+func (m *Metrics) gauge(v *prometheus.GaugeVec, family int) prometheus.Gauge {
+	at := &m.gauges[v][family]
+	if g := at.Load(); g != nil {
+		return *g
+	}
+	g := v.WithLabelValues(m.families[family])
+	at.Store(&g)
+	return g
+}
+
+func (m *Metrics) observer(v *prometheus.HistogramVec, family int) prometheus.Observer {
+	at := &m.observers[v][family]
+	if o := at.Load(); o != nil {
+		return *o
+	}
+	o := v.WithLabelValues(m.families[family])
+	at.Store(&o)
+	return o
 }
 
 // changes of one kind of object: those that came, and those of them that wait.
@@ -66,6 +90,13 @@ func NewMetrics() *Metrics {
 		noLocal:    gauge("sync_proxy_rules_no_local_endpoints_total", "Number of services with a Local traffic policy and no endpoints", "traffic_policy"),
 		programmed: histogram("network_programming_duration_seconds", "In Cluster Network Programming Latency in seconds", long),
 	}
+	m.gauges, m.observers = map[*prometheus.GaugeVec]*[2]atomic.Pointer[prometheus.Gauge]{}, map[*prometheus.HistogramVec]*[2]atomic.Pointer[prometheus.Observer]{}
+	for _, v := range []*prometheus.GaugeVec{m.queued, m.last} {
+		m.gauges[v] = &[2]atomic.Pointer[prometheus.Gauge]{}
+	}
+	for _, v := range []*prometheus.HistogramVec{m.all, m.full, m.partial, m.programmed} {
+		m.observers[v] = &[2]atomic.Pointer[prometheus.Observer]{}
+	}
 	if _, err := os.Stat("/proc/sys/net/ipv6"); err == nil {
 		m.families = append(m.families, v6)
 	}
@@ -100,8 +131,9 @@ func (m *Metrics) failed() {
 }
 
 func (m *Metrics) now(g *prometheus.GaugeVec) {
-	for _, f := range m.families {
-		g.WithLabelValues(f).SetToCurrentTime()
+	now := float64(time.Now().UnixNano()) / 1e9
+	for f := range m.families {
+		m.gauge(g, f).Set(now)
 	}
 }
 
@@ -126,17 +158,16 @@ func (m *Metrics) collectors() []prometheus.Collector {
 func (m *Metrics) synced(u *compile.Update, started time.Time, triggers []time.Time) {
 	now := time.Now()
 	took := now.Sub(started).Seconds()
-	for _, f := range m.families {
-		m.all.WithLabelValues(f).Observe(took)
+	for f := range m.families {
+		m.observer(m.all, f).Observe(took)
 		if u.Full {
-			m.full.WithLabelValues(f).Observe(took)
+			m.observer(m.full, f).Observe(took)
 			continue
 		}
-		m.partial.WithLabelValues(f).Observe(took)
+		m.observer(m.partial, f).Observe(took)
 		// What happened before the start was not ours to be quick about.
-		programmed := m.programmed.WithLabelValues(f)
 		for _, t := range triggers {
-			programmed.Observe(now.Sub(t).Seconds())
+			m.observer(m.programmed, f).Observe(now.Sub(t).Seconds())
 		}
 	}
 	m.changed.Add(float64(len(u.Changes)))
@@ -167,7 +198,7 @@ func withoutLocal(s *compile.Service, v4 bool) (inside, outside int) {
 		return 0, 0
 	}
 	// A port has one cluster IP of each family, but may have many others.
-	seen := map[place]bool{}
+	var seen map[place]bool
 	nodePorts := 0
 	for i := range s.Frontends {
 		f := &s.Frontends[i]
@@ -176,6 +207,9 @@ func withoutLocal(s *compile.Service, v4 bool) (inside, outside int) {
 		case f.Kind == compile.ClusterIP && elsewhere(&f.Pool):
 			inside++
 		case f.Kind == compile.External && f.Outside != nil && elsewhere(f.Outside):
+			if seen == nil {
+				seen = map[place]bool{}
+			}
 			seen[place{port: f.Port, protocol: f.Protocol, v4: f.V4}] = true
 		case f.Kind == compile.NodePort && f.Outside != nil && elsewhere(f.Outside):
 			nodePorts++

@@ -27,7 +27,10 @@ type Packed struct {
 	trigger int64
 	// endpoints of a slice.
 	endpoints int
-	raw       []byte
+	// decoded is a slice that has just come: it is taken out when it is looked
+	// at, which it soon is, by State alone.
+	decoded *discoveryv1.EndpointSlice
+	raw     []byte
 }
 
 // GetNamespace, GetName, GetUID and GetResourceVersion implement cache.Item.
@@ -74,9 +77,10 @@ func (p *Packed) asService() (*corev1.Service, error) {
 const lastTrigger = "endpoints.kubernetes.io/last-change-trigger-time"
 
 // packSlice keeps what a node needs of a slice, which is changed: of endpoints
-// elsewhere their address, conditions and hints.
-func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
-	kept := discoveryv1.EndpointSlice{AddressType: s.AddressType, Ports: s.Ports, Endpoints: s.Endpoints[:0]}
+// elsewhere their address, conditions and hints. One that is looked at soon
+// stays decoded.
+func packSlice(s *discoveryv1.EndpointSlice, node string, soon bool) *Packed {
+	kept := &discoveryv1.EndpointSlice{AddressType: s.AddressType, Ports: s.Ports, Endpoints: s.Endpoints[:0]}
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		if len(e.Addresses) == 0 {
@@ -88,17 +92,27 @@ func packSlice(s *discoveryv1.EndpointSlice, node string) *Packed {
 		}
 		kept.Endpoints = append(kept.Endpoints, x)
 	}
-	p := pack(&s.ObjectMeta, &kept)
+	p := pack(&s.ObjectMeta, kept)
 	p.endpoints = len(kept.Endpoints)
 	p.service = s.Labels[discoveryv1.LabelServiceName]
-	if at, err := time.Parse(time.RFC3339Nano, s.Annotations[lastTrigger]); err == nil {
-		p.trigger = at.UnixNano()
+	if text := s.Annotations[lastTrigger]; text != "" {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			p.trigger = at.UnixNano()
+		}
+	}
+	if soon && p.service != "" {
+		kept.Namespace, kept.Name = s.Namespace, s.Name
+		p.decoded = kept
 	}
 	return p
 }
 
 // asSlice is the EndpointSlice again.
 func (p *Packed) asSlice() (*discoveryv1.EndpointSlice, error) {
+	if s := p.decoded; s != nil {
+		p.decoded = nil
+		return s, nil
+	}
 	s := &discoveryv1.EndpointSlice{Endpoints: make([]discoveryv1.Endpoint, 0, p.endpoints)}
 	if err := s.Unmarshal(p.raw); err != nil {
 		return nil, fmt.Errorf("decode endpoint slice %s/%s: %w", p.GetNamespace(), p.name, err)

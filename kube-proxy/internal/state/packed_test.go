@@ -49,16 +49,18 @@ func TestPacked(t *testing.T) {
 			if err != nil {
 				t.Fatal(name, err)
 			}
-			var packed []*discoveryv1.EndpointSlice
-			for _, e := range slices {
-				again, err := packSlice(e, node.Name).asSlice()
-				if err != nil {
-					t.Fatal(name, err)
+			for _, soon := range []bool{false, true} {
+				var packed []*discoveryv1.EndpointSlice
+				for _, e := range slices {
+					again, err := packSlice(e.DeepCopy(), node.Name, soon).asSlice()
+					if err != nil {
+						t.Fatal(name, err)
+					}
+					packed = append(packed, again)
 				}
-				packed = append(packed, again)
-			}
-			if got := compile.One(p, packed, &node); got.String() != want.String() || got.Name != want.Name {
-				t.Errorf("%s on node %s:\n%s\nwant\n%s", name, node.Name, got, want)
+				if got := compile.One(p, packed, &node); got.String() != want.String() || got.Name != want.Name {
+					t.Errorf("%s on node %s:\n%s\nwant\n%s", name, node.Name, got, want)
+				}
 			}
 		}
 	}
@@ -69,7 +71,7 @@ func TestTrigger(t *testing.T) {
 		e := &discoveryv1.EndpointSlice{}
 		e.Labels = map[string]string{discoveryv1.LabelServiceName: "web"}
 		e.Annotations = map[string]string{lastTrigger: text}
-		return packSlice(e, "a")
+		return packSlice(e, "a", false)
 	}
 	one, two := "2026-11-21T10:00:00Z", "2026-11-21T10:00:01.5Z"
 	for _, c := range []struct {

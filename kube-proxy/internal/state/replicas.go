@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
@@ -23,6 +24,8 @@ type Replicas struct {
 	Slices   *cache.Replica[*Packed]
 	// Node is this node alone.
 	Node *cache.Replica[*corev1.Node]
+	// loaded: what comes now is looked at soon.
+	loaded atomic.Bool
 }
 
 // byService finds slices by namespace/name of their service.
@@ -46,7 +49,7 @@ func NewReplicas(c *client.Client, s *stream.Stream, node string, m *cache.Metri
 	}); err != nil {
 		return nil, err
 	}
-	slice := func(s *discoveryv1.EndpointSlice) *Packed { return packSlice(s, node) }
+	slice := func(s *discoveryv1.EndpointSlice) *Packed { return packSlice(s, node, r.loaded.Load()) }
 	if r.Slices, err = cache.Reduce(c, s, slice, cache.Options[*Packed]{
 		Selection: client.Selection{Labels: ours}, Metrics: m, Log: log,
 		Fields:  []string{"addressType", "endpoints", "ports"},

@@ -220,6 +220,7 @@ func (s *State) Run(ctx context.Context) error {
 		if full {
 			s.memory.release() // as much again was in use for a moment
 			alone()
+			s.r.loaded.Store(true)
 		}
 		if err != nil {
 			s.o.Log.Error("services are not in the kernel as they should be", zap.Error(err), zap.Duration("retry", retry))
@@ -315,6 +316,9 @@ func (s *State) compile(dirty map[cache.Key]bool) map[string]*compile.Service {
 func (s *State) one(k cache.Key, services, slices *cache.Snapshot[*Packed]) *compile.Service {
 	p, ok := services.Lookup(k)
 	if !ok {
+		for p := range slices.By(byService, k.Namespace+"/"+k.Name) {
+			p.decoded = nil // nobody else will look at it
+		}
 		return nil
 	}
 	svc, err := p.asService()
