@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,12 +38,17 @@ type reconciler struct {
 	slices   *cache.Replica[*discoveryv1.EndpointSlice]
 	ledger   *write.Ledger[*discoveryv1.EndpointSlice]
 	queue    *workqueue.Queue[cache.Key]
+
+	mu sync.Mutex
+	// told is what was said last about the sharing of endpoints; guarded by mu.
+	told map[cache.Key]map[discoveryv1.AddressType]string
 }
 
 func newController(e *control.Env) (control.Runner, error) {
 	r := &reconciler{
 		env: e, services: replica.Of[*corev1.Service](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas),
 		nodes: replica.Of[*corev1.Node](e.Replicas), slices: replica.Of[*discoveryv1.EndpointSlice](e.Replicas), queue: e.Queue("endpoint_slice"),
+		told: map[cache.Key]map[discoveryv1.AddressType]string{},
 	}
 	r.ledger = write.NewLedger(r.slices)
 	r.services.OnChange(func(c cache.Change[*corev1.Service]) { r.queue.Add(c.Key) })
@@ -61,6 +67,13 @@ func newController(e *control.Env) (control.Runner, error) {
 // nodeChanged queues the services of a node's pods when the node is new or in
 // another zone.
 func (r *reconciler) nodeChanged(c cache.Change[*corev1.Node]) {
+	if !c.HasOld || !c.HasNew || !sameCapacity(c.Old, c.New) {
+		for svc := range r.services.Snapshot().All() {
+			if ByCapacity(svc) {
+				r.queue.Add(cache.KeyOf(svc))
+			}
+		}
+	}
 	zone := corev1.LabelTopologyZone
 	if !c.HasNew || c.HasOld && c.Old.Labels[zone] == c.New.Labels[zone] {
 		return
@@ -79,6 +92,9 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	if !ok || svc.DeletionTimestamp != nil || !Kept(svc) {
 		if !ok {
 			r.ledger.Forget(key)
+			r.mu.Lock()
+			delete(r.told, key)
+			r.mu.Unlock()
 		}
 		return nil // the slices go with the service that owns them
 	}
@@ -93,7 +109,36 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 		n, _ := r.nodes.Get("", name)
 		return n
 	}
-	return r.apply(ctx, svc, plan(o))
+	if ByCapacity(svc) {
+		o.capacity = measure(r.nodes.Snapshot().All())
+	}
+	p := plan(o)
+	r.tell(svc, p.Sharing)
+	return r.apply(ctx, svc, p)
+}
+
+// tell records events about what is new about the sharing of endpoints.
+func (r *reconciler) tell(svc *corev1.Service, sharing []Sharing) {
+	key := cache.KeyOf(svc)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.told[key]
+	delete(r.told, key)
+	if len(sharing) == 0 {
+		return
+	}
+	now := map[discoveryv1.AddressType]string{}
+	for _, s := range sharing {
+		now[s.Family] = s.Message
+		switch {
+		case before[s.Family] == s.Message:
+		case s.OK:
+			r.env.Events.Event(svc, control.Normal, hintsEnabled, s.Message)
+		default:
+			r.env.Events.Event(svc, control.Warning, hintsDisabled, s.Message)
+		}
+	}
+	r.told[key] = now
 }
 
 func (r *reconciler) owned(key cache.Key) []*discoveryv1.EndpointSlice {

@@ -90,7 +90,7 @@ func Hostname(p *corev1.Pod, svc *corev1.Service) bool {
 
 // hints say who should prefer the endpoint, where the service wants that.
 func hints(svc *corev1.Service, e *discoveryv1.Endpoint) *discoveryv1.EndpointHints {
-	if svc.Spec.TrafficDistribution == nil || !*e.Conditions.Ready {
+	if svc.Spec.TrafficDistribution == nil || !*e.Conditions.Ready || ByCapacity(svc) {
 		return nil
 	}
 	h := &discoveryv1.EndpointHints{}

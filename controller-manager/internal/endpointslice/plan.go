@@ -26,6 +26,9 @@ type Plan struct {
 	// Missing are nodes of pods that are not known yet; their pods are left
 	// out.
 	Missing []string
+	// Sharing is how endpoints are shared among zones, by families, where the
+	// service wants that by capacity.
+	Sharing []Sharing
 }
 
 func (p Plan) String() string {
@@ -46,6 +49,9 @@ func (p Plan) String() string {
 	}
 	for _, n := range p.Missing {
 		fmt.Fprintf(&b, "missing node %s\n", n)
+	}
+	for _, s := range p.Sharing {
+		fmt.Fprintf(&b, "hints=%t %s\n", s.OK, s.Message)
 	}
 	return b.String()
 }
@@ -87,6 +93,8 @@ type observed struct {
 	most int
 	// trigger is when what changed has changed; zero is unknown.
 	trigger time.Time
+	// capacity of the zones, for services that want to know it.
+	capacity capacity
 }
 
 // Group are the endpoints that have the same ports.
@@ -124,13 +132,20 @@ type Desired struct {
 
 func plan(o observed) Plan {
 	var missing []string
+	var sharing []Sharing
 	p := Reconcile(Desired{
 		Families: Families(o.svc), Placeholder: true, Owner: *metav1.NewControllerRef(o.svc, serviceGVK), Namespace: o.svc.Namespace,
 		Prefix: prefix(o.svc.Name), Labels: labelsOf(o.svc), Most: o.most, Trigger: o.trigger,
-		Groups: func(f discoveryv1.AddressType) Groups { return o.groups(f, &missing) },
+		Groups: func(f discoveryv1.AddressType) Groups {
+			g := o.groups(f, &missing)
+			if ByCapacity(o.svc) && len(g) > 0 {
+				sharing = append(sharing, share(f, g, o.capacity, o.slices))
+			}
+			return g
+		},
 	}, o.slices)
 	slices.Sort(missing)
-	p.Missing = slices.Compact(missing)
+	p.Missing, p.Sharing = slices.Compact(missing), sharing
 	return p
 }
 

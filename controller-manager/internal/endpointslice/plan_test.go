@@ -2,11 +2,13 @@ package endpointslice
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -31,7 +33,7 @@ func TestPlan(t *testing.T) {
 			case "service":
 				readService(&o, pairs)
 			case "node":
-				nodes[words[1]] = &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: words[1], Labels: map[string]string{corev1.LabelTopologyZone: pairs["zone"]}}}
+				nodes[words[1]] = readNode(words[1], pairs)
 			case "pod":
 				o.pods = append(o.pods, readPod(t, words[1], pairs))
 			case "slice":
@@ -40,8 +42,26 @@ func TestPlan(t *testing.T) {
 				t.Fatalf("what is %q?", line)
 			}
 		}
+		if ByCapacity(o.svc) {
+			o.capacity = measure(maps.Values(nodes))
+		}
 		return plan(o).String()
 	})
+}
+
+// readNode makes a ready node of the words zone=, cpu=, unready and control.
+func readNode(name string, pairs map[string]string) *corev1.Node {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelTopologyZone: pairs["zone"]}}}
+	if pairs["unready"] == "" {
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	}
+	if pairs["control"] != "" {
+		n.Labels["node-role.kubernetes.io/control-plane"] = ""
+	}
+	if cpu := pairs["cpu"]; cpu != "" {
+		n.Status.Allocatable = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu)}
+	}
+	return n
 }
 
 func readService(o *observed, pairs map[string]string) {
@@ -55,6 +75,8 @@ func readService(o *observed, pairs map[string]string) {
 			o.svc.Spec.PublishNotReadyAddresses = true
 		case "prefer":
 			o.svc.Spec.TrafficDistribution = &v
+		case "auto":
+			o.svc.Annotations = map[string]string{corev1.AnnotationTopologyMode: "Auto"}
 		case "headless":
 			o.svc.Spec.ClusterIP = corev1.ClusterIPNone
 		case "label":
