@@ -2,11 +2,13 @@ package kubelet
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -248,4 +250,53 @@ func TestImageVanishes(t *testing.T) {
 	if back.Status.Phase != corev1.PodRunning {
 		t.Error(back.Status.Phase)
 	}
+}
+
+// Whoever kills what holds a pod's network gets the pod anew, with an address.
+func TestSandboxKilled(t *testing.T) {
+	p := pod("sandboxless", "wait")
+	p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	create(t, p)
+	before := wait(t, p.Name, "ready", ready)
+	if err := node.KillSandbox(t.Context(), string(before.UID)); err != nil {
+		t.Fatal(err)
+	}
+	told(t, p.Name, "Normal SandboxChanged  Pod sandbox changed, it will be killed and re-created.")
+	after := wait(t, p.Name, "ready again", func(p *corev1.Pod) bool {
+		return ready(p) && status(p, "main").RestartCount == 1 && p.Status.PodIP != ""
+	})
+	if s := status(after, "main"); s.LastTerminationState.Terminated == nil || s.ContainerID == status(before, "main").ContainerID {
+		t.Errorf("%+v", s)
+	}
+	once := pod("sandboxless-never", "wait")
+	create(t, once)
+	have := wait(t, once.Name, "ready", ready)
+	if err := node.KillSandbox(t.Context(), string(have.UID)); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, once.Name, "over", phase(corev1.PodSucceeded)) // it ends well when it is asked to
+}
+
+// A pod that is deleted by force is gone from the API at once, and ends on the
+// node all the same.
+func TestForceDeletion(t *testing.T) {
+	p := pod("forced", "stubborn")
+	p.Spec.TerminationGracePeriodSeconds = pointer(int64(300))
+	create(t, p)
+	have := wait(t, p.Name, "ready", ready)
+	if err := node.Client.CoreV1().Pods("default").Delete(t.Context(), p.Name, metav1.DeleteOptions{GracePeriodSeconds: pointer(int64(0))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Client.CoreV1().Pods("default").Get(t.Context(), p.Name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		t.Error(err)
+	}
+	until(t, "nothing of it is left on the node", func() error {
+		if _, err := os.Stat(filepath.Join(node.Root(), "pods", string(have.UID))); !os.IsNotExist(err) {
+			return fmt.Errorf("its directory: %v", err)
+		}
+		if n, err := node.Sandboxes(t.Context(), string(have.UID)); err != nil || len(n) > 0 {
+			return fmt.Errorf("sandboxes %v, %v", n, err)
+		}
+		return nil
+	})
 }

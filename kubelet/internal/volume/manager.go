@@ -55,11 +55,12 @@ type Options struct {
 
 // Manager has the volumes of all pods of this node.
 type Manager struct {
-	o       Options
-	log     *zap.Logger
-	tokens  *tokens
-	refresh *refresher
-	csi     *drivers
+	o            Options
+	log          *zap.Logger
+	tokens       *tokens
+	certificates *certificates
+	refresh      *refresher
+	csi          *drivers
 
 	mu   sync.Mutex
 	pods map[types.UID]*podVolumes // guarded by mu
@@ -119,6 +120,7 @@ func New(o Options) *Manager {
 	}
 	m := &Manager{o: o, log: o.Log, pods: map[types.UID]*podVolumes{}}
 	m.tokens = newTokens(m.requestToken)
+	m.certificates = newCertificates(apiSigner{o.API}, o.NodeObject)
 	m.refresh = newRefresher(m)
 	m.csi = newDrivers(m)
 	if o.Objects != nil {

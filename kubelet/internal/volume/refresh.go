@@ -39,10 +39,13 @@ func (r *refresher) add(pods ...types.UID) {
 	}
 }
 
-// schedule sees to it that the pod is refreshed when its next token is due.
+// schedule sees to it that the pod is refreshed when its next token or
+// certificate is due.
 func (r *refresher) schedule(uid types.UID) {
-	if at := r.m.tokens.next(uid); !at.IsZero() {
-		r.queue.AddAfter(uid, max(time.Until(at), time.Second))
+	for _, at := range []time.Time{r.m.tokens.next(uid), r.m.certificates.next(uid)} {
+		if !at.IsZero() {
+			r.queue.AddAfter(uid, max(time.Until(at), time.Second))
+		}
 	}
 }
 

@@ -120,14 +120,15 @@ func (m *Manager) payload(ctx context.Context, pod *corev1.Pod, v *corev1.Volume
 	mode := modeOr(v.Projected.DefaultMode, defaultMode)
 	var errs []error
 	for i := range v.Projected.Sources {
-		if err := m.projection(ctx, p, pod, &v.Projected.Sources[i], mode); err != nil {
+		at := certKey{pod: pod.UID, volume: v.Name, source: i}
+		if err := m.projection(ctx, p, pod, &v.Projected.Sources[i], at, mode); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	return p, utilerrors.NewAggregate(errs)
 }
 
-func (m *Manager) projection(ctx context.Context, p Payload, pod *corev1.Pod, s *corev1.VolumeProjection, mode int32) error {
+func (m *Manager) projection(ctx context.Context, p Payload, pod *corev1.Pod, s *corev1.VolumeProjection, at certKey, mode int32) error {
 	switch {
 	case s.ConfigMap != nil:
 		return m.configMap(ctx, p, pod, s.ConfigMap.Name, s.ConfigMap.Items, mode, isTrue(s.ConfigMap.Optional))
@@ -140,7 +141,7 @@ func (m *Manager) projection(ctx context.Context, p Payload, pod *corev1.Pod, s 
 	case s.ClusterTrustBundle != nil:
 		return m.trustBundle(ctx, p, s.ClusterTrustBundle, mode)
 	case s.PodCertificate != nil:
-		return fmt.Errorf("projected volumes with a podCertificate are not supported by this kubelet")
+		return m.podCertificate(ctx, p, pod, at, s.PodCertificate, mode)
 	}
 	return nil
 }

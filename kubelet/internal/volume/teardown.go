@@ -34,6 +34,7 @@ func (m *Manager) Teardown(ctx context.Context, uid types.UID) error {
 	}
 	m.mu.Unlock()
 	m.tokens.forget(uid)
+	m.certificates.forget(uid)
 	m.o.Objects.Forget(uid)
 	return nil
 }

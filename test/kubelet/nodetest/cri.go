@@ -3,6 +3,7 @@ package nodetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,6 +32,36 @@ func (n *Node) ImageCount(ctx context.Context, name string) (int, error) {
 		return 0, err
 	}
 	return 1, nil
+}
+
+// Sandboxes are the ids of those that the runtime has of a pod.
+func (n *Node) Sandboxes(ctx context.Context, uid string) ([]string, error) {
+	cri, conn, err := n.CRI()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	list, err := cri.ListPodSandbox(ctx, &runtimeapi.ListPodSandboxRequest{Filter: &runtimeapi.PodSandboxFilter{LabelSelector: map[string]string{"io.kubernetes.pod.uid": uid}}})
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range list.Items {
+		out = append(out, s.Id)
+	}
+	return out, nil
+}
+
+// KillSandbox kills the process that holds a pod's namespaces.
+func (n *Node) KillSandbox(ctx context.Context, uid string) error {
+	ids, err := n.Sandboxes(ctx, uid)
+	if err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return fmt.Errorf("pod %s has no sandbox", uid)
+	}
+	return n.Ctr("task", "kill", "--signal", "SIGKILL", ids[0])
 }
 
 // removePods ends what the kubelet has left running.
