@@ -76,7 +76,10 @@ func statusOf(err error, gr schema.GroupResource, name string) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return apierrors.NewTimeoutError("the server was unable to return a response in the time allotted, but may still be processing the request", 0)
 	case errors.Is(err, storage.ErrUnknown):
-		return apierrors.NewTimeoutError("etcd did not say whether the write was done: read the object again before you repeat it: "+err.Error(), 1)
+		// Without a time to wait: clients that are told one send the request again
+		// by themselves, and a write that was done is done twice, or is told as
+		// failed.
+		return apierrors.NewTimeoutError("etcd did not say whether the write was done: read the object again before you repeat it: "+err.Error(), 0)
 	case strings.Contains(err.Error(), etcdTooLarge):
 		return plain500(etcdTooLarge) // Kubernetes passes it on as it is
 	case errors.Is(err, storage.ErrClosed):
