@@ -19,7 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// probed is a pod of a container for each way to ask it how it is.
+// probed is a pod of a container for each way to ask it how it is, once it has
+// started: what does not listen yet on a machine that does much else is not ill.
 const probed = `
 apiVersion: v1
 kind: Pod
@@ -27,10 +28,10 @@ metadata: {name: %s, labels: {app: probed}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: http, image: ` + agent + `, args: [serve, '8080', '8081'], livenessProbe: {httpGet: {path: '%s', port: 8080}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
-  - {name: tcp, image: ` + agent + `, args: [serve, '8090', '8091'], livenessProbe: {tcpSocket: {port: %d}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
-  - {name: grpc, image: ` + agent + `, args: [grpc, '9000'], livenessProbe: {grpc: {port: %d}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
-  - {name: exec, image: ` + busybox + `, command: [sh, -c, 'touch /tmp/alive; sleep 100000'], livenessProbe: {exec: {command: [test, %s, /tmp/alive]}, initialDelaySeconds: 1, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
+  - {name: http, image: ` + agent + `, args: [serve, '8080', '8081'], startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {httpGet: {path: '%s', port: 8080}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
+  - {name: tcp, image: ` + agent + `, args: [serve, '8090', '8091'], startupProbe: {tcpSocket: {port: 8090}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {tcpSocket: {port: %d}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
+  - {name: grpc, image: ` + agent + `, args: [grpc, '9000'], startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {grpc: {port: %d}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
+  - {name: exec, image: ` + busybox + `, command: [sh, -c, 'touch /tmp/alive; sleep 100000'], startupProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {exec: {command: [test, %s, /tmp/alive]}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
   - {name: late, image: ` + agent + `, args: [serve, '8070', '8071'], readinessProbe: {httpGet: {path: /hostname, port: 8070}, initialDelaySeconds: 4, periodSeconds: 1, timeoutSeconds: 10}}
   - {name: never, image: ` + agent + `, args: [serve, '8060', '8061'], readinessProbe: {httpGet: {path: /status/500, port: 8060}, periodSeconds: 1, timeoutSeconds: 10}}
 ---
