@@ -211,14 +211,38 @@ func (c *collector) find(ctx context.Context, o object, refs []metav1.OwnerRefer
 }
 
 // delete removes an object as it was seen. One that has changed since is
-// looked at again.
+// decided on anew, as it is at the server: of changes that leave its metadata
+// as it is, such as those of its status, the stream says nothing.
 func (c *collector) delete(ctx context.Context, o object, p Plan) error {
 	opts := client.DeleteOptions{UID: o.uid, Revision: o.revision, Propagation: p.Delete}
 	if p.Unblock {
 		opts.Revision = 0 // the edit has changed it
 	}
 	res := c.env.Write.Do(ctx, client.DeleteWriteOf(o.resource.Wire(), o.namespace, o.name, opts))
+	if apierrors.IsConflict(res.Err) {
+		return c.refresh(ctx, o)
+	}
 	return c.outcome(o, "delete", res.Err)
+}
+
+// refresh takes an object into the graph as it is at the server, and decides
+// on it anew.
+func (c *collector) refresh(ctx context.Context, o object) error {
+	m, err := client.GetMetadata(ctx, c.env.Client, o.resource.Wire(), o.namespace, o.name)
+	if apierrors.IsNotFound(err) || err == nil && m.UID != o.uid {
+		return nil // its end will be seen
+	}
+	if err != nil {
+		return fmt.Errorf("read %s: %w", o, err)
+	}
+	c.mu.Lock()
+	// Its end may have been seen meanwhile: it must not come back.
+	if n := c.graph.nodes[o.uid]; n != nil && !n.virtual {
+		c.graph.observe(n.resource, m)
+	}
+	c.mu.Unlock()
+	c.queue.Add(o.uid)
+	return nil
 }
 
 func (c *collector) outcome(o object, what string, err error) error {
