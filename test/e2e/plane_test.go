@@ -73,6 +73,7 @@ spec:
   - name: ill
     image: ` + busybox + `
     command: [sh, -c, 'touch /well; exec sleep 100000']
+    startupProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}
     livenessProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}
 `)
 	u.rolledOut("deployment/server")
