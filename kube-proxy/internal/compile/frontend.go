@@ -61,7 +61,7 @@ type Backend struct {
 
 // Pool are the backends of one sort of client.
 type Pool struct {
-	Backends   []Backend // in a fixed order, each once
+	Backends   []Backend // in order of address, each once
 	Missing    Missing
 	Masquerade Masquerade
 	// Local pools are those of the policy Local.

@@ -65,6 +65,7 @@ func (w *world) saved(t testing.TB) (out string) {
 // TestPaths: all that the other modes do, but that ports which a service has
 // not are left alone, as in Kubernetes' mode.
 func TestPaths(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	testnet.Paths(t, w.World, w.sync, testnet.OtherPort)
 	for _, text := range []string{"-m statistic --mode random --probability 0.5", ":KUBE-PROXY-CANARY", "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP"} {
@@ -77,6 +78,7 @@ func TestPaths(t *testing.T) {
 // TestChurn: connections find an endpoint while endpoints come and go, and
 // afterwards there are the rules of what is there and no others.
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Meet(t)
 	var all []string
@@ -127,6 +129,7 @@ func rules(saved string) string {
 
 // TestAffinity: a client stays with its endpoint until that goes.
 func TestAffinity(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Meet(t)
 	var all []string
@@ -171,6 +174,7 @@ func TestAffinity(t *testing.T) {
 // TestLoopback: node ports answer at the node's loopback address, and others
 // reach none there.
 func TestLoopback(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	testnet.Serve(t, w.Pod, "pod", ":8080")
 	testnet.Serve(t, w.Node, "secret", "127.0.0.1:7000")
@@ -213,6 +217,7 @@ func TestLoopback(t *testing.T) {
 
 // TestFlushed: what somebody else flushes is noticed and written anew.
 func TestFlushed(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	testnet.Serve(t, w.Pod, "pod", ":8080")
 	u := testnet.Full(testnet.Service("x/web", testnet.Frontend(compile.ClusterIP, "10.96.0.1:80", testnet.PoolOf(compile.OffCluster, "10.244.0.2:8080"))))
@@ -239,6 +244,7 @@ func TestFlushed(t *testing.T) {
 
 // TestCleanup: nothing of ours is left, and what is others' stays.
 func TestCleanup(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Node.In(t, func() error {
 		_, err := execute("", "iptables", "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "1", "-j", "ACCEPT")
@@ -259,6 +265,7 @@ func TestCleanup(t *testing.T) {
 // TestModes: after this mode comes another one, and the other way round; the
 // service answers all the time.
 func TestModes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.Meet(t)
 	testnet.Serve(t, w.Pod, "pod", ":8080")
@@ -293,6 +300,7 @@ func TestModes(t *testing.T) {
 
 // TestUDP: datagrams find their endpoint too.
 func TestUDP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	testnet.ServeUDP(t, w.Pod, "pod", ":5353")
 	f := testnet.Frontend(compile.ClusterIP, "10.96.0.1:53", testnet.PoolOf(compile.OffCluster, "10.244.0.2:5353"))
@@ -308,6 +316,7 @@ func TestUDP(t *testing.T) {
 
 // TestPolicies: three nodes, each with its own rules.
 func TestPolicies(t *testing.T) {
+	t.Parallel()
 	c := testnet.NewCluster(t)
 	for _, n := range c.Nodes {
 		n.Space.In(t, func() error {

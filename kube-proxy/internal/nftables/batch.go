@@ -55,7 +55,8 @@ func (b *batch) header(typ, flags uint16) int {
 	}
 	at := len(b.b)
 	b.seq++
-	b.b = append(b.b, make([]byte, headerSize)...)
+	var zero [headerSize]byte
+	b.b = append(b.b, zero[:]...)
 	binary.NativeEndian.PutUint16(b.b[at+4:], typ)
 	binary.NativeEndian.PutUint16(b.b[at+6:], flags)
 	binary.NativeEndian.PutUint32(b.b[at+8:], b.seq)
@@ -120,7 +121,9 @@ func (b *batch) text(typ uint16, v string) {
 
 // number is a 32-bit one, in the order of bytes that nftables wants.
 func (b *batch) number(typ uint16, v uint32) {
-	b.bytes(typ, binary.BigEndian.AppendUint32(nil, v))
+	at := b.openAttr(typ)
+	b.b = binary.BigEndian.AppendUint32(b.b, v)
+	b.closeAttr(at)
 }
 
 // elements are those of one set in one direction, as the kernel reads them,
@@ -205,7 +208,7 @@ func (e *elements) add(x element) {
 
 func (b *batch) verdict(v verdict) {
 	n := b.nest(unix.NFTA_DATA_VERDICT)
-	code := map[verdictCode]int32{accept: netfilterAccept, drop: netfilterDrop, goTo: unix.NFT_GOTO}[v.code]
+	code := [...]int32{accept: netfilterAccept, drop: netfilterDrop, goTo: unix.NFT_GOTO}[v.code]
 	b.number(unix.NFTA_VERDICT_CODE, uint32(code))
 	if v.chain != "" {
 		b.text(unix.NFTA_VERDICT_CHAIN, v.chain)

@@ -483,20 +483,22 @@ func arrange(was []netip.AddrPort, backends []compile.Backend) []netip.AddrPort 
 		}
 		return out
 	}
-	wanted := make(map[netip.AddrPort]bool, len(backends))
-	for _, b := range backends {
-		wanted[b.AddrPort] = true
+	// Backends are in order: to search them makes no garbage.
+	find := func(a netip.AddrPort) (int, bool) {
+		return slices.BinarySearchFunc(backends, a, func(b compile.Backend, a netip.AddrPort) int { return b.AddrPort.Compare(a) })
 	}
+	kept := make([]bool, len(backends))
 	var free []int
 	for i, a := range was {
 		out = append(out, a)
-		if !wanted[a] {
+		if at, wanted := find(a); wanted && !kept[at] {
+			kept[at] = true
+		} else {
 			free = append(free, i)
 		}
-		delete(wanted, a)
 	}
-	for _, b := range backends {
-		if !wanted[b.AddrPort] {
+	for i, b := range backends {
+		if kept[i] {
 			continue
 		}
 		if len(free) > 0 {
