@@ -161,6 +161,7 @@ func test(ctx context.Context, args []string, tell func(string)) (*collector, er
 		}
 	}
 	err = cmd.Wait()
+	ended(cmd.Process.Pid)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return nil, err
@@ -169,4 +170,14 @@ func test(ctx context.Context, args []string, tell func(string)) (*collector, er
 		return nil, fmt.Errorf("go test: %w, and no test says why", err)
 	}
 	return c, nil
+}
+
+// ended waits for the processes of a group that was killed: until they are gone
+// they hold the locks of what they have left.
+func ended(group int) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if syscall.Kill(-group, 0) != nil {
+			return
+		}
+	}
 }
