@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/credentials"
+
+	"xebec.dev/client/brief"
 )
 
 // Protocols of the TLS handshake: the first is handed to gRPC's own transport
@@ -163,7 +165,7 @@ var errNoProtocol = errors.New("the server speaks neither of the protocols " + p
 // ClientHandshake implements credentials.TransportCredentials.
 func (i *identity) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	cfg, stamp := i.config()
-	conn := tls.Client(brief(raw), cfg)
+	conn := tls.Client(brief.Conn(raw), cfg)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close() // the handshake's error is the news
 		return nil, nil, err

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"xebec.dev/client/brief"
 )
 
 // Listen has connections of l know when a write would block, and write the
@@ -42,6 +44,7 @@ type socket struct {
 }
 
 func newSocket(c net.Conn) *socket {
+	c = brief.Conn(c)
 	s := &socket{Conn: c}
 	if sc, ok := c.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -49,12 +52,13 @@ func newSocket(c net.Conn) *socket {
 		}
 	}
 	s.once = func(fd uintptr) bool {
-		for {
-			s.n, s.err = syscall.Write(int(fd), s.data)
-			if s.err != syscall.EINTR {
-				return true
-			}
+		var errno syscall.Errno
+		s.n, errno = brief.Write(fd, s.data)
+		s.err = nil
+		if errno != 0 {
+			s.err = errno
 		}
+		return true
 	}
 	return s
 }

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"xebec.dev/client/brief"
 )
 
 // lines are connections for short calls. They are an optimisation and nothing
@@ -178,6 +180,7 @@ func (p *lines) connect(ctx context.Context, e endpoint) (*line, error) {
 		socket.Close()
 		return nil, err
 	}
+	socket = brief.Conn(socket)
 	conn := socket
 	if e.secure {
 		config := p.tls.Clone()

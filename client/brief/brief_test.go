@@ -1,4 +1,4 @@
-package client
+package brief
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func briefPair(t *testing.T) (*briefConn, *net.TCPConn) {
+func briefPair(t *testing.T) (*conn, *net.TCPConn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -28,7 +28,7 @@ func briefPair(t *testing.T) (*briefConn, *net.TCPConn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close(); peer.Close() })
-	b, ok := brief(c).(*briefConn)
+	b, ok := Conn(c).(*conn)
 	if !ok {
 		t.Fatal("a TCP connection is not wrapped")
 	}

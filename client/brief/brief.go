@@ -1,4 +1,6 @@
-package client
+// Package brief has connections whose system calls cost the runtime's monitor
+// no sleep.
+package brief
 
 import (
 	"io"
@@ -8,18 +10,18 @@ import (
 	"unsafe"
 )
 
-// briefConn reads and writes a TCP connection without telling the runtime of
-// the system calls: on a socket that never blocks they are short. The runtime's
+// conn reads and writes a TCP connection without telling the runtime of the
+// system calls: on a socket that never blocks they are short. The runtime's
 // monitor sleeps while a program has nothing to do, and each call that it is
 // told of wakes it, for a millisecond of looking around every 20 µs: more
 // processor time than most messages take.
-type briefConn struct {
+type conn struct {
 	*net.TCPConn
 	raw syscall.RawConn
 }
 
-// brief wraps what is a TCP connection.
-func brief(c net.Conn) net.Conn {
+// Conn wraps what is a TCP connection, and returns what is none as it is.
+func Conn(c net.Conn) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
 		return c
@@ -28,11 +30,11 @@ func brief(c net.Conn) net.Conn {
 	if err != nil {
 		return c
 	}
-	return &briefConn{tcp, raw}
+	return &conn{tcp, raw}
 }
 
 // Read implements net.Conn.
-func (c *briefConn) Read(b []byte) (n int, err error) {
+func (c *conn) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -53,7 +55,7 @@ func (c *briefConn) Read(b []byte) (n int, err error) {
 }
 
 // Write implements net.Conn.
-func (c *briefConn) Write(b []byte) (n int, err error) {
+func (c *conn) Write(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
@@ -61,7 +63,7 @@ func (c *briefConn) Write(b []byte) (n int, err error) {
 	waited := c.raw.Write(func(fd uintptr) bool {
 		for n < len(b) {
 			var k int
-			if k, errno = transfer(syscall.SYS_WRITE, fd, b[n:]); errno != 0 {
+			if k, errno = Write(fd, b[n:]); errno != 0 {
 				return errno != syscall.EAGAIN
 			}
 			n += k
@@ -74,9 +76,12 @@ func (c *briefConn) Write(b []byte) (n int, err error) {
 	return n, waited
 }
 
-func (c *briefConn) failed(op string, errno syscall.Errno) error {
+func (c *conn) failed(op string, errno syscall.Errno) error {
 	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError(op, errno)}
 }
+
+// Write is write(2) on a socket that doesn't block; EAGAIN when it has no room.
+func Write(fd uintptr, b []byte) (int, syscall.Errno) { return transfer(syscall.SYS_WRITE, fd, b) }
 
 // transfer reads into or writes b; 0 bytes with EAGAIN when the socket isn't
 // ready.
