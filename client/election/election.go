@@ -68,8 +68,11 @@ type Options struct {
 	Renewed func(at time.Time)
 	// Observed is told of each new leader.
 	Observed func(identity string)
-	Metrics  *Metrics
-	Log      *zap.Logger
+	// Told is told of what an event about the lease should say: that the
+	// elector became the leader, or stopped leading against its will.
+	Told    func(l *coordinationv1.Lease, message string)
+	Metrics *Metrics
+	Log     *zap.Logger
 }
 
 // Kubernetes' defaults.
@@ -141,7 +144,9 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context) error)
 		return err
 	}
 	e.o.Log.Info("became leader", zap.String("lease", e.o.Namespace+"/"+e.o.Name), zap.String("identity", e.o.Identity))
+	e.tell(e.observed, "became leader")
 	e.o.Metrics.set(e.o.Name, true)
+	lease := e.observed // renewing takes the field over
 	defer e.o.Metrics.set(e.o.Name, false)
 	leading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -160,9 +165,16 @@ func (e *Elector) Run(ctx context.Context, lead func(ctx context.Context) error)
 	case <-lost:
 		// Others may lead from now on: nothing is released.
 		stop()
+		e.tell(lease, "stopped leading")
 		e.o.Log.Error("leadership was lost", zap.String("lease", e.o.Namespace+"/"+e.o.Name))
 		<-done
 		return ErrLost
+	}
+}
+
+func (e *Elector) tell(l *coordinationv1.Lease, what string) {
+	if e.o.Told != nil {
+		e.o.Told(l, e.o.Identity+" "+what)
 	}
 }
 

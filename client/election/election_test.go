@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -104,6 +105,13 @@ type candidate struct {
 	done    chan error
 	mu      sync.Mutex
 	leading bool
+	told    []string
+}
+
+func (c *candidate) heard() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.told)
 }
 
 func (c *candidate) leads() bool {
@@ -115,7 +123,11 @@ func (c *candidate) leads() bool {
 func stand(t *testing.T, m *memory, name string) *candidate {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &candidate{view: &view{memory: m}, cancel: cancel, done: make(chan error, 1)}
-	e, err := New(c.view, Options{Namespace: "kube-system", Name: "l", Identity: name})
+	e, err := New(c.view, Options{Namespace: "kube-system", Name: "l", Identity: name, Told: func(l *coordinationv1.Lease, message string) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.told = append(c.told, *l.Spec.HolderIdentity+": "+message)
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,6 +239,10 @@ func TestALeaderCutOffStopsBeforeTheNextLeads(t *testing.T) {
 		}
 		b.cancel()
 		<-b.done
+		// Who ends of its own will says nothing.
+		if x, y := a.heard(), b.heard(); !slices.Equal(x, []string{"a: a became leader", "a: a stopped leading"}) || !slices.Equal(y, []string{"b: b became leader"}) {
+			t.Errorf("told by a: %q, by b: %q", x, y)
+		}
 	})
 }
 

@@ -121,6 +121,7 @@ func TestFailover(t *testing.T) {
 		return who
 	}
 	one := lead("")
+	c.event(t, "kube-system", "kube-controller-manager", "kube-controller-manager", "LeaderElection", one+" became leader")
 	second := c.manage(election...)
 	ns := c.namespace(t)
 	n := c.countCreated(t, ns)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -150,6 +151,29 @@ func TestLeaderStops(t *testing.T) {
 	if second.Log() == "" {
 		t.Error("the second scheduler has nothing to say")
 	}
+	e.elected(2)
+}
+
+// elected wants so many events that tell of a new leader.
+func (e *env) elected(want int) {
+	e.Helper()
+	got := 0
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		list, _, err := client.List[*corev1.Event](e.ctx, e.c, client.Selection{Namespace: "kube-system", Fields: "involvedObject.name=kube-scheduler,reason=LeaderElection"})
+		if err != nil {
+			e.Fatal(err)
+		}
+		got = 0
+		for _, ev := range list {
+			if ev.Source.Component == "default-scheduler" && strings.HasSuffix(ev.Message, " became leader") {
+				got++
+			}
+		}
+		if got == want {
+			return
+		}
+	}
+	e.Fatalf("%d events tell of a leader, want %d", got, want)
 }
 
 // Health, metrics and configuration are where operators look for them.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
+	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"xebec.dev/api/builtin"
 	"xebec.dev/client"
@@ -94,6 +95,14 @@ func (m *manager) stand(ctx context.Context, metrics *election.Metrics) error {
 	o.Log, o.Metrics = m.Log.Named("election"), metrics
 	held := o.RenewDeadline
 	o.Renewed = func(at time.Time) { m.fence.renewed(at, held) }
+	told := event.NewRecorder(event.Over(m.lease), m.lease.Scheme(), "kube-controller-manager", event.Options{Host: "-", Metrics: m.events, Log: m.Log.Named("election")})
+	o.Told = func(l *coordinationv1.Lease, message string) {
+		told.Event(l, control.Normal, "LeaderElection", message)
+	}
+	return daemon.Run(ctx, told.Run, func(ctx context.Context) error { return m.standAs(ctx, o) })
+}
+
+func (m *manager) standAs(ctx context.Context, o election.Options) error {
 	for {
 		e, err := election.New(election.Over(m.lease), o)
 		if err != nil {

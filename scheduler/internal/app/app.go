@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"xebec.dev/api/apps"
@@ -23,6 +24,7 @@ import (
 	"xebec.dev/client"
 	"xebec.dev/client/daemon"
 	"xebec.dev/client/election"
+	"xebec.dev/client/event"
 	"xebec.dev/client/stream"
 	"xebec.dev/scheduler/internal/bind"
 	"xebec.dev/scheduler/internal/cache"
@@ -165,6 +167,14 @@ func leadWhenElected(ctx context.Context, p *daemon.Process, c *client.Client, c
 	o.Namespace, o.Name = le.ResourceNamespace, le.ResourceName
 	o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = le.LeaseDuration.Duration, le.RenewDeadline.Duration, le.RetryPeriod.Duration
 	o.Metrics, o.Log = m, p.Log
+	told := event.NewRecorder(event.Over(c), c.Scheme(), corev1.DefaultSchedulerName, event.Options{Host: "-", Log: p.Log})
+	o.Told = func(l *coordinationv1.Lease, message string) {
+		told.Event(l, corev1.EventTypeNormal, "LeaderElection", message)
+	}
+	return daemon.Run(ctx, told.Run, func(ctx context.Context) error { return standAs(ctx, p, c, o, l) })
+}
+
+func standAs(ctx context.Context, p *daemon.Process, c *client.Client, o election.Options, l *loop.Loop) error {
 	for {
 		e, err := election.New(election.Over(c), o)
 		if err != nil {
