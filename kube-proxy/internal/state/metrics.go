@@ -166,8 +166,9 @@ func (m *Metrics) synced(u *compile.Update, started time.Time, triggers []time.T
 		}
 		m.observer(m.partial, f).Observe(took)
 		// What happened before the start was not ours to be quick about.
+		programmed := m.observer(m.programmed, f)
 		for _, t := range triggers {
-			m.observer(m.programmed, f).Observe(now.Sub(t).Seconds())
+			programmed.Observe(now.Sub(t).Seconds())
 		}
 	}
 	m.changed.Add(float64(len(u.Changes)))
