@@ -14,7 +14,13 @@ import (
 
 // fileSystems gives directories bounds.
 func (n *Node) fileSystems() error {
-	for dir, size := range map[string]string{n.Root(): n.o.RootSize, filepath.Join(n.Dir, "root"): n.o.ImageSize} {
+	// The API's store waits for no disk: one that others keep busy makes writes
+	// late, and their outcome unknown.
+	store := "1g"
+	if n.o.Standalone {
+		store = ""
+	}
+	for dir, size := range map[string]string{n.Root(): n.o.RootSize, filepath.Join(n.Dir, "root"): n.o.ImageSize, filepath.Join(n.Dir, "api"): store} {
 		if size == "" {
 			continue
 		}
