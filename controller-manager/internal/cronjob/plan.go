@@ -234,6 +234,9 @@ func newJob(c *batchv1.CronJob, at time.Time) *batchv1.Job {
 	if j.Annotations == nil {
 		j.Annotations = map[string]string{}
 	}
+	if c.Spec.TimeZone == nil {
+		at = at.UTC()
+	}
 	j.Annotations[scheduledAt] = at.Format(time.RFC3339)
 	j.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(c, batchv1.SchemeGroupVersion.WithKind("CronJob"))}
 	return j

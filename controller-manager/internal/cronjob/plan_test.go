@@ -109,3 +109,20 @@ func TestLatest(t *testing.T) {
 		}
 	}
 }
+
+// TestScheduledTimestamp: the moment in a job's annotation is in the cron job's
+// time zone, and in UTC when it has none, wherever this program runs.
+func TestScheduledTimestamp(t *testing.T) {
+	berlin := "Europe/Berlin"
+	zone, err := time.LoadLocation(berlin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 7, 1, 12, 0, 0, 0, zone)
+	for want, name := range map[string]*string{"2026-07-01T12:00:00+02:00": &berlin, "2026-07-01T10:00:00Z": nil} {
+		c := &batchv1.CronJob{Spec: batchv1.CronJobSpec{TimeZone: name}}
+		if got := newJob(c, at).Annotations[scheduledAt]; got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -6,8 +6,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"xebec.dev/controller-manager/internal/pod"
 )
 
 const finalizer = "kubernetes.io/pvc-protection"
@@ -38,10 +36,11 @@ func plan(c *corev1.PersistentVolumeClaim, pods []*corev1.Pod) Plan {
 	return Plan{Release: held && !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return uses(p, c) })}
 }
 
-// uses reports whether a pod may have the claim mounted: it has a node and has
-// not ended. An ephemeral volume's claim is its own pod's only.
+// uses reports whether a pod may have the claim mounted: it has a node. That it
+// has ended says nothing: its volumes may still be there, and its data is kept
+// for as long as the pod is. An ephemeral volume's claim is its own pod's only.
 func uses(p *corev1.Pod, c *corev1.PersistentVolumeClaim) bool {
-	if p.Spec.NodeName == "" || pod.Finished(p) {
+	if p.Spec.NodeName == "" {
 		return false
 	}
 	for i := range p.Spec.Volumes {
