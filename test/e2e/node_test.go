@@ -80,6 +80,21 @@ spec:
 	})
 }
 
+// TestThresholds: a cluster of tests is not short of a disk that has room for
+// it, however large the disk is.
+func TestThresholds(t *testing.T) {
+	t.Parallel()
+	u := user{t: t, namespace: "default"}
+	for _, n := range running.Members() {
+		config := u.run("get", "--raw", "/api/v1/nodes/"+n.Name+"/proxy/configz")
+		for _, want := range []string{`"nodefs.available":"100Mi"`, `"imagefs.available":"100Mi"`} {
+			if !strings.Contains(config, want) {
+				t.Errorf("node %s: no %s in %s", n.Name, want, config)
+			}
+		}
+	}
+}
+
 // TestAttraction: where pods go that like a node, or one another, or not too
 // many of their own.
 func TestAttraction(t *testing.T) {
