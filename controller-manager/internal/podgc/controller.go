@@ -56,36 +56,59 @@ func (c *collector) collect(ctx context.Context) {
 		missing: c.missing, most: int(c.env.Config.TerminatedPodThreshold), now: time.Now(),
 	})
 	there := map[string]bool{}
-	var fail, remove []*client.Write
+	var fail, remove []*corev1.Pod
+	var failing []*client.Write
 	for _, a := range p {
 		if a.Orphan && c.exists(ctx, a.Pod.Spec.NodeName, there) {
 			continue
 		}
 		c.env.Log.Debug("a pod is deleted by force", zap.String("namespace", a.Pod.Namespace), zap.String("name", a.Pod.Name), zap.String("why", a.Why))
-		if !pod.Finished(a.Pod) {
-			w, err := failWrite(c.env.Client, a)
-			if err != nil {
-				c.env.Log.Error("a pod can't be failed", zap.Error(err))
-				continue
-			}
-			fail = append(fail, w)
+		if pod.Finished(a.Pod) {
+			remove = append(remove, a.Pod)
+			continue
 		}
+		w, err := failWrite(c.env.Client, a)
+		if err != nil {
+			c.env.Log.Error("a pod can't be failed", zap.Error(err))
+			continue
+		}
+		fail, failing = append(fail, a.Pod), append(failing, w)
+	}
+	// The phase comes first: whoever counts failed pods must see it.
+	for i, res := range c.env.Write.All(ctx, failing) {
+		if c.went(ctx, res.Err) {
+			remove = append(remove, fail[i])
+		}
+	}
+	c.remove(ctx, remove)
+}
+
+func (c *collector) remove(ctx context.Context, pods []*corev1.Pod) {
+	var writes []*client.Write
+	for _, p := range pods {
 		zero := int64(0)
-		w, err := client.DeleteWrite[*corev1.Pod](c.env.Client, a.Pod.Namespace, a.Pod.Name, client.DeleteOptions{GracePeriod: &zero, UID: a.Pod.UID})
+		w, err := client.DeleteWrite[*corev1.Pod](c.env.Client, p.Namespace, p.Name, client.DeleteOptions{GracePeriod: &zero, UID: p.UID})
 		if err != nil {
 			c.env.Log.Error("a pod can't be deleted", zap.Error(err))
 			continue
 		}
-		remove = append(remove, w)
+		writes = append(writes, w)
 	}
-	// The phase comes first: whoever counts failed pods must see it.
-	for _, round := range [][]*client.Write{fail, remove} {
-		for _, res := range c.env.Write.All(ctx, round) {
-			if res.Err != nil && !apierrors.IsNotFound(res.Err) && !apierrors.IsConflict(res.Err) && ctx.Err() == nil {
-				c.env.Log.Warn("a pod was not deleted by force", zap.Error(res.Err))
-			}
-		}
+	for _, res := range c.env.Write.All(ctx, writes) {
+		c.went(ctx, res.Err)
 	}
+}
+
+// went reports whether a write has happened, or was not needed any more; the
+// next round tries again what has not.
+func (c *collector) went(ctx context.Context, err error) bool {
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return true
+	}
+	if ctx.Err() == nil {
+		c.env.Log.Warn("a pod was not deleted by force", zap.Error(err))
+	}
+	return false
 }
 
 // exists asks the server for a node; in doubt it is there.
