@@ -56,6 +56,17 @@ func TestPullSecrets(t *testing.T) {
 	if registry.Pulled.Load() == 0 {
 		t.Error("nothing was pulled")
 	}
+	// The image is on the node now; who does not know the word does not get it.
+	thief := always(pod("pull-without", "wait"))
+	thief.Spec.Containers[0].Image, thief.Spec.Containers[0].ImagePullPolicy = image, corev1.PullIfNotPresent
+	create(t, thief)
+	told(t, "pull-without", `Failed to pull image "`+image+`": `)
+	second := always(pod("pull-with", "wait"))
+	second.Spec.Containers[0].Image, second.Spec.Containers[0].ImagePullPolicy = image, corev1.PullIfNotPresent
+	second.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
+	create(t, second)
+	wait(t, "pull-with", "ready", ready)
+	told(t, "pull-with", `Container image "`+image+`" already present on machine and can be accessed by the pod`)
 }
 
 // programPort is that of the registry whose password only a program knows.

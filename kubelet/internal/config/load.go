@@ -149,7 +149,10 @@ func (v *validator) oneOf(name, value string, allowed ...string) {
 // refused are settings that promise something that this kubelet would not
 // keep: without them somebody could count on it.
 func (v *validator) refused(k *Kubelet) {
-	v.oneOf("imagePullCredentialsVerificationPolicy", k.PullVerification, "NeverVerify", "NeverVerifyPreloadedImages")
+	v.oneOf("imagePullCredentialsVerificationPolicy", k.PullVerification, "NeverVerify", "NeverVerifyPreloadedImages", "NeverVerifyAllowlistedImages", "AlwaysVerify")
+	if len(k.PreloadedImages) > 0 && k.PullVerification != "NeverVerifyAllowlistedImages" {
+		v.bad("preloadedImagesVerificationAllowlist", k.PreloadedImages, `must not be set unless imagePullCredentialsVerificationPolicy is "NeverVerifyAllowlistedImages"`)
+	}
 	for _, e := range k.EnforceAllocatable {
 		v.oneOf("enforceNodeAllocatable", e, "pods", "none")
 	}

@@ -152,6 +152,9 @@ func (c *Collector) remove(ctx context.Context, reason string, list []Item) int6
 		}
 		c.Log.Info("image removed", zap.String("image", i.ID), zap.Int64("bytes", i.Size))
 		c.Puller.forget(i.ID)
+		if err := c.Puller.o.Records.forget(i.ID); err != nil {
+			c.Log.Warn("who opened an image that is gone can't be forgotten", zap.String("image", i.ID), zap.Error(err))
+		}
 		if c.Removed != nil {
 			c.Removed(reason)
 		}

@@ -22,6 +22,7 @@ type Keyring []entry
 type entry struct {
 	host, path string // host may hold * in its parts
 	auth       *runtimeapi.AuthConfig
+	source     *Source // nil for the node's own
 }
 
 type dockerAuth struct {
@@ -51,6 +52,9 @@ func KeyringOf(secrets []*corev1.Secret) (Keyring, []error) {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("image pull secret %s/%s: %w", s.Namespace, s.Name, err))
 			continue
+		}
+		for i := range more {
+			more[i].source = &Source{UID: string(s.UID), Namespace: s.Namespace, Name: s.Name, Hash: hashOf(more[i].auth)}
 		}
 		k = append(k, more...)
 	}
@@ -138,6 +142,15 @@ var dockerHosts = []string{"docker.io", "index.docker.io", "registry-1.docker.io
 
 // Lookup gives the credentials that fit an image, the most specific first.
 func (k Keyring) Lookup(image string) []*runtimeapi.AuthConfig {
+	fit := k.find(image)
+	out := make([]*runtimeapi.AuthConfig, len(fit))
+	for i := range fit {
+		out[i] = fit[i].auth
+	}
+	return out
+}
+
+func (k Keyring) find(image string) []entry {
 	r, err := ParseName(image)
 	if err != nil {
 		return nil
@@ -154,11 +167,7 @@ func (k Keyring) Lookup(image string) []*runtimeapi.AuthConfig {
 		}
 		return strings.Compare(b.host, a.host)
 	})
-	out := make([]*runtimeapi.AuthConfig, len(fit))
-	for i := range fit {
-		out[i] = fit[i].auth
-	}
-	return out
+	return fit
 }
 
 func (e entry) fits(r Name) bool {

@@ -50,6 +50,8 @@ type Options struct {
 		Credentials(ctx context.Context, image string) ([]*runtimeapi.AuthConfig, error)
 	}
 	Failed func(error)
+	// Records are who opened which image; nil asks nobody.
+	Records *Records
 	// Pulled is told of each image that was pulled; it may be nil.
 	Pulled func(size uint64, took time.Duration)
 	// Progress bounds a pull that brings nothing; 0 doesn't.
@@ -111,8 +113,13 @@ func (p *Puller) Ensure(ctx context.Context, w Want) (*runtimeapi.Image, error) 
 		w.Event(corev1.EventTypeWarning, "InspectFailed", message)
 		return nil, &Error{Reason: InspectFailed, Message: message}
 	}
-	switch {
-	case have != nil && w.Policy != corev1.PullAlways:
+	there := have != nil && w.Policy != corev1.PullAlways
+	switch open := there && p.o.Records.Open(w.Image, have.Id, w.Keys); {
+	case there && !open && w.Policy == corev1.PullNever:
+		message := fmt.Sprintf("Container image %q is present with pull policy of Never but does not have the proper auth (image secret) that was used to pull the image", w.Image)
+		w.Event(corev1.EventTypeWarning, ErrImageNeverPull, message)
+		return nil, &Error{Reason: ErrImageNeverPull, Message: message}
+	case open:
 		w.Event(corev1.EventTypeNormal, "Pulled", fmt.Sprintf("Container image %q already present on machine and can be accessed by the pod", w.Image))
 		return have, nil
 	case w.Policy == corev1.PullNever:
@@ -149,7 +156,7 @@ func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (
 		return nil, err
 	}
 	began := p.o.Now()
-	err := p.fetch(ctx, w, spec)
+	by, err := p.recorded(ctx, w, spec)
 	ended := p.o.Now()
 	p.leave()
 	if err != nil {
@@ -164,6 +171,11 @@ func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (
 	delete(p.failures, key)
 	p.mu.Unlock()
 	have, err := p.status(ctx, spec)
+	if have != nil {
+		err = errors.Join(err, p.o.Records.done(w.Image, have.Id, by))
+	} else {
+		err = errors.Join(err, p.o.Records.failed(w.Image))
+	}
 	if err != nil {
 		return nil, &Error{Reason: InspectFailed, Message: fmt.Sprintf("Failed to inspect image %q: %v", w.Image, err)}
 	}
@@ -178,35 +190,49 @@ func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (
 	return have, nil
 }
 
-// fetch tries the credentials in turn, then none.
-func (p *Puller) fetch(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) error {
-	var auths []*runtimeapi.AuthConfig
-	if w.Keys != nil {
-		auths = w.Keys().Lookup(w.Image)
+// recorded fetches, after it was noted that this begins.
+func (p *Puller) recorded(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (by *Source, err error) {
+	if err := p.o.Records.begin(w.Image); err != nil {
+		return nil, fmt.Errorf("note that the image is pulled: %w", err)
 	}
-	auths = append(auths, p.o.Node.Lookup(w.Image)...)
+	if by, err = p.fetch(ctx, w, spec); err != nil {
+		return nil, errors.Join(err, p.o.Records.failed(w.Image))
+	}
+	return by, nil
+}
+
+// fetch tries the credentials in turn, none if there are none, and gives the
+// secret whose worked, nil if that was none.
+func (p *Puller) fetch(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (*Source, error) {
+	var auths []entry
+	if w.Keys != nil {
+		auths = w.Keys().find(w.Image)
+	}
+	auths = append(auths, p.o.Node.find(w.Image)...)
 	if p.o.Programs != nil {
 		more, err := p.o.Programs.Credentials(ctx, w.Image)
 		if err != nil && p.o.Failed != nil {
 			p.o.Failed(err)
 		}
-		auths = append(auths, more...)
+		for _, a := range more {
+			auths = append(auths, entry{auth: a})
+		}
 	}
 	if len(auths) == 0 {
-		auths = []*runtimeapi.AuthConfig{nil}
+		auths = []entry{{}}
 	}
 	var errs []error
 	for _, a := range auths {
-		_, err := p.api.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec, Auth: a, SandboxConfig: w.Sandbox})
+		_, err := p.api.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec, Auth: a.auth, SandboxConfig: w.Sandbox})
 		if err == nil {
-			return nil
+			return a.source, nil
 		}
 		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return errors.Join(errs...)
+	return nil, errors.Join(errs...)
 }
 
 func (p *Puller) enter(ctx context.Context) error {

@@ -303,6 +303,13 @@ func (k *Kubelet) makeParts(context.Context) error {
 			return err
 		}
 	}
+	policy := image.Verification(k.cfg.PullVerification)
+	if on, given := k.cfg.FeatureGates["KubeletEnsureSecretPulledImages"]; given && !on {
+		policy = image.NeverVerify
+	}
+	if pulls.Records, err = image.OpenRecords(filepath.Join(k.f.RootDir, "image_manager"), policy, k.cfg.PreloadedImages); err != nil {
+		return fmt.Errorf("read who pulled which image: %w", err)
+	}
 	k.images = image.NewPuller(k.runtime.Images, pulls)
 	own := users.Options{Pods: filepath.Join(k.f.RootDir, "pods"), Most: int(k.maxPods())}
 	if u := k.cfg.UserNamespaces; u != nil && u.IDsPerPod != nil {
