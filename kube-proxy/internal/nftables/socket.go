@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +17,8 @@ type socket struct {
 	seq  uint32
 	buf  []byte
 	sent int // bytes that the buffer for sending holds
+	// crowded is until when other programs may have large transactions.
+	crowded time.Time
 }
 
 // Buffers of the socket in bytes. The first grows with what is sent.
@@ -74,11 +77,18 @@ func (s *socket) commit(b *batch) error {
 
 // brief is how many bytes the kernel has done in microseconds: the runtime
 // need not be told of the call. To tell it wakes its monitor, which takes more
-// processor time than a small transaction.
-const brief = 16 << 10
+// processor time than a small transaction. But the kernel does one transaction
+// at a time, and who waits for another program's holds up this whole one: after
+// a call that took longer than patience the runtime is told for a while.
+const (
+	brief    = 16 << 10
+	patience = 5 * time.Millisecond
+	crowded  = time.Minute
+)
 
 func (s *socket) send(pieces [][]byte) error {
-	if len(pieces) > 1 || len(pieces[0]) > brief {
+	began := time.Now()
+	if len(pieces) > 1 || len(pieces[0]) > brief || began.Before(s.crowded) {
 		_, err := unix.SendmsgBuffers(s.fd, pieces, nil, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}, 0)
 		return err
 	}
@@ -86,6 +96,9 @@ func (s *socket) send(pieces [][]byte) error {
 	to := unix.RawSockaddrNetlink{Family: unix.AF_NETLINK}
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), 0,
 		uintptr(unsafe.Pointer(&to)), unsafe.Sizeof(to))
+	if now := time.Now(); now.Sub(began) > patience {
+		s.crowded = now.Add(crowded)
+	}
 	if errno != 0 {
 		return errno
 	}
