@@ -78,7 +78,7 @@ func TestTokenRotation(t *testing.T) {
 	pods := api.CoreV1().Pods(rotatingSpace)
 	var log string
 	// renewed finds a token that came when the one before was nearly over, and
-	// was sent. A kubelet that starts anew gets new ones at once.
+	// was sent.
 	renewed := func() error {
 		raw, err := pods.GetLogs("rotating", &corev1.PodLogOptions{}).DoRaw(t.Context())
 		if err != nil {
