@@ -88,14 +88,18 @@ func New(o Options) (*Manager, error) {
 	return m, nil
 }
 
-// Run serves the socket on which plugins register until ctx ends.
+// Run serves the socket on which plugins register until ctx ends. Pods don't
+// do without a kubelet because devices can't be had: that is only told.
 func (m *Manager) Run(ctx context.Context) error {
-	if err := m.sweep(); err != nil {
-		return fmt.Errorf("clean the directory of device plugins: %w", err)
+	err := m.sweep()
+	var l net.Listener
+	if err == nil {
+		l, err = net.Listen("unix", filepath.Join(m.o.Dir, socketName))
 	}
-	l, err := net.Listen("unix", filepath.Join(m.o.Dir, socketName))
 	if err != nil {
-		return fmt.Errorf("serve device plugins: %w", err)
+		m.o.Log.Error("device plugins can't register", zap.String("directory", m.o.Dir), zap.Error(err))
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	s := grpc.NewServer()
 	desc := pb.Registration_ServiceDesc

@@ -348,3 +348,19 @@ func TestBrokenCheckpoint(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A directory whose name is too long for a socket costs devices, not pods.
+func TestLongDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
+	m, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []func(context.Context) error{m.Run, (&Lister{Path: filepath.Join(dir, "s"), Devices: m}).Run} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		if err := run(ctx); err != context.DeadlineExceeded {
+			t.Error(err)
+		}
+		cancel()
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -31,18 +32,13 @@ type Lister struct {
 	Devices *Manager
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends; that it can't is only told.
 func (l *Lister) Run(ctx context.Context) error {
-	const private = 0o750
-	if err := os.MkdirAll(filepath.Dir(l.Path), private); err != nil {
-		return err
-	}
-	if err := os.Remove(l.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	listener, err := net.Listen("unix", l.Path)
+	listener, err := l.listen()
 	if err != nil {
-		return fmt.Errorf("serve the resources of pods: %w", err)
+		l.Devices.o.Log.Error("the resources of pods can't be asked for", zap.String("socket", l.Path), zap.Error(err))
+		<-ctx.Done()
+		return ctx.Err()
 	}
 	s := grpc.NewServer()
 	desc := podpb.PodResourcesLister_ServiceDesc
@@ -54,6 +50,17 @@ func (l *Lister) Run(ctx context.Context) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+func (l *Lister) listen() (net.Listener, error) {
+	const private = 0o750
+	if err := os.MkdirAll(filepath.Dir(l.Path), private); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(l.Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return net.Listen("unix", l.Path)
 }
 
 // List implements the service.

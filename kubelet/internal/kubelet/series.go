@@ -3,6 +3,7 @@ package kubelet
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -158,9 +159,19 @@ func (s *standing) Collect(ch chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
+	if !s.claims() {
+		return // measuring is not for nothing
+	}
 	if sum, err := s.k.stats.Summary(ctx, false); err == nil {
 		sendVolumes(sum, gauge)
 	}
+}
+
+// claims reports whether a pod has volumes of claims.
+func (s *standing) claims() bool {
+	return slices.ContainsFunc(s.k.workers.List(), func(p *corev1.Pod) bool {
+		return slices.ContainsFunc(p.Spec.Volumes, func(v corev1.Volume) bool { return v.PersistentVolumeClaim != nil || v.Ephemeral != nil })
+	})
 }
 
 // sendVolumes sends the figures of claims' volumes, once for each claim.
