@@ -175,7 +175,7 @@ func TestMode(t *testing.T) {
 		if err == nil || ctx.Err() != nil {
 			t.Errorf("mode %s: %v", mode, err)
 		}
-		return string(out)
+		return fmt.Sprint(string(out), "\n", err)
 	}
 	if out := run("userspace"); !strings.Contains(out, "must be nftables, iptables or ipvs") {
 		t.Error(out)
