@@ -267,4 +267,17 @@ containers: [{name: c, args: [wait], volumeMounts: [{name: v, mountPath: /v}]}]
 	if have := inside(t, "again", "cat", "/v/kept"); have != "by the first" {
 		t.Errorf("%q", have)
 	}
+	// Alerts on volumes that fill up look at these.
+	eventually(t, func() error {
+		metrics := kubectl(t, "get", "--raw", "/api/v1/nodes/"+n.Name+"/proxy/metrics")
+		for _, want := range []string{
+			`kubelet_volume_stats_available_bytes{namespace="default",persistentvolumeclaim="data"}`, `kubelet_volume_stats_inodes_free{namespace="default",persistentvolumeclaim="data"}`,
+			`volume_manager_total_volumes{plugin_name="kubernetes.io/local-volume",state="actual_state_of_world"} 1`,
+		} {
+			if !strings.Contains(metrics, want) {
+				return fmt.Errorf("there is no %s", want)
+			}
+		}
+		return nil
+	})
 }
