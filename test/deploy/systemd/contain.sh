@@ -86,9 +86,12 @@ exec env -i container=xebec PATH=/usr/sbin:/usr/bin:/sbin:/bin /sbin/init --log-
 FIRST
 (
   for g in "${groups[@]}"; do echo "$BASHPID" >"$g/cgroup.procs"; done
-  exec timeout "${GUEST_TIMEOUT:-600}" unshare --mount --uts --ipc --net --pid --cgroup --fork --kill-child --propagation private bash "$work/first.sh" "$work/root"
+  exec timeout -s KILL "${GUEST_TIMEOUT:-600}" unshare --mount --uts --ipc --net --pid --cgroup --fork --kill-child --propagation private bash "$work/first.sh" "$work/root"
 ) &
 child=$!
 tail --pid=$child -n +1 -f "$work/root/guest.log"
-wait $child || true
+ended=0
+wait $child || ended=$?
+# unshare takes no other end than this one, and its child goes with it.
+[ "$ended" != 137 ] || { echo "the guest was not done after ${GUEST_TIMEOUT:-600} s (GUEST_TIMEOUT); the last it said: $(grep '^GUEST:' "$work/root/guest.log" | tail -n 1)"; exit 1; }
 grep -q '^GUEST: all is well' "$work/root/guest.log" || { echo "the guest did not say that all is well"; exit 1; }
