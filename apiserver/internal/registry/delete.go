@@ -35,12 +35,15 @@ func (r *Registry) Delete(ctx context.Context, t Target, o *metav1.DeleteOptions
 	}
 	c := r.Store.Collection(t.Resource)
 	current, err := c.Get(ctx, t.Namespace, t.Name, storage.Fresh, 0)
+	// marked is the answer once this request has said that the object goes: who
+	// sees that, as a kubelet does, may be quicker to take it away.
+	var marked *Result
 	for {
 		if err != nil {
 			return nil, Status(err, t.groupResource(), t.Name)
 		}
 		var res *Result
-		res, err = r.deleteOnce(ctx, c, t, current, o)
+		res, err = r.deleteOnce(ctx, c, t, current, o, &marked)
 		if err == nil {
 			return res, nil
 		}
@@ -48,14 +51,17 @@ func (r *Registry) Delete(ctx context.Context, t Target, o *metav1.DeleteOptions
 		if !errors.As(err, &conflict) {
 			return nil, err
 		}
-		if conflict.Current == nil {
+		switch {
+		case conflict.Current == nil && marked != nil:
+			return marked, nil
+		case conflict.Current == nil:
 			return nil, apierrors.NewNotFound(t.groupResource(), t.Name)
 		}
 		current, err = conflict.Current, ctx.Err()
 	}
 }
 
-func (r *Registry) deleteOnce(ctx context.Context, c storage.Collection, t Target, current *storage.Object, o *metav1.DeleteOptions) (*Result, error) {
+func (r *Registry) deleteOnce(ctx context.Context, c storage.Collection, t Target, current *storage.Object, o *metav1.DeleteOptions, marked **Result) (*Result, error) {
 	old, err := Decode(t.Resource, current)
 	if err != nil {
 		return nil, err
@@ -86,7 +92,7 @@ func (r *Registry) deleteOnce(ctx context.Context, c storage.Collection, t Targe
 	if graceful {
 		return r.storeMarked(ctx, c, t, current, obj, isDryRun(o.DryRun))
 	}
-	return r.remove(ctx, c, t, current, obj, isDryRun(o.DryRun))
+	return r.remove(ctx, c, t, current, obj, isDryRun(o.DryRun), marked)
 }
 
 // holds reports whether finalizers keep the object.
@@ -217,7 +223,7 @@ func (r *Registry) storeMarked(ctx context.Context, c storage.Collection, t Targ
 	return &Result{Stored: stored, Pending: true}, nil
 }
 
-func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, current *storage.Object, obj scheme.Object, dryRun bool) (*Result, error) {
+func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, current *storage.Object, obj scheme.Object, dryRun bool, marked **Result) (*Result, error) {
 	revision := current.Revision
 	if !dryRun {
 		// An object whose end has a period shows the last mark to watchers
@@ -232,12 +238,20 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 			if current, err = r.writeMark(ctx, c, current, obj); err != nil {
 				return nil, err
 			}
+			if *marked, err = removed(&t, obj, current.Revision); err != nil {
+				return nil, err
+			}
 		}
 		if revision, err = c.Delete(ctx, current); err != nil {
 			return nil, err
 		}
 		r.afterDelete(ctx, t.Resource, obj)
 	}
+	return removed(&t, obj, revision)
+}
+
+// removed is the answer to who has removed an object.
+func removed(t *Target, obj scheme.Object, revision int64) (*Result, error) {
 	if returnsObject[t.GroupResource()] || returnsObjectGroups[t.Group] {
 		raw, err := Encode(obj)
 		if err != nil {
@@ -245,7 +259,7 @@ func (r *Registry) remove(ctx context.Context, c storage.Collection, t Target, c
 		}
 		return &Result{Stored: unstored(obj, raw, revision)}, nil
 	}
-	return &Result{Other: deletedStatus(&t, obj)}, nil
+	return &Result{Other: deletedStatus(t, obj)}, nil
 }
 
 func (r *Registry) writeMark(ctx context.Context, c storage.Collection, current *storage.Object, obj scheme.Object) (*storage.Object, error) {
