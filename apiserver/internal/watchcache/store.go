@@ -201,9 +201,14 @@ func (s *Store) compacted(ctx context.Context, revision int64) bool {
 func (s *Store) CurrentRevision(ctx context.Context) (int64, error) {
 	before := s.progress.get()
 	revision, err := s.newestRevision(ctx)
-	// An embedded etcd tells watchers of a revision a moment before it counts
-	// it as its own; a restored one stays behind.
-	for attempt := 0; err == nil && revision < before && attempt < 10; attempt++ {
+	// An embedded etcd tells watchers of a revision before it counts it as its
+	// own: a moment, or as long as a busy machine lets that goroutine wait. It
+	// can't be restored beneath us; another one that is stays behind.
+	attempts := 10
+	if _, embedded := s.localRevision(); embedded {
+		attempts = 1000
+	}
+	for ; err == nil && revision < before && attempts > 0; attempts-- {
 		select {
 		case <-ctx.Done():
 			return 0, ctx.Err()
