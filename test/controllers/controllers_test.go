@@ -38,6 +38,7 @@ func TestControllers(t *testing.T) {
 		{"cascade of orphans", cascadeOrphan},
 		{"owners that are not there", absentOwners},
 		{"two owners", twoOwners},
+		{"a lease that was renewed since", renewedLease},
 		{"namespace", namespaceEnds},
 		{"service endpoints", endpoints},
 		{"mirrored endpoints", mirrored},

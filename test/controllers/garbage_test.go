@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -60,6 +61,36 @@ func cascadeForeground(t *testing.T, c *cluster) {
 	})
 	c.kubectl(t, ns, "", "patch", "pod/"+pod, "--type=json", "-p", `[{"op":"remove","path":"/metadata/finalizers"}]`)
 	c.none(t, ns)
+}
+
+// renewedLease: the collector hears of no renewal, and deletes what it owns by
+// a revision that is old.
+func renewedLease(t *testing.T, c *cluster) {
+	ns := c.namespace(t)
+	owner, err := c.CoreV1().ConfigMaps(ns).Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "owner"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := c.CoordinationV1().Leases(ns)
+	l, err := leases.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{
+		Name: "l", OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ConfigMap", Name: owner.Name, UID: owner.UID}},
+	}}, metav1.CreateOptions{})
+	for range 3 {
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Spec.RenewTime = &metav1.MicroTime{Time: time.Now()}
+		l, err = leases.Update(t.Context(), l, metav1.UpdateOptions{})
+	}
+	if err := c.CoreV1().ConfigMaps(ns).Delete(t.Context(), owner.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the lease goes with its owner", func() error {
+		if _, err := leases.Get(t.Context(), "l", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("the lease: %v", err)
+		}
+		return nil
+	})
 }
 
 func cascadeOrphan(t *testing.T, c *cluster) {

@@ -79,7 +79,12 @@ func (f *followers) ready() bool {
 // run follows until ctx ends; when that is not the end of all, the resource is
 // served no more, and its objects are gone with it.
 func (w *follower) run(all, ctx context.Context) {
-	sub := w.c.env.Replicas.Stream.Add(stream.Request{Resource: w.resource.Wire(), Projection: client.Projection(true, nil), ChangedOnly: true})
+	sub := w.c.env.Replicas.Stream.Add(stream.Request{
+		Resource: w.resource.Wire(), Projection: client.Projection(true, nil),
+		// Deletions name the revision that was seen, and one that is old costs a
+		// second look. Leases are renewed all the time and hardly ever deleted.
+		ChangedOnly: w.resource.Plural == "leases",
+	})
 	defer sub.Close()
 	for {
 		b, err := sub.Next(ctx)
