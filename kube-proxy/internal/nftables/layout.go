@@ -67,9 +67,9 @@ var setNames = [...]string{
 // does all itself.
 func (s setID) beside(ipvs bool) bool {
 	switch s {
-	case setNone, setNoneOutside, setNodeNone, setNodeNoneOutside, setClusterIPs, setHairpin, setRestricted, setSources:
+	case setNone, setNoneOutside, setNodeNone, setNodeNoneOutside, setClusterIPs, setGuarded, setHairpin, setRestricted, setSources:
 		return true
-	case setWays, setNodeWays, setMarks, setNodeMarks, setGuarded:
+	case setWays, setNodeWays, setMarks, setNodeMarks:
 		return ipvs
 	}
 	return !ipvs

@@ -251,7 +251,13 @@ func (w *writer) refuse() {
 	}{{"prerouting", unix.NF_INET_PRE_ROUTING}, {"output", unix.NF_INET_LOCAL_OUT}} {
 		late := "filter-" + at.name + "-translated"
 		w.b.baseChain(late, "filter", at.hook, after)
-		w.rule(late, stateOf(expr.CtStateBitNEW), w.f.destination(reg0), lookup(setClusterIPs, reg0), jump(chainReject))
+		// A packet on its way while the table is replaced may find no frontend where
+		// it is translated, and this chain already with all of them. It is dropped
+		// before its connection is known, and translated when it is sent again.
+		w.rule(late, stateOf(expr.CtStateBitNEW), w.f.frontend(), lookupInto(inside.services(), reg0, reg0), exprs{&expr.Verdict{Kind: expr.VerdictDrop}})
+		// By a map: a packet on its way while the table is replaced finds no map's
+		// elements any more, but all of a set's, and would be refused.
+		w.rule(late, stateOf(expr.CtStateBitNEW), w.f.destination(reg0), lookupVerdict(setGuarded))
 	}
 	w.refusals()
 	w.invalid()

@@ -82,7 +82,7 @@ func (s *socket) commit(b *batch) error {
 // a call that took longer than patience the runtime is told for a while.
 const (
 	brief    = 16 << 10
-	patience = 5 * time.Millisecond
+	patience = 100 * time.Millisecond // a thread that has to wait for a processor is quicker
 	crowded  = time.Minute
 )
 

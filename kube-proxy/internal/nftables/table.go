@@ -312,10 +312,7 @@ func (r *rendering) frontend(f *compile.Frontend) {
 	}
 	if f.Kind == compile.ClusterIP || f.Kind == compile.External && r.t.ipvs != nil && r.t.ipvs.Bound(f.Addr) {
 		key := string(f.Addr.AsSlice())
-		r.now.refs = append(r.now.refs, item{set: setClusterIPs, key: key})
-		if r.t.ipvs != nil {
-			r.now.refs = append(r.now.refs, item{set: setGuarded, key: key})
-		}
+		r.now.refs = append(r.now.refs, item{set: setClusterIPs, key: key}, item{set: setGuarded, key: key})
 	}
 	r.side(at, key, f, &f.Pool)
 	if r.t.ipvs != nil {
