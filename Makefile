@@ -34,8 +34,8 @@ helm: ## Helm 4, built from its module, into bin/
 	@mkdir -p bin
 	cd test/helm && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o ../../bin/helm .
 
-# Tests that run containers: a kubelet's, and whole clusters'.
-NODE_TESTS := ./kubelet/... ./e2e
+# Tests that run containers: whole clusters', and a kubelet's.
+NODE_TESTS := ./e2e ./kubelet/...
 
 test: test-server test-nodes ## everything, from unit tests to clusters with real containers
 
@@ -46,8 +46,10 @@ test-server: build kubectl etcd helm tools ## unit tests, then the tests against
 	@echo "== test"; cd test && go test -count=1 -timeout 30m -p 1 $$(go list ./... | grep -vE '/test/(kubelet|e2e)')
 
 # SHORT=-short leaves out the renewal of a pod's token, which takes eight minutes.
+# What fails is run once more; what fails twice fails.
 test-nodes: images ## tests with real containers; as root
-	@echo "== nodes"; cd test && go test -count=1 $(SHORT) -timeout 30m -p 1 $(NODE_TESTS)
+	@tools/can-run-containers
+	@echo "== nodes"; tools/nodes.sh $(or $(LIMIT),45m) $(SHORT) -p=2 $(NODE_TESTS)
 
 include deploy/deploy.mk
 include test/vm/vm.mk

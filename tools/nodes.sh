@@ -2,8 +2,8 @@
 # Runs the tests that run containers; what fails is run once more, by name, and
 # what fails twice fails. The first argument is a limit of time for all of it:
 #   tools/nodes.sh 12m -short ./kubelet/... ./e2e
-# Ends with 0: passed; 1: failed twice, or had no time for the second run; 3: the
-# time was up before anything failed.
+# Ends with 0: passed; 1: failed twice; 3: the time was up before anything had
+# failed twice.
 set -euo pipefail
 if [ $# -lt 2 ]; then
   echo "usage: $0 LIMIT [FLAG OF GO TEST...] PACKAGE..., packages as seen from test/" >&2

@@ -6,7 +6,7 @@
 //	go run ./nodes [-limit DURATION] [FLAG OF GO TEST…] PACKAGE…
 //
 // It ends with 0 when all passed, with 1 when something failed twice, and with
-// 3 when the time was up and nothing had failed twice.
+// 3 when the time was up before anything had failed twice.
 package main
 
 import (
@@ -105,11 +105,16 @@ func run(ctx context.Context, args []string, out *os.File) int {
 // second runs again what failed.
 func second(ctx context.Context, first *result, flags []string, tell func(string)) int {
 	code := passed
+	outOfTime := func() {
+		if code == passed {
+			code = late
+		}
+	}
 	for _, args := range first.again() {
 		what := strings.Join(args, " ")
 		if ctx.Err() != nil {
 			tell(fmt.Sprintf("nodes: FAILED ONCE, and there was no time to see it again: %s\n", what))
-			code = failed
+			outOfTime()
 			continue
 		}
 		if err := sweep(); err != nil {
@@ -121,11 +126,11 @@ func second(ctx context.Context, first *result, flags []string, tell func(string
 		case err != nil:
 			tell(fmt.Sprintf("nodes: %v\n", err))
 			code = failed
+		case ctx.Err() != nil && r.good():
+			tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
+			outOfTime()
 		case !r.good():
 			tell(fmt.Sprintf("nodes: FAILED TWICE: %s\n", what))
-			code = failed
-		case ctx.Err() != nil:
-			tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
 			code = failed
 		default:
 			tell(fmt.Sprintf("nodes: FLAKY, failed and then passed: %s: find out why\n", what))

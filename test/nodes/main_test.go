@@ -117,6 +117,24 @@ func TestTimeIsUp(t *testing.T) {
 	}
 }
 
+// TestNoTimeForMore: what failed once is no reason to turn a change away when
+// there was no time to see it again, but it is told.
+func TestNoTimeForMore(t *testing.T) {
+	dir := module(t, map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { _ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {} }\nfunc init() { go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
+				cancel()
+			}
+		}
+	}()
+	code, said := ran(t, ctx, "-count=1", "./...")
+	if code != late || !strings.Contains(said, "FAILED ONCE, and there was no time to see it again: -run ^(TestX)$") {
+		t.Errorf("it ends with %d and says:\n%s", code, said)
+	}
+}
+
 func TestSplit(t *testing.T) {
 	flags, packages := split([]string{"-short", "-p=1", "./a/...", "./b"})
 	if !slices.Equal(flags, []string{"-short", "-p=1"}) || !slices.Equal(packages, []string{"./a/...", "./b"}) {

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"xebec.dev/api/scheme"
 	"xebec.dev/apiserver/internal/identity"
@@ -43,7 +44,7 @@ func (l *Lease) Renew(ctx context.Context) error {
 		return err
 	}
 	seconds, now := int32(LeaseSeconds), metav1.NowMicro()
-	labels := map[string]string{identityLabel: "kube-apiserver", corev1.LabelHostname: host}
+	labels := identityLabels(host)
 	obj := &coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: metav1.NamespaceSystem, Name: identity.ID(), Labels: labels},
 		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &l.holder, LeaseDurationSeconds: &seconds, RenewTime: &now},
@@ -53,6 +54,16 @@ func (l *Lease) Renew(ctx context.Context) error {
 		h.Labels, h.Spec.RenewTime = labels, &now
 		h.Spec.HolderIdentity, h.Spec.LeaseDurationSeconds = &l.holder, &seconds
 	})
+}
+
+// identityLabels of a server's lease. A machine may call itself something that
+// is no label, "(none)" or a name of more than 63 bytes: it is left out then.
+func identityLabels(host string) map[string]string {
+	labels := map[string]string{identityLabel: "kube-apiserver"}
+	if len(validation.IsValidLabelValue(host)) == 0 {
+		labels[corev1.LabelHostname] = host
+	}
+	return labels
 }
 
 // Collect deletes the leases of servers that are gone.

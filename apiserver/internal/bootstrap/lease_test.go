@@ -1,10 +1,12 @@
 package bootstrap
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -25,6 +27,15 @@ func TestExpired(t *testing.T) {
 		l := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{identityLabel: c.label}}, Spec: c.spec}
 		if got := expired(l, now); got != c.want {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// A machine's name that is no label does not keep the server from its lease.
+func TestIdentityLabels(t *testing.T) {
+	for host, want := range map[string]string{"n1.example": "n1.example", "(none)": "", strings.Repeat("a", 64): ""} {
+		if got := identityLabels(host)[corev1.LabelHostname]; got != want {
+			t.Errorf("%q: label %q, want %q", host, got, want)
 		}
 	}
 }
