@@ -202,7 +202,7 @@ func (e *Elector) acquire(ctx context.Context) error {
 
 // renew keeps the lease until it can't within the deadline, or ctx ends.
 func (e *Elector) renew(ctx context.Context) error {
-	renewed, pause := time.Now(), e.renewEvery()
+	renewed, pause := time.Now(), e.untilRenewal(time.Now())
 	for {
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -213,7 +213,7 @@ func (e *Elector) renew(ctx context.Context) error {
 		cancel()
 		switch {
 		case held:
-			renewed, pause = began, e.renewEvery()
+			renewed, pause = began, e.untilRenewal(time.Now())
 			e.renewed(began)
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -233,6 +233,15 @@ func (e *Elector) renew(ctx context.Context) error {
 // RetryPeriod; each renewal is a write that wakes the API server, etcd and all
 // who watch leases, and half the deadline leaves time for several attempts.
 func (e *Elector) renewEvery() time.Duration { return max(e.o.RetryPeriod, e.o.RenewDeadline/2) }
+
+// untilRenewal is the pause before the next renewal: up to the next whole
+// multiple of renewEvery by the clock. The few leaders of a cluster renew at
+// the same moment so, and an idle machine wakes once for them and the server
+// writes once.
+func (e *Elector) untilRenewal(now time.Time) time.Duration {
+	every := e.renewEvery()
+	return every - time.Duration(now.UnixNano()%int64(every))
+}
 
 // patience is how long after its last renewal a leader gives up: Kubernetes'
 // clients begin to count when they next try, RetryPeriod later. It ends before
