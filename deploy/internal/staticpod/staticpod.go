@@ -99,10 +99,11 @@ func (c *component) pod(n *Node) *corev1.Pod {
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(c.cpu)}},
 		// A start is looked at every second.
 		StartupProbe:  c.probe(c.startPath, 1, int32(cmp.Or(n.StartLimit, 4*time.Minute)/time.Second)),
-		LivenessProbe: c.probe(c.livePath, 10, 8),
+		// As patient as kubeadm's, 80 s, and half as often.
+		LivenessProbe: c.probe(c.livePath, 20, 4),
 		// A TLS handshake for each component and second would be most of what
 		// an idle control plane does; nothing routes by this readiness.
-		ReadinessProbe: c.probe(c.readyPath, 10, 3),
+		ReadinessProbe: c.probe(c.readyPath, 20, 2),
 	}
 	if c.memory != "" {
 		ctr.Resources.Requests[corev1.ResourceMemory] = resource.MustParse(c.memory)
