@@ -98,7 +98,7 @@ func (c *component) pod(n *Node) *corev1.Pod {
 		Ports:     []corev1.ContainerPort{{Name: "probe-port", ContainerPort: c.port, HostPort: c.port, Protocol: corev1.ProtocolTCP}},
 		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(c.cpu)}},
 		// A start is looked at every second.
-		StartupProbe:  c.probe(c.startPath, 1, int32(cmp.Or(n.StartLimit, 4*time.Minute)/time.Second)),
+		StartupProbe: c.probe(c.startPath, 1, int32(cmp.Or(n.StartLimit, 4*time.Minute)/time.Second)),
 		// As patient as kubeadm's, 80 s, and half as often.
 		LivenessProbe: c.probe(c.livePath, 20, 4),
 		// A TLS handshake for each component and second would be most of what
