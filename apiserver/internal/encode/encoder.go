@@ -22,8 +22,8 @@ import (
 	"xebec.dev/apiserver/internal/storage"
 )
 
-// Encoder encodes the objects of one resource at one version. It is safe for
-// concurrent use; make one per served version and keep it.
+// Encoder encodes the objects of one resource at one version. It is immutable
+// and safe for concurrent use; make one per served version and keep it.
 type Encoder struct {
 	res        scheme.Served
 	apiVersion string
@@ -41,7 +41,6 @@ type Encoder struct {
 	// object and meta make JSON of whole objects and of their metadata. They
 	// are nil unless direct and not custom.
 	object, meta *codec.Transcoder
-	herd         herd
 }
 
 // New makes the Encoder of a resource at a version.

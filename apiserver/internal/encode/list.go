@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"reflect"
 	"strconv"
 	"sync"
@@ -107,68 +106,20 @@ func (e *Encoder) writeJSONList(w io.Writer, f Format, l *storage.List) error {
 	}
 	return chunked(w, func(c *chunks) {
 		c.buf = e.appendListHead(c.buf, f, meta)
-		e.writeItems(c, f, l.Objects)
+		for i, o := range l.Objects {
+			if i > 0 {
+				c.buf = append(c.buf, ',')
+			}
+			if c.buf, err = e.appendListItem(c.buf, f, o); err != nil {
+				c.err = err
+				return
+			}
+			if c.flush(piece); c.err != nil {
+				return
+			}
+		}
 		c.buf = e.appendListTail(c.buf, f, meta, len(l.Objects))
 	})
-}
-
-// writeItems writes a list's items, in blocks that lists under way share.
-func (e *Encoder) writeItems(c *chunks, f Format, objects []*storage.Object) {
-	shared := f.Shape == Whole && !e.custom // else there is hardly anything to make
-	if shared {
-		e.herd.enter()
-		defer e.herd.leave()
-	}
-	for first := true; len(objects) > 0 && c.err == nil; first = false {
-		n := min(blockObjects, len(objects))
-		if shared && n == blockObjects && small(objects[:n]) {
-			e.writeBlock(c, f, objects[:n], first)
-		} else {
-			e.writeEach(c, f, objects[:n], first, piece)
-		}
-		objects = objects[n:]
-	}
-}
-
-// writeBlock writes a block as another list made it, or makes it.
-func (e *Encoder) writeBlock(c *chunks, f Format, objects []*storage.Object, first bool) {
-	if made := e.herd.find(objects); made != nil {
-		if first {
-			made = made[1:]
-		}
-		if c.flush(1); c.err == nil {
-			_, c.err = c.w.Write(made)
-		}
-		return
-	}
-	begin := len(c.buf)
-	if !first {
-		begin++
-	}
-	e.writeEach(c, f, objects, first, math.MaxInt)
-	if c.err == nil {
-		e.herd.share(objects, c.buf[begin:])
-		c.flush(piece)
-	}
-}
-
-// writeEach appends items and writes when there are so many bytes.
-func (e *Encoder) writeEach(c *chunks, f Format, objects []*storage.Object, first bool, flush int) {
-	for _, o := range objects {
-		if !first {
-			c.buf = append(c.buf, ',')
-		}
-		first = false
-		buf, err := e.appendListItem(c.buf, f, o)
-		if err != nil {
-			c.err = err
-			return
-		}
-		c.buf = buf
-		if c.flush(flush); c.err != nil {
-			return
-		}
-	}
 }
 
 // appendListHead begins a JSON list. Custom resources' lists are written in
