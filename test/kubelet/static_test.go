@@ -180,7 +180,10 @@ func TestStandalone(t *testing.T) {
 func TestKubeletRestart(t *testing.T) {
 	n := own(t, nodetest.Options{})
 	pods := n.Client.CoreV1().Pods("default")
-	const many = 5
+	many, kills := 30, 50
+	if testing.Short() {
+		many, kills = 5, 5
+	}
 	for i := range many {
 		p := always(pod(fmt.Sprintf("keep-%d", i), "serve", "8080"))
 		p.Spec.NodeName = n.Name
@@ -215,7 +218,7 @@ func TestKubeletRestart(t *testing.T) {
 	for _, p := range list.Items {
 		ids[p.Name] = p.Status.ContainerStatuses[0].ContainerID
 	}
-	for range 5 {
+	for range kills {
 		n.KillKubelet()
 		if err := n.StartKubelet(); err != nil {
 			t.Fatal(err)
