@@ -100,9 +100,11 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// TestTimeIsUp ends in the middle of a test, whose process goes too.
-func TestTimeIsUp(t *testing.T) {
-	dir := module(t, map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { _ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {} }\nfunc init() { go func() { select {} }(); go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
+// interrupted runs a package until one of its tests has made the file begun, and
+// ends it there.
+func interrupted(t *testing.T, tests string) (code int, said string) {
+	t.Helper()
+	dir := module(t, map[string]string{"p/p_test.go": head + tests + "func init() { go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
@@ -111,7 +113,14 @@ func TestTimeIsUp(t *testing.T) {
 			}
 		}
 	}()
-	code, said := ran(t, ctx, "-count=1", "./...")
+	return ran(t, ctx, "-count=1", "./...")
+}
+
+const hangs = "_ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {}"
+
+// TestTimeIsUp ends in the middle of a test, whose process goes too.
+func TestTimeIsUp(t *testing.T) {
+	code, said := interrupted(t, "func TestX(t *testing.T) { "+hangs+" }\n")
 	if code != late || !strings.Contains(said, "THE TIME WAS UP in the middle of: example.com/m/p TestX") {
 		t.Errorf("it ends with %d and says:\n%s", code, said)
 	}
@@ -120,16 +129,7 @@ func TestTimeIsUp(t *testing.T) {
 // TestNoTimeForMore: what failed once is no reason to turn a change away when
 // there was no time to see it again, but it is told.
 func TestNoTimeForMore(t *testing.T) {
-	dir := module(t, map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { _ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {} }\nfunc init() { go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-			if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
-				cancel()
-			}
-		}
-	}()
-	code, said := ran(t, ctx, "-count=1", "./...")
+	code, said := interrupted(t, "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { "+hangs+" }\n")
 	if code != late || !strings.Contains(said, "FAILED ONCE, and there was no time to see it again: -run ^(TestX)$") {
 		t.Errorf("it ends with %d and says:\n%s", code, said)
 	}

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
-	"sigs.k8s.io/yaml"
 
 	"xebec.dev/kube-proxy/internal/compile"
 	"xebec.dev/kube-proxy/internal/golden"
@@ -59,21 +58,7 @@ func planned(t *testing.T, in string) string {
 
 func parseState(t *testing.T, in string) (*corev1.Service, []*discoveryv1.EndpointSlice, *compile.Node) {
 	t.Helper()
-	service := &corev1.Service{}
-	var endpoints []*discoveryv1.EndpointSlice
-	for i, doc := range strings.Split(in, "\n---\n") {
-		var err error
-		if i == 0 {
-			err = yaml.UnmarshalStrict([]byte(doc), service)
-		} else {
-			slice := &discoveryv1.EndpointSlice{}
-			err = yaml.UnmarshalStrict([]byte(doc), slice)
-			endpoints = append(endpoints, slice)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	service, endpoints := golden.Service(t, in)
 	return service, endpoints, &compile.Node{Name: "a", NodePortsV4: true, NodePortsV6: true}
 }
 

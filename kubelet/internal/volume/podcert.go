@@ -179,7 +179,7 @@ func (c *certificates) ask(ctx context.Context, e *podCert, pod *corev1.Pod, s *
 	if err != nil {
 		return err
 	}
-	stub, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	unnamed, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 	if err != nil {
 		return err
 	}
@@ -198,7 +198,7 @@ func (c *certificates) ask(ctx context.Context, e *podCert, pod *corev1.Pod, s *
 		},
 		Spec: certificatesv1beta1.PodCertificateRequestSpec{
 			SignerName: s.SignerName, PodName: pod.Name, PodUID: pod.UID, ServiceAccountName: pod.Spec.ServiceAccountName, ServiceAccountUID: account,
-			NodeName: types.NodeName(node.Name), NodeUID: node.UID, MaxExpirationSeconds: s.MaxExpirationSeconds, StubPKCS10Request: stub, UnverifiedUserAnnotations: s.UserAnnotations,
+			NodeName: types.NodeName(node.Name), NodeUID: node.UID, MaxExpirationSeconds: s.MaxExpirationSeconds, StubPKCS10Request: unnamed, UnverifiedUserAnnotations: s.UserAnnotations,
 		},
 	}
 	name, err := c.signer.ask(ctx, r)

@@ -79,7 +79,7 @@ func bus(t *testing.T) (*logind, string) {
 		_ = daemon.Wait()
 	})
 	l, address := &logind{}, "unix:path="+at
-	until(t, "the bus listens", func() (err error) { l.conn, err = dbus.Connect(address); return err })
+	nodetest.Until(t, "the bus listens", func() (err error) { l.conn, err = dbus.Connect(address); return err })
 	t.Cleanup(func() { l.conn.Close() })
 	for iface, methods := range map[string]map[string]any{
 		manager: {"Inhibit": l.inhibit},
@@ -95,20 +95,6 @@ func bus(t *testing.T) (*logind, string) {
 		t.Fatal(reply, err)
 	}
 	return l, address
-}
-
-func until(t *testing.T, what string, f func() error) {
-	t.Helper()
-	const limit = 3 * time.Minute // the machine may do much else
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%s: %v", what, err)
-		}
-	}
 }
 
 func get(t *testing.T, n *nodetest.Node, namespace, name string) *corev1.Pod {
@@ -164,21 +150,21 @@ func TestShutdown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "an account for pods of the system", func() error {
+	nodetest.Until(t, "an account for pods of the system", func() error {
 		_, err := n.Client.CoreV1().ServiceAccounts("kube-system").Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{})
 		return err
 	})
 	create(t, n, "default", "web", "")
 	create(t, n, "kube-system", "dns", "system-cluster-critical")
 	for namespace, name := range map[string]string{"default": "web", "kube-system": "dns"} {
-		until(t, name+" runs", func() error {
+		nodetest.Until(t, name+" runs", func() error {
 			if p := get(t, n, namespace, name); condition(p.Status.Conditions, corev1.PodReady).Status != corev1.ConditionTrue {
 				return fmt.Errorf("%v", p.Status)
 			}
 			return nil
 		})
 	}
-	until(t, "the kubelet holds the shutdown up", func() error {
+	nodetest.Until(t, "the kubelet holds the shutdown up", func() error {
 		if l.count() == 0 {
 			return fmt.Errorf("no lock")
 		}
@@ -196,7 +182,7 @@ func TestShutdown(t *testing.T) {
 	}
 	over(t, n)
 	create(t, n, "default", "late", "")
-	until(t, "a late pod is refused", func() error {
+	nodetest.Until(t, "a late pod is refused", func() error {
 		p := get(t, n, "default", "late")
 		if p.Status.Phase != corev1.PodFailed || p.Status.Reason != "NodeShutdown" || p.Status.Message != "Pod was rejected: Pod was rejected as the node is shutting down." {
 			return fmt.Errorf("%v", p.Status)
@@ -210,7 +196,7 @@ func over(t *testing.T, n *nodetest.Node) {
 	t.Helper()
 	ends := map[string]time.Time{}
 	for namespace, name := range map[string]string{"default": "web", "kube-system": "dns"} {
-		until(t, name+" is over", func() error {
+		nodetest.Until(t, name+" is over", func() error {
 			p := get(t, n, namespace, name)
 			d := condition(p.Status.Conditions, corev1.DisruptionTarget)
 			if p.Status.Phase != corev1.PodFailed || p.Status.Reason != "Terminated" || p.Status.Message != "Pod was terminated in response to imminent node shutdown." ||
@@ -228,7 +214,7 @@ func over(t *testing.T, n *nodetest.Node) {
 	if ends["dns"].Before(ends["web"]) {
 		t.Errorf("the important pod ended first: %v", ends)
 	}
-	until(t, "the node is not ready", func() error {
+	nodetest.Until(t, "the node is not ready", func() error {
 		node, err := n.Client.CoreV1().Nodes().Get(context.Background(), n.Name, metav1.GetOptions{})
 		if err != nil {
 			return err
