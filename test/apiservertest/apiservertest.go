@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -64,15 +65,27 @@ func Bin() string {
 // Binary is the path of a built program.
 func Binary(name string) string { return filepath.Join(Bin(), name) }
 
-// FreePort is a port that nobody listens on now.
+// given are the ports that this program's FreePort has named.
+var given sync.Map
+
+// FreePort is a port of 127.0.0.1 that nobody listens on. It lies outside the
+// ranges of outgoing connections, of node ports and of the daemons' own, so that
+// it stays free, and is never named twice.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 12000 + rand.IntN(18000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if _, twice := given.LoadOrStore(port, true); !twice {
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port of 127.0.0.1 between 12000 and 30000 is free")
+	return 0
 }
 
 // Start runs kube-apiserver --data-dir on a free port and waits until it is

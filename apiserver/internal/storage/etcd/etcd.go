@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/storage/kv"
 )
 
@@ -269,8 +270,31 @@ func (s *Store) Apply(ctx context.Context, writes []kv.Write) (int64, []kv.Resul
 			s.leases.forget()
 			continue
 		}
+		if errors.Is(err, kv.ErrNoSpace) && !s.untouched(ctx, writes) {
+			return 0, nil, fmt.Errorf("%w: %w", storage.ErrUnknown, err)
+		}
 		return rev, results, err
 	}
+}
+
+// untouched tells that none of the writes was done: etcd refuses for want of
+// space before it does anything, but the one write that finds no space in the
+// middle of being done it does, and says the same.
+func (s *Store) untouched(ctx context.Context, writes []kv.Write) bool {
+	for i := range writes {
+		w := &writes[i]
+		if w.Delete {
+			continue
+		}
+		e, _, err := s.Get(ctx, w.Key, 0)
+		switch {
+		case err != nil:
+			return false
+		case e == nil && w.Compare != 0, e != nil && e.Revision != w.Compare:
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Store) apply(ctx context.Context, writes []kv.Write) (int64, []kv.Result, error) {

@@ -11,8 +11,10 @@ import (
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
 
+	"xebec.dev/apiserver/internal/storage"
 	"xebec.dev/apiserver/internal/storage/embedded"
 	"xebec.dev/apiserver/internal/storage/etcd"
 	"xebec.dev/apiserver/internal/storage/kv"
@@ -36,6 +38,40 @@ type counting struct {
 func (c *counting) LeaseGrant(ctx context.Context, r *pb.LeaseGrantRequest, opts ...grpc.CallOption) (*pb.LeaseGrantResponse, error) {
 	c.granted = append(c.granted, r.TTL)
 	return c.LeaseClient.LeaseGrant(ctx, r, opts...)
+}
+
+// full has no space: it refuses, but the first write it does all the same.
+type full struct {
+	pb.KVClient
+	did bool
+}
+
+func (f *full) Txn(ctx context.Context, r *pb.TxnRequest, opts ...grpc.CallOption) (*pb.TxnResponse, error) {
+	if !f.did {
+		f.did = true
+		if _, err := f.KVClient.Txn(ctx, r, opts...); err != nil {
+			return nil, err
+		}
+	}
+	return nil, rpctypes.ErrGRPCNoSpace
+}
+
+func TestNoSpace(t *testing.T) {
+	s := services(t)
+	s.KV = &full{KVClient: s.KV}
+	store := etcd.Over(s, etcd.Config{})
+	ctx := t.Context()
+	pair := func(of string) []kv.Write {
+		return []kv.Write{{Key: "a/" + of + "1", Value: []byte("v")}, {Key: "a/" + of + "2", Value: []byte("v")}}
+	}
+	_, _, err := store.Apply(ctx, pair("done"))
+	if !errors.Is(err, storage.ErrUnknown) || !errors.Is(err, kv.ErrNoSpace) {
+		t.Errorf("a write that etcd refuses and does: %v", err)
+	}
+	_, _, err = store.Apply(ctx, pair("refused"))
+	if errors.Is(err, storage.ErrUnknown) || !errors.Is(err, kv.ErrNoSpace) {
+		t.Errorf("a write that etcd refuses: %v", err)
+	}
 }
 
 func TestLeasesAreShared(t *testing.T) {

@@ -26,7 +26,8 @@ var (
 	// ErrTooLarge means the store refuses a request of this size; nothing was
 	// written.
 	ErrTooLarge = errors.New("request is too large")
-	// ErrNoSpace means the store's quota is used up; nothing was written.
+	// ErrNoSpace means the store's quota is used up; nothing was written unless
+	// the error is storage.ErrUnknown too.
 	ErrNoSpace = errors.New("the database has no space left")
 	// ErrUnavailable means nothing was written because the store did not take
 	// the request.
