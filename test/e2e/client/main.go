@@ -26,7 +26,7 @@ const usage = `usage: client VERB
   udp HOST:PORT…        prints what each address answers over UDP
   name udp|tcp SERVER NAME
                         prints a name's addresses, or its canonical name
-  hold HOST:PORT        asks again and again over one TCP connection, until that breaks
+  hold HOST:PORT        asks again and again over one TCP connection once it can be had, until that breaks
   call HOST:PORT        asks again and again, over a new connection each time
   guestbook leader | follower LEADER | frontend LEADER FOLLOWER
                         plays a part of a guestbook, at port 8080
@@ -170,10 +170,24 @@ func udp(address string) (string, error) {
 	return "", fmt.Errorf("%s does not answer: %w", address, err)
 }
 
+// connect opens a connection, once it can be had: who asks for a Service may
+// be there before its name and its endpoints are.
+func connect(ctx context.Context, address string) (net.Conn, error) {
+	for {
+		dialer := net.Dialer{Timeout: 5 * time.Second}
+		conn, err := dialer.DialContext(ctx, "tcp", address)
+		if err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+		fmt.Println("not yet:", err)
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // hold counts answers over one connection, and tells them each second and at
 // the end. A connection that breaks is the error.
 func hold(ctx context.Context, address string) error {
-	conn, err := net.Dial("tcp", address)
+	conn, err := connect(ctx, address)
 	if err != nil {
 		return err
 	}
