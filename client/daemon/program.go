@@ -19,6 +19,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
+
+	"xebec.dev/client/resident"
 )
 
 // GitVersion and GitCommit are set by the linker.
@@ -82,6 +84,7 @@ func run(ctx context.Context, p *Program, args []string, stdout, stderr io.Write
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal does what it does by default
+	go proc.settle(ctx)
 	err := p.Run(ctx, proc)
 	_ = Notify("STOPPING=1") // nobody may be listening
 	if err != nil && !(ctx.Err() != nil && errors.Is(err, context.Canceled)) {
@@ -89,6 +92,17 @@ func run(ctx context.Context, p *Program, args []string, stdout, stderr io.Write
 		return 1
 	}
 	return 0
+}
+
+// aftermath is how long a daemon's first connections, lists and decisions take
+// where the server is there; later is not too late, and sooner does no harm.
+const aftermath = 10 * time.Second
+
+// settle gives back what only the start needed.
+func (p *Process) settle(ctx context.Context) {
+	if err := resident.Settle(ctx, aftermath); err != nil {
+		p.Log.Info("memory used by the start only is kept", zap.Error(err))
+	}
 }
 
 func newProcess(p *Program) *Process {

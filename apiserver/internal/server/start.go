@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"xebec.dev/apiserver/internal/health"
-	"xebec.dev/apiserver/internal/resident"
+	"xebec.dev/client/resident"
 )
 
 // hooks are the steps of starting, each a readiness check of its own by
@@ -85,7 +85,8 @@ func (s *Server) start(ctx context.Context) error {
 	s.log.Info("ready", zap.Duration("elapsed", time.Since(began)))
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		if err := resident.Settle(ctx); err != nil {
+		// Whoever waited for it connects and makes a first request.
+		if err := resident.Settle(ctx, time.Second); err != nil {
 			s.log.Info("memory used by the start only is kept", zap.Error(err))
 		}
 		return nil

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"xebec.dev/client/resident"
 )
 
 // The garbage collector runs when garbage has grown to a share of what lives,
@@ -48,16 +50,16 @@ const (
 	// nothing was collected: an idle server is woken by little else.
 	gcEvery = time.Second / 4
 	gcRest  = 2 * time.Second
+	// gcQuiet is how long nothing was collected when what lies about goes back
+	// to the system, unless it is less than gcTrifle.
+	gcQuiet  = 30 * time.Second
+	gcTrifle = 6 << 20
 )
 
 // AdaptGC keeps the collector fit to the heap until ctx ends. One per process
 // is enough.
 func AdaptGC(ctx context.Context) {
-	a := &adapter{room: gcStart, samples: []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"},
-		{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
-		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
-	}}
+	a := newAdapter()
 	before := debug.SetGCPercent(gcFirst)
 	defer debug.SetGCPercent(before)
 	for every := gcEvery; ; {
@@ -81,6 +83,17 @@ type adapter struct {
 	room      uint64
 	percent   int
 	collected float64 // seconds at the last decision
+	quiet     time.Duration
+}
+
+func newAdapter() *adapter {
+	return &adapter{room: gcStart, samples: []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/cpu/classes/gc/mark/dedicated:cpu-seconds"},
+		{Name: "/cpu/classes/gc/mark/assist:cpu-seconds"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/free:bytes"},
+	}}
 }
 
 // adapt looks back over a time, and reports whether anything was collected.
@@ -97,6 +110,18 @@ func (a *adapter) adapt(since time.Duration) bool {
 	if percent*10 < a.percent*9 || percent*9 > a.percent*10 {
 		a.percent = percent
 		debug.SetGCPercent(percent)
+	}
+	if a.quiet += since; spent > 0 {
+		a.quiet = 0
+	}
+	garbage := a.samples[3].Value.Uint64() - min(live, a.samples[3].Value.Uint64())
+	if a.quiet >= gcQuiet && garbage+a.samples[4].Value.Uint64() >= gcTrifle {
+		if err := resident.Trim(); err != nil {
+			debug.FreeOSMemory()
+		}
+		// Its own collection is no sign of life.
+		metrics.Read(a.samples)
+		a.collected, a.quiet = a.samples[1].Value.Float64()+a.samples[2].Value.Float64(), 0
 	}
 	return spent > 0
 }

@@ -1,6 +1,11 @@
 package watchcache
 
-import "testing"
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
 
 func TestGCRoom(t *testing.T) {
 	const mb = 1 << 20
@@ -23,5 +28,37 @@ func TestGCRoom(t *testing.T) {
 		if got := gcRoom(test.before, test.live, test.share); got != test.want {
 			t.Errorf("after %d of %d MB at %v: %d MB, want %d", test.before/mb, test.live/mb, test.share, got/mb, test.want/mb)
 		}
+	}
+}
+
+// held is what of the heap the system has not got back.
+func held() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapSys - m.HeapReleased
+}
+
+func TestGarbageAtRest(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000))
+	a := newAdapter()
+	a.adapt(time.Second)
+	begun := held()
+	var last []byte
+	for range 64 {
+		last = make([]byte, 1<<20)
+	}
+	runtime.KeepAlive(last)
+	full := held()
+	if full < begun+32<<20 {
+		t.Fatalf("the collector ran while garbage was made: %d MB held, %d before", full>>20, begun>>20)
+	}
+	a.quiet = gcQuiet - 3*time.Second
+	a.adapt(2 * time.Second)
+	if now := held(); now < full/2 {
+		t.Errorf("after 29 s %d MB of %d are held", now>>20, full>>20)
+	}
+	a.adapt(2 * time.Second)
+	if now := held(); now > full/2 {
+		t.Errorf("after half a minute at rest %d MB of %d are held", now>>20, full>>20)
 	}
 }

@@ -22,16 +22,13 @@ import (
 	"time"
 )
 
-// settle is how long a start's aftermath takes: whoever waited for it connects
-// and makes a first request.
-const settle = time.Second
-
-// Settle trims a process that has started, once, unless ctx ends before.
-func Settle(ctx context.Context) error {
+// Settle trims a process that has started once the aftermath of that is over,
+// unless ctx ends before.
+func Settle(ctx context.Context, aftermath time.Duration) error {
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-time.After(settle):
+	case <-time.After(aftermath):
 	}
 	return Trim()
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 const smaps = `00400000-0218f000 r-xp 00000000 fe:00 42                         /bin/kube-apiserver
@@ -50,12 +51,12 @@ func TestTrimThisProcess(t *testing.T) {
 
 func TestSettle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		if err := Settle(t.Context()); err != nil {
+		if err := Settle(t.Context(), time.Second); err != nil {
 			t.Error(err)
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
-		if err := Settle(ctx); err != nil {
+		if err := Settle(ctx, time.Second); err != nil {
 			t.Error(err)
 		}
 	})
