@@ -41,9 +41,9 @@ type Target struct {
 	Container *corev1.Container
 	Since     time.Time // when the container started
 	IP        string    // of the pod
-	// Ready and Started are what is known from before this kubelet began;
-	// Adopted says that something is.
-	Adopted, Ready, Started bool
+	// Adopted containers began before this kubelet did; Ready and Started are
+	// what is known of those of which something is Told.
+	Adopted, Told, Ready, Started bool
 }
 
 // Options of a manager.
@@ -101,7 +101,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // start needs the lock.
 func (m *Manager) start(p *prober) {
-	if m.ctx == nil {
+	if m.ctx == nil || p.over {
 		return
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
@@ -113,7 +113,8 @@ func (m *Manager) start(p *prober) {
 }
 
 // Sync makes the probes of a pod those of its running containers. An ending
-// pod is only asked whether it is ready.
+// pod is only asked whether it is ready; what else was known of it stays so,
+// or what has not started yet would count as ready on its way out.
 func (m *Manager) Sync(pod *corev1.Pod, running []Target, ending bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,14 +123,19 @@ func (m *Manager) Sync(pod *corev1.Pod, running []Target, ending bool) {
 	for i := range running {
 		t := &running[i]
 		for kind, spec := range specs(t.Container) {
-			if spec == nil || ending && kind != Readiness {
+			if spec == nil {
 				continue
 			}
 			k := key{t.ID, kind}
 			p := have[k]
-			if p == nil {
+			made := p == nil
+			if made {
 				p = m.prober(pod, t, kind, spec)
 				m.by[k] = p
+			}
+			if ending && kind != Readiness {
+				p.stop()
+			} else if made {
 				m.start(p)
 			}
 			want[k] = p
@@ -164,19 +170,46 @@ func specs(c *corev1.Container) map[Kind]*corev1.Probe {
 }
 
 func (m *Manager) prober(pod *corev1.Pod, t *Target, kind Kind, spec *corev1.Probe) *prober {
-	p := &prober{m: m, pod: pod, target: *t, kind: kind, spec: spec, result: Failure}
+	p := &prober{m: m, pod: pod, target: *t, kind: kind, spec: spec, result: Failure, through: make(chan struct{})}
 	switch {
 	case kind == Liveness:
 		p.result = Success
-	case t.Adopted && kind == Readiness && t.Ready, t.Adopted && kind == Startup && t.Started:
+	case t.Told && kind == Readiness && t.Ready:
 		p.result = Success
+	case t.Told && kind == Startup && t.Started:
+		p.result = Success
+		close(p.through)
 	case kind == Startup:
 		p.result = Unsure
 	}
-	if t.Adopted {
-		p.jitter = time.Duration(rand.Int64N(int64(period(spec))))
+	switch {
+	case t.Told: // all pods of the node are: not all at once
+		p.jitter = rand.N(period(spec))
+	case t.Adopted: // a few are, and count as unready until they are asked
+		p.jitter = rand.N(untold)
 	}
 	return p
+}
+
+// untold is the time over which the first questions to containers are spread
+// of which nothing is known: static pods, whose statuses only the API has.
+const untold = 100 * time.Millisecond
+
+// awaitStarted waits until a container has started, as far as that is asked,
+// and reports whether it has.
+func (m *Manager) awaitStarted(ctx context.Context, id string) bool {
+	m.mu.Lock()
+	p := m.by[key{id, Startup}]
+	m.mu.Unlock()
+	if p == nil {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-p.through:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (m *Manager) get(id string, kind Kind) (Result, bool) {

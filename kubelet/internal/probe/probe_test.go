@@ -140,7 +140,7 @@ func TestStartup(t *testing.T) {
 
 // What was known before the kubelet began holds until it is known better.
 func TestAdopted(t *testing.T) {
-	target := Target{Adopted: true, Ready: true, Started: true, Since: epoch.Add(-time.Hour)}
+	target := Target{Adopted: true, Told: true, Ready: true, Started: true, Since: epoch.Add(-time.Hour)}
 	c := &corev1.Container{StartupProbe: command(1, 1, 1, 0), ReadinessProbe: command(1, 1, 3, 0)}
 	changes, _ := watch(t, c, target, from(0), time.Minute)
 	expect(t, changes, "")
@@ -196,7 +196,7 @@ func TestNotYetProbed(t *testing.T) {
 			t.Errorf("%+v: ready %t, expected %t", c.of, got, c.want)
 		}
 	}
-	m.Sync(&corev1.Pod{}, []Target{{ID: "old", Container: probed, Adopted: true, Ready: true}}, false)
+	m.Sync(&corev1.Pod{}, []Target{{ID: "old", Container: probed, Adopted: true, Told: true, Ready: true}}, false)
 	if !m.Ready("old", probed) {
 		t.Error("what was ready before this kubelet began is not")
 	}

@@ -20,14 +20,18 @@ type prober struct {
 	kind   Kind
 	spec   *corev1.Probe
 	jitter time.Duration
-	cancel context.CancelFunc // guarded by Manager.mu
+	// through is closed once a startup probe has succeeded.
+	through chan struct{}
+	over    bool               // guarded by Manager.mu: asks no more
+	cancel  context.CancelFunc // guarded by Manager.mu
 
 	mu     sync.Mutex
 	result Result // guarded by mu
 
 	// Owned by run.
-	last Result
-	row  int32 // equal results in a row
+	began time.Time // of asking
+	last  Result
+	row   int32 // equal results in a row
 }
 
 func (p *prober) get() Result {
@@ -36,8 +40,10 @@ func (p *prober) get() Result {
 	return p.result
 }
 
-// stop needs the manager's lock.
+// stop lets it ask no more; what it knows stays known. It needs the manager's
+// lock.
 func (p *prober) stop() {
+	p.over = true
 	if p.cancel != nil {
 		p.cancel()
 	}
@@ -47,24 +53,21 @@ func period(spec *corev1.Probe) time.Duration {
 	return max(time.Duration(spec.PeriodSeconds)*time.Second, time.Second)
 }
 
-// waitStarted is how often a probe that waits for the startup probe looks.
-const waitStarted = 200 * time.Millisecond
-
 func (p *prober) run(ctx context.Context) {
-	first := time.Until(p.target.Since.Add(time.Duration(p.spec.InitialDelaySeconds) * time.Second))
-	if rest(ctx, max(first, p.jitter)) != nil {
+	delay := time.Duration(p.spec.InitialDelaySeconds) * time.Second
+	left := min(time.Until(p.target.Since.Add(delay)), delay) // a clock that was set back makes it no longer
+	if rest(ctx, max(left, p.jitter)) != nil {
 		return
 	}
-	for p.kind != Startup && !p.m.Started(p.target.ID) {
-		if rest(ctx, waitStarted) != nil {
-			return
-		}
+	if p.kind != Startup && !p.m.awaitStarted(ctx, p.target.ID) {
+		return
 	}
 	if p.kind == Startup && p.get() == Success {
 		return
 	}
 	t := time.NewTicker(period(p.spec))
 	defer t.Stop()
+	p.began = time.Now()
 	if p.early(ctx) {
 		return
 	}
@@ -72,9 +75,7 @@ func (p *prober) run(ctx context.Context) {
 		if !asked && p.once(ctx) {
 			return
 		}
-		select {
-		case <-t.C:
-		case <-ctx.Done():
+		if p.await(ctx, t.C) != nil {
 			return
 		}
 	}
@@ -98,7 +99,7 @@ func rest(ctx context.Context, d time.Duration) error {
 // whether it is there: most are within a second, and would else count as
 // unready until the next period. What fails here counts for nothing.
 func (p *prober) early(ctx context.Context) bool {
-	if p.kind == Liveness || p.get() == Success || p.target.Adopted {
+	if p.kind == Liveness || p.get() == Success || p.target.Told {
 		return false
 	}
 	for pause := earlyFirst; pause <= min(earlyLast, period(p.spec)/4); pause *= 2 {
@@ -121,6 +122,38 @@ const (
 	earlyFirst = 25 * time.Millisecond
 	earlyLast  = 400 * time.Millisecond
 )
+
+// await waits for the next turn. A container that is not ready is asked in
+// between too, ever less often, as the API allows for: one that takes its time
+// to begin is ready within half as much again, not a period later. What fails
+// here counts for nothing.
+func (p *prober) await(ctx context.Context, turn <-chan time.Time) error {
+	for p.kind == Readiness && p.last != Success && p.get() != Success && !p.target.Told {
+		t := time.NewTimer(max(earlyLast, time.Since(p.began)/2))
+		select {
+		case <-turn:
+			t.Stop()
+			return nil
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		case <-t.C:
+		}
+		result, output := p.ask(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if result == Success {
+			p.settle(result, output)
+		}
+	}
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // once probes, and reports whether that was the last time.
 func (p *prober) once(ctx context.Context) bool {
@@ -149,6 +182,9 @@ func (p *prober) settle(result Result, output string) bool {
 	changed := p.result != result
 	p.result = result
 	p.mu.Unlock()
+	if p.kind == Startup && result == Success {
+		close(p.through)
+	}
 	if changed {
 		p.m.o.Changed(p.pod.UID)
 	}

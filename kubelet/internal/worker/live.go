@@ -426,7 +426,7 @@ func (w *Worker) adopt(t *probe.Target, pod *corev1.Pod) {
 	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
 		for i := range list {
 			if s := &list[i]; s.ContainerID == id {
-				t.Ready, t.Started = s.Ready, s.Started != nil && *s.Started
+				t.Told, t.Ready, t.Started = true, s.Ready, s.Started != nil && *s.Started
 			}
 		}
 	}
