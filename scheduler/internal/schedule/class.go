@@ -89,7 +89,8 @@ func compile(c *cache.Cluster, profile *framework.Profile, p *cache.Pod, o Obser
 	for {
 		k := &class{cluster: c, profile: profile, pod: p, observer: o, era: c.Era, groups: map[groupKey]*group{}, rejected: map[*framework.Status]int{}}
 		k.point(preFilterPoint, k.filters)
-		if k.reject == nil {
+		// Where one node alone is in question there is nothing to compare.
+		if k.reject == nil && (k.only == nil || len(k.only) > 1) {
 			k.point(preScorePoint, k.scorers)
 		}
 		// A selector that nobody asked before may have sorted pods anew.
