@@ -62,7 +62,11 @@ bin/pause: $(DEPLOY)/pause/pause.c | deploy-deps
 	@mkdir -p bin
 	$(CC) $(PAUSE_CFLAGS) -o $@ $<
 
-images: build tools bin/pause ## OCI archives of everything that runs in pods, into bin/images/
+# For kube-proxy's mode iptables. A machine that no Debian package is to be had on goes without.
+bin/iptables: $(DEPLOY)/iptables.sh
+	@$(DEPLOY)/iptables.sh $(CURDIR)/$@ || echo "Debian's iptables is not to be had: kube-proxy's image will be without the mode iptables" >&2
+
+images: build tools bin/pause bin/iptables ## OCI archives of everything that runs in pods, into bin/images/
 	bin/xebec-images --bin bin --out bin/images
 
 # `make up`: a one-node cluster on this machine. UPFLAGS are those of xebec-up,

@@ -41,7 +41,14 @@ func run(bin, out, busybox, push string, only []string, partial bool) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	for _, img := range image.Set(bin, busybox, applets) {
+	set, err := image.Set(bin, busybox, applets)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(bin, image.IPTables)); err != nil {
+		fmt.Printf("%s is not there: kube-proxy's image is without the mode iptables\n", filepath.Join(bin, image.IPTables))
+	}
+	for _, img := range set {
 		name, _, _ := strings.Cut(fileName(img.Name), "_")
 		if len(only) > 0 && !slices.Contains(only, name) || partial && missing(&img) {
 			continue

@@ -23,7 +23,7 @@ var release = Release{Name: "xebec", Namespace: "kube-system"}
 var cases = map[string]map[string]any{
 	"default": {},
 	"cluster": {
-		"proxy": map[string]any{"server": "https://10.0.0.1:6443", "clusterCIDR": "10.244.0.0/16", "mode": "ipvs"},
+		"proxy": map[string]any{"server": "https://10.0.0.1:6443", "clusterCIDR": "10.244.0.0/16", "mode": "iptables"},
 		"dns":   map[string]any{"domain": "example.internal", "clusterIP": "10.97.0.10", "replicas": 1.0, "image": "r.example/coredns:v1"},
 	},
 	"hosted": {

@@ -1,4 +1,4 @@
-// Package image packs static programs into OCI images without a container
+// Package image packs programs into OCI images without a container
 // engine: one layer, no base, the same bytes for the same content.
 package image
 
@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -115,6 +114,17 @@ func (img *Image) layer() ([]byte, error) {
 		File{Path: "/etc/passwd", Content: []byte("root:x:0:0:root:/root:/sbin/nologin\nnobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"), Mode: 0o644},
 		File{Path: "/etc/group", Content: []byte("root:x:0:\nnobody:x:65534:\nnonroot:x:65532:\n"), Mode: 0o644},
 		File{Path: "/tmp", Mode: 0o1777})
+	for i := range files {
+		if f := &files[i]; f.Source != "" {
+			var err error
+			if f.Content, err = os.ReadFile(f.Source); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := linked(files); err != nil {
+		return nil, err
+	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	dirs := map[string]bool{"/": true}
 	for _, f := range files {
@@ -146,15 +156,6 @@ func (f *File) write(w *tar.Writer, dirs map[string]bool) error {
 	switch {
 	case f.Link != "":
 		h.Typeflag, h.Linkname, h.Mode = tar.TypeSymlink, f.Link, 0o777
-	case f.Source != "":
-		var err error
-		if data, err = os.ReadFile(f.Source); err != nil {
-			return err
-		}
-		if err := static(f.Source, data); err != nil {
-			return err
-		}
-		fallthrough
 	case f.Content != nil:
 		h.Typeflag, h.Size = tar.TypeReg, int64(len(data))
 	default:
@@ -169,21 +170,6 @@ func (f *File) write(w *tar.Writer, dirs map[string]bool) error {
 	}
 	_, err := w.Write(data)
 	return err
-}
-
-// static refuses a program that asks for a loader: there is none in the image,
-// and it would fail as if it were not there itself.
-func static(name string, data []byte) error {
-	f, err := elf.NewFile(bytes.NewReader(data))
-	if err != nil {
-		return nil // no program
-	}
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%s is linked dynamically: build it with CGO_ENABLED=0 (`make build` does)", name)
-		}
-	}
-	return nil
 }
 
 // WriteArchive writes an OCI layout as a tar, which `ctr images import` and

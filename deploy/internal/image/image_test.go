@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -133,24 +134,79 @@ func TestSameContentSameDigest(t *testing.T) {
 	}
 }
 
-func TestDynamicProgramIsRefused(t *testing.T) {
+// TestDynamicProgram: it is packed with its loader and its libraries, and
+// refused where one of them is missing.
+func TestDynamicProgram(t *testing.T) {
 	dir := t.TempDir()
-	src, out := filepath.Join(dir, "a.c"), filepath.Join(dir, "a")
-	if err := os.WriteFile(src, []byte("int main(void) { return 0; }\n"), 0o644); err != nil {
+	build := func(name, code string, more ...string) string {
+		src, out := filepath.Join(dir, name+".c"), filepath.Join(dir, name)
+		if err := os.WriteFile(src, []byte(code), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if said, err := exec.Command("cc", append([]string{"-o", out, src}, more...)...).CombinedOutput(); err != nil {
+			t.Fatalf("cc: %v %s", err, said)
+		}
+		return out
+	}
+	library := File{Path: "/lib/x/libfour.so", Source: build("libfour.so", "int four(void) { return 4; }\n", "-shared", "-nostdlib"), Mode: 0o644}
+	program := File{Path: "/a", Source: build("a", "int four(void); int main(void) { return four(); }\n", "-L"+dir, "-lfour"), Mode: 0o755}
+	raw, err := os.ReadFile(program.Source)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if said, err := exec.Command("cc", "-o", out, src).CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v %s", err, said)
+	path, _ := asks(raw)
+	// What there is of C's library is another name for the loader.
+	loader, libc := File{Path: path, Content: []byte("loader")}, File{Path: "/lib/libc.so.6", Link: path}
+	for _, c := range []struct {
+		files []File
+		want  string
+	}{
+		{[]File{program, library, loader, libc}, ""},
+		{[]File{program}, "loader " + path + " is not in the image"},
+		{[]File{program, loader, libc}, "is linked with libfour.so, which is not in the image"},
+		{[]File{program, library, loader}, "is linked with libc.so.6, which is not in the image"},
+	} {
+		_, err := Pack(&Image{Name: "a:b", Files: c.files}, "amd64")
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
 	}
-	_, err := Pack(&Image{Name: "a:b", Files: []File{{Path: "/a", Source: out, Mode: 0o755}}}, "amd64")
-	if err == nil || !strings.Contains(err.Error(), "linked dynamically") {
-		t.Errorf("%v", err)
+}
+
+// TestTree: a tree of files beside the programs is in kube-proxy's image as it
+// is, and the programs in it do not run without their libraries.
+func TestTree(t *testing.T) {
+	bin := t.TempDir()
+	dir := filepath.Join(bin, IPTables, "usr/sbin")
+	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "multi"), []byte("x"), 0o755), os.Symlink("multi", filepath.Join(dir, "iptables")),
+		os.WriteFile(filepath.Join(bin, IPTables, "usr/copyright"), []byte("free"), 0o644), os.WriteFile(filepath.Join(bin, "kube-proxy"), []byte("program"), 0o755))
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := Set(bin, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := slices.IndexFunc(set, func(i Image) bool { return strings.Contains(i.Name, "/kube-proxy:") })
+	p, err := Pack(&set[at], "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := read(t, bytes.NewReader(p.Layer.Data()))
+	for name, want := range map[string]string{"usr/sbin/multi": "x", "usr/sbin/iptables": "-> multi", "usr/copyright": "free", "usr/local/bin/kube-proxy": "program"} {
+		if string(content[name]) != want {
+			t.Errorf("%s is %q, want %q", name, content[name], want)
+		}
 	}
 }
 
 func TestSetIsWhatClustersRun(t *testing.T) {
 	names := map[string]bool{}
-	for _, img := range Set("bin", "/bin/busybox", []string{"sh", "sh", "wget", "busybox"}) {
+	set, err := Set("bin", "/bin/busybox", []string{"sh", "sh", "wget", "busybox"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range set {
 		if names[img.Name] {
 			t.Errorf("image %s is there twice", img.Name)
 		}
