@@ -80,31 +80,47 @@ func (w *Worker) step(ctx context.Context, v view) time.Time {
 	if err := w.prepare(ctx, v.pod); err != nil {
 		return w.failed(ctx, err)
 	}
-	var p *plan.Plan
+	var next time.Time
 	for range maxRounds {
-		var err error
-		if p, err = w.plan(v); err != nil {
+		p, err := w.plan(v)
+		if err != nil {
 			return w.failed(ctx, err)
 		}
 		w.backoff = p.Backoff
 		w.setWaits(v.pod, p.Waits)
 		if len(p.Actions) == 0 {
 			w.resized(v.pod)
-			break
 		}
-		if ctx.Err() != nil {
+		var actions []plan.Action
+		actions, next = w.due(p)
+		if len(actions) == 0 || ctx.Err() != nil {
 			break
 		}
 		w.log.Debug("plan", zap.Stringer("plan", p))
-		if err := w.apply(ctx, v, p.Actions); err != nil {
-			return earlier(w.failed(ctx, err), p.Wake())
+		if err := w.apply(ctx, v, actions); err != nil {
+			return earlier(w.failed(ctx, err), next)
 		}
 		if !w.stageIs(living) {
 			break
 		}
 	}
 	w.failures = 0
-	return p.Wake()
+	return next
+}
+
+// due are the actions of a plan without the starts of containers that could
+// not be started a moment ago, and when to come again for those and for what
+// the plan waits for. What else the pod needs is done meanwhile.
+func (w *Worker) due(p *plan.Plan) (actions []plan.Action, next time.Time) {
+	next = p.Wake()
+	for _, a := range p.Actions {
+		if until := w.held[a.Name]; a.Op == plan.Start && until.After(now()) {
+			next = earlier(next, until)
+			continue
+		}
+		actions = append(actions, a)
+	}
+	return actions, next
 }
 
 // failed says when to try again.
@@ -113,11 +129,6 @@ func (w *Worker) failed(ctx context.Context, err error) time.Time {
 		return time.Time{} // not wanted any more: there is news
 	}
 	w.log.Debug("the pod is not what it should be yet", zap.Error(err))
-	var notStarted *startError
-	if errors.As(err, &notStarted) {
-		w.retry = notStarted.retry(now(), rand.Float64())
-		return w.retry
-	}
 	w.retry = now().Add(pauseAfter(w.failures))
 	w.failures++
 	return w.retry
@@ -254,7 +265,9 @@ func (w *Worker) setWaits(pod *corev1.Pod, waits []plan.Wait) {
 	}
 }
 
-// apply does a plan's actions. What failed is returned once the rest is done.
+// apply does a plan's actions. What failed is returned once the rest is done;
+// a container that could not be started is held back, which is no failure of
+// the pod's.
 func (w *Worker) apply(ctx context.Context, v view, actions []plan.Action) error {
 	var errs []error
 	actions, err := w.safe(v.pod, actions)
@@ -266,7 +279,12 @@ func (w *Worker) apply(ctx context.Context, v view, actions []plan.Action) error
 			return ctx.Err()
 		}
 		err := w.act(ctx, v, a)
-		if err != nil {
+		var notStarted *startError
+		switch {
+		case errors.As(err, &notStarted):
+			w.log.Debug("a container can't be started yet", zap.String("container", a.Name), zap.Error(err))
+			w.held[a.Name] = notStarted.retry(now(), rand.Float64())
+		case err != nil:
 			errs = append(errs, err)
 		}
 		if err != nil && (a.Op == plan.StopSandbox || a.Op == plan.RunSandbox) {
@@ -296,6 +314,7 @@ func (w *Worker) act(ctx context.Context, v view, a plan.Action) error {
 		w.note(v.pod, a.Name, err)
 		if err == nil {
 			delete(w.again, a.Name)
+			delete(w.held, a.Name)
 		}
 		// Before it is told of, for a container that nobody probes counts as
 		// ready.

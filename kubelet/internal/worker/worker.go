@@ -62,7 +62,8 @@ type Worker struct {
 	begun    time.Time
 	backoff  map[string]plan.Backoff
 	waiting  map[string]status.Waiting
-	retry    time.Time // not before this, after a failure
+	held     map[string]time.Time // containers that are not started before, after a failure of theirs
+	retry    time.Time            // nothing is done before this, after a failure of the pod
 	failures int
 	kill     *killing
 	reported bool           // that the pod runs
@@ -80,7 +81,7 @@ func newWorker(p *Pods, pod *corev1.Pod) *Worker {
 	return &Worker{
 		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		log:     p.o.Log.With(zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.String("uid", string(pod.UID))),
-		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, again: map[string]bool{}, dirty: true, begun: now(),
+		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, held: map[string]time.Time{}, again: map[string]bool{}, dirty: true, begun: now(),
 	}
 }
 
@@ -129,10 +130,15 @@ func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
 }
 
 func (w *Worker) news() {
+	w.stale()
+	w.poke()
+}
+
+// stale lets the next round ask the runtime.
+func (w *Worker) stale() {
 	w.mu.Lock()
 	w.dirty = true
 	w.mu.Unlock()
-	w.poke()
 }
 
 func (w *Worker) retryNow() {
@@ -292,7 +298,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 		if err := w.observe(ctx, v); err != nil {
 			if ctx.Err() == nil {
 				w.log.Debug("the runtime can't be asked about the pod", zap.Error(err))
-				w.news()
+				w.stale() // and not news: those would be looked at at once
 			}
 			return now().Add(time.Second)
 		}
@@ -349,6 +355,7 @@ func (w *Worker) take(ctx context.Context) (view, bool, context.Context, context
 	w.dirty = false
 	if w.hurry {
 		w.hurry, w.retry = false, time.Time{}
+		clear(w.held)
 	}
 	w.cancel = cancel
 	return v, dirty, live, cancel
