@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -69,39 +71,68 @@ func TestIPVS(t *testing.T) {
 	c.start(t, server.Kubeconfig, flags...)
 	answers(t, url, at[1])
 	c.stop()
-	// The other mode takes over, and takes this one's things away; and back.
+	// Each mode takes over from each other one, and takes its things away.
 	if out, err := exec.Command("ip", "route", "add", "default", "dev", "lo").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	c.start(t, server.Kubeconfig)
-	waitLink(t, false)
-	answers(t, url, at[1])
-	c.stop()
-	c.start(t, server.Kubeconfig, flags...)
-	waitLink(t, true)
-	answers(t, url, at[1])
-	c.stop()
+	for _, mode := range []string{"iptables", "ipvs", "nftables", "iptables", "nftables", "ipvs"} {
+		c.start(t, server.Kubeconfig, "--proxy-mode="+mode, "--metrics-bind-address=127.0.0.1:10249")
+		waitModes(t, mode)
+		answers(t, url, at[1])
+		c.stop()
+	}
 	if out, err := exec.Command(apiservertest.Binary("kube-proxy"), "--cleanup").CombinedOutput(); err != nil {
 		t.Errorf("--cleanup: %v\n%s", err, out)
 	}
-	raw, err := os.ReadFile("/proc/net/ip_vs")
-	if err != nil || strings.Count(string(raw), "\n") != 3 { // the heading
-		t.Errorf("left in IPVS: %s, %v", raw, err)
-	}
-	if _, err := net.InterfaceByName("kube-ipvs0"); err == nil {
-		t.Error("kube-ipvs0 is left")
+	if left := modesOf(t); len(left) > 0 {
+		t.Errorf("left of the modes %v", left)
 	}
 }
 
-// waitLink waits until the link of IPVS' addresses is there, or is gone.
-func waitLink(t *testing.T, want bool) {
+// waitModes waits until the kernel has what one mode makes, and of the other
+// modes nothing.
+func waitModes(t *testing.T, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		if _, err := net.InterfaceByName("kube-ipvs0"); (err == nil) == want {
+	var got []string
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if got = modesOf(t); slices.Equal(got, []string{want}) {
 			return
 		}
 	}
-	t.Fatalf("kube-ipvs0: want %v", want)
+	t.Fatalf("the kernel has things of the modes %v, want %s alone", got, want)
+}
+
+// modesOf are the modes that the kernel has something of.
+func modesOf(t *testing.T) (modes []string) {
+	t.Helper()
+	servers, err := os.ReadFile("/proc/net/ip_vs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = net.InterfaceByName("kube-ipvs0")
+	table := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: "kube-proxy"}
+	of := func(set string) bool {
+		_, err := (&nftables.Conn{}).GetSetByName(table, set)
+		return err == nil
+	}
+	// The modes ipvs and nftables have tables of one name; what is in them differs.
+	if err == nil || strings.Count(string(servers), "\n") > 3 /* the heading */ || of("ways") {
+		modes = append(modes, "ipvs")
+	}
+	if of("routes") {
+		modes = append(modes, "nftables")
+	}
+	for _, program := range []string{"iptables-save", "ip6tables-save"} {
+		out, err := exec.Command(program).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", program, err, out)
+		}
+		if strings.Contains(string(out), "KUBE-") {
+			modes = append(modes, "iptables")
+			break
+		}
+	}
+	return modes
 }
 
 // answers waits until these endpoints answer at an address, and no others.

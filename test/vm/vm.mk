@@ -1,4 +1,4 @@
 .PHONY: test-vm
 
-test-vm: build ## IPVS, SCTP and cgroup v2 in a Debian kernel under QEMU
+test-vm: build bin/iptables ## IPVS, SCTP and cgroup v2 in a Debian kernel under QEMU
 	test/vm/run
