@@ -129,9 +129,11 @@ func newUser(t *testing.T, namespace string) user {
 	u := user{t: t, namespace: namespace}
 	u.run("create", "namespace", namespace)
 	t.Cleanup(func() {
-		if !t.Failed() {
-			u.run("delete", "namespace", namespace, "--wait=false")
+		if t.Failed() {
+			u.failed()
+			return
 		}
+		u.run("delete", "namespace", namespace, "--wait=false")
 	})
 	// Pods need the account, which a controller makes.
 	u.until("the default service account", func() error { return u.try("get", "serviceaccount", "default") })

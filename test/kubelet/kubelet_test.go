@@ -60,8 +60,8 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		code := m.Run()
-		if code != 0 && os.Getenv("KUBELET_LOG") != "" {
-			fmt.Fprintln(os.Stderr, node.Log())
+		if code != 0 {
+			fmt.Fprintln(os.Stderr, node.LastWords())
 		}
 		return code
 	}())

@@ -127,9 +127,7 @@ func own(t *testing.T, o nodetest.Options) *nodetest.Node {
 	n, err := nodetest.Start(o)
 	t.Cleanup(func() {
 		if t.Failed() && n != nil {
-			if os.Getenv("KUBELET_LOG") != "" {
-				t.Log(n.Log())
-			}
+			t.Log(n.LastWords())
 		}
 		if err := n.Stop(); err != nil {
 			t.Error(err)

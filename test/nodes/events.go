@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -32,6 +33,7 @@ type result struct {
 	builds []string            // packages that do not build
 	begun  map[key]bool        // tests that began and did not end
 	over   map[string]bool     // packages that came to an end
+	took   map[key]float64     // seconds that tests took which passed
 }
 
 // packages are those whose tests failed, in order.
@@ -45,10 +47,11 @@ type collector struct {
 	result
 	output map[key]*bytes.Buffer
 	tell   func(string)
+	began  func(key) // may be nil
 }
 
 func newCollector(tell func(string)) *collector {
-	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, over: map[string]bool{}}, output: map[key]*bytes.Buffer{}, tell: tell}
+	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, over: map[string]bool{}, took: map[key]float64{}}, output: map[key]*bytes.Buffer{}, tell: tell}
 }
 
 // line takes a line of the output; what is no event is told as it is.
@@ -67,6 +70,9 @@ func (c *collector) line(text []byte) {
 		c.builds = append(c.builds, e.ImportPath)
 	case e.Action == "run" && !sub:
 		c.begun[k], c.output[k] = true, &bytes.Buffer{}
+		if c.began != nil {
+			c.began(k)
+		}
 	case e.Action == "output" && e.Test == "":
 		c.tell(e.Output)
 	case e.Action == "output" && c.output[k] != nil:
@@ -74,6 +80,7 @@ func (c *collector) line(text []byte) {
 	case e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
 		c.packageOver(e)
 	case !sub && (e.Action == "pass" || e.Action == "skip"):
+		c.took[k] = e.Elapsed
 		c.testOver(k)
 	case !sub && e.Action == "fail":
 		if c.begun[k] {
@@ -117,6 +124,18 @@ func (c *collector) unfinished() []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// slowest are the tests that took longest, with their seconds.
+func (r *result) slowest(n int) string {
+	keys := slices.SortedFunc(maps.Keys(r.took), func(a, b key) int {
+		return cmp.Or(cmp.Compare(r.took[b], r.took[a]), cmp.Compare(a.String(), b.String()))
+	})
+	var all []string
+	for _, k := range keys[:min(n, len(keys))] {
+		all = append(all, fmt.Sprintf("%s %.0f", k.test, r.took[k]))
+	}
+	return strings.Join(all, ", ")
 }
 
 // again are the arguments of a second run for each package in which something

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -54,7 +55,7 @@ func main() {
 	if err := sweep(); err != nil {
 		fmt.Fprintln(os.Stderr, "nodes: what an earlier run has left:", err)
 	}
-	code := run(ctx, args, os.Stdout)
+	code := (&runner{out: os.Stdout}).run(ctx, args)
 	if err := sweep(); err != nil {
 		fmt.Fprintln(os.Stderr, "nodes: what this run has left:", err)
 	}
@@ -78,32 +79,43 @@ func split(args []string) (flags, packages []string) {
 	return args, nil
 }
 
-func run(ctx context.Context, args []string, out *os.File) int {
-	tell := func(text string) { fmt.Fprint(out, text) }
+// runner runs tests and tells of them.
+type runner struct {
+	out   io.Writer
+	began func(key) // hears of each test that begins; may be nil
+}
+
+func (r *runner) tell(text string) { fmt.Fprint(r.out, text) }
+
+func (r *runner) run(ctx context.Context, args []string) int {
 	flags, packages := split(args)
-	first, err := test(ctx, append(flags[:len(flags):len(flags)], packages...), tell)
+	first, err := r.test(ctx, append(flags[:len(flags):len(flags)], packages...))
 	if err != nil {
-		fmt.Fprintln(out, "nodes:", err)
+		r.tell(fmt.Sprintf("nodes: %v\n", err))
 		return failed
+	}
+	const tellSlowest = 12
+	if slow := first.slowest(tellSlowest); slow != "" {
+		r.tell(fmt.Sprintf("nodes: passed: %d; seconds of the slowest: %s\n", len(first.took), slow))
 	}
 	unfinished := first.unfinished()
 	if ctx.Err() != nil {
-		tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of: %s\n", strings.Join(unfinished, ", ")))
+		r.tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of: %s\n", strings.Join(unfinished, ", ")))
 	}
 	switch {
 	case len(first.builds) > 0:
-		tell(fmt.Sprintf("nodes: FAILED to build: %s\n", strings.Join(first.builds, ", ")))
+		r.tell(fmt.Sprintf("nodes: FAILED to build: %s\n", strings.Join(first.builds, ", ")))
 		return failed
 	case first.good() && ctx.Err() != nil:
 		return late
 	case first.good():
 		return passed
 	}
-	return second(ctx, &first.result, flags, tell)
+	return r.second(ctx, &first.result, flags)
 }
 
 // second runs again what failed.
-func second(ctx context.Context, first *result, flags []string, tell func(string)) int {
+func (r *runner) second(ctx context.Context, first *result, flags []string) int {
 	code := passed
 	outOfTime := func() {
 		if code == passed {
@@ -113,27 +125,27 @@ func second(ctx context.Context, first *result, flags []string, tell func(string
 	for _, args := range first.again() {
 		what := strings.Join(args, " ")
 		if ctx.Err() != nil {
-			tell(fmt.Sprintf("nodes: FAILED ONCE, and there was no time to see it again: %s\n", what))
+			r.tell(fmt.Sprintf("nodes: FAILED ONCE, and there was no time to see it again: %s\n", what))
 			outOfTime()
 			continue
 		}
 		if err := sweep(); err != nil {
-			tell(fmt.Sprintf("nodes: what the first run has left: %v\n", err))
+			r.tell(fmt.Sprintf("nodes: what the first run has left: %v\n", err))
 		}
-		tell(fmt.Sprintf("nodes: FAILED, once more: %s\n", what))
-		r, err := test(ctx, append(flags[:len(flags):len(flags)], args...), tell)
+		r.tell(fmt.Sprintf("nodes: FAILED, once more: %s\n", what))
+		now, err := r.test(ctx, append(flags[:len(flags):len(flags)], args...))
 		switch {
 		case err != nil:
-			tell(fmt.Sprintf("nodes: %v\n", err))
+			r.tell(fmt.Sprintf("nodes: %v\n", err))
 			code = failed
-		case ctx.Err() != nil && r.good():
-			tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
+		case ctx.Err() != nil && now.good():
+			r.tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
 			outOfTime()
-		case !r.good():
-			tell(fmt.Sprintf("nodes: FAILED TWICE: %s\n", what))
+		case !now.good():
+			r.tell(fmt.Sprintf("nodes: FAILED TWICE: %s\n", what))
 			code = failed
 		default:
-			tell(fmt.Sprintf("nodes: FLAKY, failed and then passed: %s: find out why\n", what))
+			r.tell(fmt.Sprintf("nodes: FLAKY, failed and then passed: %s: find out why\n", what))
 		}
 	}
 	return code
@@ -141,7 +153,7 @@ func second(ctx context.Context, first *result, flags []string, tell func(string
 
 // test runs go test until it ends, or the time is up: then all that it has
 // started is ended.
-func test(ctx context.Context, args []string, tell func(string)) (*collector, error) {
+func (r *runner) test(ctx context.Context, args []string) (*collector, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
@@ -154,10 +166,11 @@ func test(ctx context.Context, args []string, tell func(string)) (*collector, er
 	}
 	stop := context.AfterFunc(ctx, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	defer stop()
-	c := newCollector(tell)
+	c := newCollector(r.tell)
+	c.began = r.began
 	// A line is as long as a test's longest line of output.
-	for r := bufio.NewReader(out); ; {
-		line, err := r.ReadBytes('\n')
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadBytes('\n')
 		if len(line) > 0 {
 			c.line([]byte(strings.TrimRight(string(line), "\n")))
 		}

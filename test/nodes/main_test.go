@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // module makes packages of tests of its own, and goes there.
@@ -31,19 +30,10 @@ func module(t *testing.T, files map[string]string) string {
 }
 
 // ran gives what a run came to, and all that it said.
-func ran(t *testing.T, ctx context.Context, args ...string) (int, string) {
-	t.Helper()
-	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	code := run(ctx, args, out)
-	said, err := os.ReadFile(out.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return code, string(said)
+func ran(ctx context.Context, began func(key), args ...string) (int, string) {
+	var out strings.Builder
+	code := (&runner{out: &out, began: began}).run(ctx, args)
+	return code, out.String()
 }
 
 const head = "package p\n\nimport (\n\t\"os\"\n\t\"testing\"\n)\n\nvar _ = os.Stat\n\n"
@@ -72,7 +62,7 @@ func TestRuns(t *testing.T) {
 		code  int
 		says  []string
 	}{
-		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok"}},
+		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok", "nodes: passed: 1; seconds of the slowest: TestX 0\n"}},
 		{"one fails once", map[string]string{"p/p_test.go": once}, passed, []string{"the reason", "FAILED, once more: -run ^(TestOnce)$ example.com/m/p", "FLAKY, failed and then passed: -run ^(TestOnce)$"}},
 		{"one fails twice", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\n"}, failed, []string{"why", "FAILED TWICE: -run ^(TestX)$ example.com/m/p"}},
 		{"one panics", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { panic(\"why\") }\n"}, failed, []string{"FAILED TWICE: -run ^(TestX)$"}},
@@ -81,7 +71,7 @@ func TestRuns(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := module(t, c.files)
-			code, said := ran(t, t.Context(), "-count=1", "./...")
+			code, said := ran(t.Context(), nil, "-count=1", "./...")
 			if code != c.code {
 				t.Errorf("it ends with %d, expected %d", code, c.code)
 			}
@@ -100,27 +90,23 @@ func TestRuns(t *testing.T) {
 	}
 }
 
-// interrupted runs a package until one of its tests has made the file begun, and
-// ends it there.
-func interrupted(t *testing.T, tests string) (code int, said string) {
+// interrupted runs a package until one of its tests has begun, and ends it there.
+func interrupted(t *testing.T, test, tests string) (code int, said string) {
 	t.Helper()
-	dir := module(t, map[string]string{"p/p_test.go": head + tests + "func init() { go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
+	// Without a goroutine that does something, the tests would end by themselves.
+	module(t, map[string]string{"p/p_test.go": head + tests + "func init() { go func() { for { _, _ = os.Stat(\"/\") } }() }\n"})
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-			if _, err := os.Stat(filepath.Join(dir, "begun")); err == nil {
-				cancel()
-			}
+	defer cancel()
+	return ran(ctx, func(k key) {
+		if k.test == test {
+			cancel()
 		}
-	}()
-	return ran(t, ctx, "-count=1", "./...")
+	}, "-count=1", "./...")
 }
-
-const hangs = "_ = os.WriteFile(\"DIR/begun\", nil, 0o600); select {}"
 
 // TestTimeIsUp ends in the middle of a test, whose process goes too.
 func TestTimeIsUp(t *testing.T) {
-	code, said := interrupted(t, "func TestX(t *testing.T) { "+hangs+" }\n")
+	code, said := interrupted(t, "TestX", "func TestX(t *testing.T) { select {} }\n")
 	if code != late || !strings.Contains(said, "THE TIME WAS UP in the middle of: example.com/m/p TestX") {
 		t.Errorf("it ends with %d and says:\n%s", code, said)
 	}
@@ -129,7 +115,7 @@ func TestTimeIsUp(t *testing.T) {
 // TestNoTimeForMore: what failed once is no reason to turn a change away when
 // there was no time to see it again, but it is told.
 func TestNoTimeForMore(t *testing.T) {
-	code, said := interrupted(t, "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { "+hangs+" }\n")
+	code, said := interrupted(t, "TestY", "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { select {} }\n")
 	if code != late || !strings.Contains(said, "FAILED ONCE, and there was no time to see it again: -run ^(TestX)$") {
 		t.Errorf("it ends with %d and says:\n%s", code, said)
 	}
@@ -139,5 +125,12 @@ func TestSplit(t *testing.T) {
 	flags, packages := split([]string{"-short", "-p=1", "./a/...", "./b"})
 	if !slices.Equal(flags, []string{"-short", "-p=1"}) || !slices.Equal(packages, []string{"./a/...", "./b"}) {
 		t.Errorf("%q, %q", flags, packages)
+	}
+}
+
+func TestSlowest(t *testing.T) {
+	r := result{took: map[key]float64{{"p", "A"}: 1, {"p", "B"}: 20.4, {"q", "C"}: 1, {"q", "D"}: 0}}
+	if got := r.slowest(3); got != "B 20, A 1, C 1" {
+		t.Error(got)
 	}
 }

@@ -88,6 +88,17 @@ func (s *syncBuffer) String() string {
 // Log is what the kubelet has written.
 func (n *Node) Log() string { return n.log.String() }
 
+// LastWords are the end of what the kubelet has written, for a test that failed;
+// with KUBELET_LOG=1 all of it.
+func (n *Node) LastWords() string {
+	const lines = 400
+	if os.Getenv("KUBELET_LOG") != "" {
+		return n.Log()
+	}
+	all := strings.Split(n.Log(), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
 // Binary is the path of a built program.
 func Binary(name string) string { return apiservertest.Binary(name) }
 

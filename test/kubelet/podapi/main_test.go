@@ -42,8 +42,8 @@ func run(m *testing.M) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
-	if code != 0 && n != nil && os.Getenv("KUBELET_LOG") != "" {
-		fmt.Fprintln(os.Stderr, n.Log())
+	if code != 0 && n != nil {
+		fmt.Fprintln(os.Stderr, n.LastWords())
 	}
 	if err := n.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -57,8 +57,8 @@ evictionPressureTransitionPeriod: 3s
 		Config: config, RootSize: fmt.Sprintf("%dm", rootSize), ImageSize: fmt.Sprintf("%dm", imageSize), Controllers: []string{"--controllers=node-lifecycle-controller"},
 	})
 	t.Cleanup(func() {
-		if t.Failed() && n != nil && os.Getenv("KUBELET_LOG") != "" {
-			t.Log(n.Log())
+		if t.Failed() && n != nil {
+			t.Log(n.LastWords())
 		}
 		if err := n.Stop(); err != nil {
 			t.Error(err)

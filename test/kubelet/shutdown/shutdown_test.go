@@ -143,8 +143,8 @@ func TestShutdown(t *testing.T) {
 		if err := n.Stop(); err != nil {
 			t.Error(err)
 		}
-		if t.Failed() && os.Getenv("KUBELET_LOG") != "" {
-			t.Log(n.Log())
+		if t.Failed() && n != nil {
+			t.Log(n.LastWords())
 		}
 	})
 	if err != nil {

@@ -49,8 +49,8 @@ func TestCertificates(t *testing.T) {
 		Controllers: []string{"--controllers=*", "--cluster-signing-duration=" + life.String()},
 	})
 	t.Cleanup(func() {
-		if t.Failed() && n != nil && os.Getenv("KUBELET_LOG") != "" {
-			t.Log(n.Log())
+		if t.Failed() && n != nil {
+			t.Log(n.LastWords())
 		}
 		if err := n.Stop(); err != nil {
 			t.Error(err)
