@@ -74,6 +74,7 @@ func TestDefaults(t *testing.T) {
 func TestMistakes(t *testing.T) {
 	for given, want := range map[string]string{
 		"nonsense: 1\n": `unknown field "nonsense"`, "port: 70000\n": "port: Invalid value: 70000: must be between 1 and 65535",
+		"registryPullQPS: -1\n": "registryPullQPS: Invalid value: -1: must be between 0 and", "registryBurst: -1\n": "registryBurst: Invalid value: -1",
 		"clusterDNS: [nowhere]\n": "must be IP addresses", "cgroupDriver: other\n": `cgroupDriver: Unsupported value: "other": supported values: "cgroupfs", "systemd"`,
 		"evictionHard: {memory.available: lots}\n": "evictionHard[memory.available]", "evictionHard: {cpu: \"1\"}\n": `evictionHard: Unsupported value: "cpu"`,
 		"evictionSoft: {memory.available: 1Mi}\n":              "every soft threshold needs a positive time",

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -76,6 +77,8 @@ func (k *Kubelet) Validate() field.ErrorList {
 	v.between("healthzPort", int64(*k.HealthzPort), 0, 65535)
 	v.between("port", int64(k.Port), 1, 65535)
 	v.between("readOnlyPort", int64(k.ReadOnlyPort), 0, 65535)
+	v.between("registryPullQPS", int64(*k.RegistryPullQPS), 0, math.MaxInt32)
+	v.between("registryBurst", int64(k.RegistryBurst), 0, math.MaxInt32)
 	v.between("imageGCHighThresholdPercent", int64(*k.ImageGCHigh), 0, 100)
 	v.between("imageGCLowThresholdPercent", int64(*k.ImageGCLow), 0, 100)
 	if *k.ImageGCLow >= *k.ImageGCHigh {

@@ -42,6 +42,9 @@ const (
 type Options struct {
 	// Parallel pulls; 0 is no limit, 1 one after the other.
 	Parallel int
+	// PerSecond is how many pulls begin in a second, after a Burst of them; 0 is
+	// no limit.
+	PerSecond, Burst int
 	// Node has the node's own credentials, tried after a pod's.
 	Node Keyring
 	// Programs are asked last, for images that are to be pulled; their error is
@@ -63,6 +66,7 @@ type Puller struct {
 	api   runtimeapi.ImageServiceClient
 	o     Options
 	slots chan struct{}
+	rate  *rate
 
 	mu       sync.Mutex
 	failures map[string]failure // guarded by mu; by image and pod
@@ -77,7 +81,7 @@ type failure struct {
 
 // NewPuller makes a puller over the runtime's image service.
 func NewPuller(api runtimeapi.ImageServiceClient, o Options) *Puller {
-	p := &Puller{api: api, o: o, failures: map[string]failure{}, used: map[string]time.Time{}}
+	p := &Puller{api: api, o: o, rate: newRate(o.PerSecond, o.Burst), failures: map[string]failure{}, used: map[string]time.Time{}}
 	if o.Parallel > 0 {
 		p.slots = make(chan struct{}, o.Parallel)
 	}
@@ -223,6 +227,9 @@ func (p *Puller) fetch(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) 
 	}
 	var errs []error
 	for _, a := range auths {
+		if err := p.rate.turn(ctx, p.o.Now()); err != nil {
+			return nil, err
+		}
 		_, err := p.api.PullImage(ctx, &runtimeapi.PullImageRequest{Image: spec, Auth: a.auth, SandboxConfig: w.Sandbox})
 		if err == nil {
 			return a.source, nil

@@ -297,7 +297,7 @@ func (k *Kubelet) makeParts(context.Context) error {
 	case k.cfg.MaxParallelPulls != nil:
 		parallel = int(*k.cfg.MaxParallelPulls)
 	}
-	pulls := image.Options{Parallel: parallel, Pulled: k.metrics.work.pulled, Node: k.nodeKeys(), Failed: func(err error) { k.log.Warn("no credentials for pulling an image", zap.Error(err)) }}
+	pulls := image.Options{Parallel: parallel, PerSecond: int(*k.cfg.RegistryPullQPS), Burst: int(k.cfg.RegistryBurst), Pulled: k.metrics.work.pulled, Node: k.nodeKeys(), Failed: func(err error) { k.log.Warn("no credentials for pulling an image", zap.Error(err)) }}
 	if k.f.CredentialConfig != "" {
 		if pulls.Programs, err = credential.Load(k.f.CredentialConfig, k.f.CredentialBinDir, credential.Options{Ran: k.programRan}); err != nil {
 			return err
