@@ -28,10 +28,13 @@ func (f *family) String() string {
 	return "IPv6"
 }
 
-// change is the script of some services; of the chains that all have rules in
-// only those that change are written.
-func (f *family) change(changes []compile.Change) *script {
-	out := newScript()
+// change are the parts of a change of some services, to be written in their
+// order: services' own chains first, each service's at once, for the chains
+// that all services have rules in lead to them. Of those only the ones that
+// change are written.
+func (f *family) change(changes []compile.Change) []*script {
+	var parts []*script
+	last := newScript()
 	var touched [sharedChains]bool
 	for i := range changes {
 		name := changes[i].Name
@@ -42,18 +45,22 @@ func (f *family) change(changes []compile.Change) *script {
 		for s := range sharedChains {
 			touched[s] = touched[s] || !slices.Equal(old.shared[s], now.shared[s])
 		}
-		f.chains(old, now, out.table(nat))
+		if own := newScript(); f.chains(old, now, own.table(nat), last.table(nat)) {
+			parts = append(parts, own)
+		}
 		f.put(name, now)
 	}
 	for s, is := range touched {
 		if is {
-			f.write(shared(s), out)
+			f.write(shared(s), last)
 		}
 	}
-	return out
+	return append(parts, last)
 }
 
-func (f *family) chains(old, now *planned, t *tableScript) {
+// chains writes those of a service that change, if any do. Those that are gone
+// go when nothing leads to them any more.
+func (f *family) chains(old, now *planned, t, last *tableScript) bool {
 	for i := range now.chains {
 		c := &now.chains[i]
 		if was := old.find(c.name); was == nil || !slices.Equal(was.rules, c.rules) {
@@ -62,9 +69,10 @@ func (f *family) chains(old, now *planned, t *tableScript) {
 	}
 	for i := range old.chains {
 		if now.find(old.chains[i].name) == nil {
-			t.drop(old.chains[i].name)
+			last.drop(old.chains[i].name)
 		}
 	}
+	return t.named > 0
 }
 
 func (f *family) put(name string, now *planned) {
@@ -101,37 +109,41 @@ func (f *family) write(s shared, out *script) {
 	out.table(sharedNames[s].table).write(&c)
 }
 
-// all is the script of everything, over what there is.
-func (f *family) all(was *saved) *script {
-	out := newScript()
+// all are the parts of everything, over what there is, to be written in their
+// order.
+func (f *family) all(was *saved) []*script {
+	first, last := newScript(), newScript()
 	chains := base(f.v4, f.o, f.networks)
 	for _, table := range order {
-		t := out.table(table)
+		t := first.table(table)
 		t.write(&chain{name: canary})
 		for i := range chains[table] {
 			t.write(&chains[table][i])
 		}
 	}
 	for s := range sharedChains {
-		f.write(s, out)
+		f.write(s, last)
 	}
+	parts := []*script{first}
 	wanted := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(f.services)) {
+		own := newScript()
 		for i := range f.services[name].chains {
 			c := &f.services[name].chains[i]
 			wanted[c.name] = true
-			out.table(nat).write(c)
+			own.table(nat).write(c)
 		}
+		parts = append(parts, own)
 	}
 	for _, name := range was.chains[nat] {
 		if ofService(name) && !wanted[name] {
-			out.table(nat).drop(name)
+			last.table(nat).drop(name)
 		}
 	}
 	for _, j := range jumpsOf(f.v4, f.o, f.networks) {
 		if !was.has(&j) {
-			out.table(j.table).lead(&j)
+			last.table(j.table).lead(&j)
 		}
 	}
-	return out
+	return append(parts, last)
 }

@@ -37,7 +37,7 @@ func (m *Metrics) failed(f *family, full bool) {
 	of.WithLabelValues(f.String()).Inc()
 }
 
-func (m *Metrics) synced(f *family, s *script) {
+func (m *Metrics) synced(f *family, scripts []*script) {
 	fixed := base(f.v4, f.o, f.networks)
 	for _, table := range []string{nat, filter} {
 		n := f.rules[table]
@@ -53,6 +53,10 @@ func (m *Metrics) synced(f *family, s *script) {
 			}
 		}
 		m.total.WithLabelValues(table, f.String()).Set(float64(n))
-		m.last.WithLabelValues(table, f.String()).Set(float64(s.table(table).written))
+		written := 0
+		for _, s := range scripts {
+			written += s.table(table).written
+		}
+		m.last.WithLabelValues(table, f.String()).Set(float64(written))
 	}
 }

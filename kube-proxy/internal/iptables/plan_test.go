@@ -1,6 +1,7 @@
 package iptables
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -60,6 +61,57 @@ func changes(all ...*compile.Service) (out []compile.Change) {
 	return out
 }
 
+// text is what the parts of a change are together.
+func text(parts []*script) string { return packed(parts, 0)[0].String() }
+
+// TestPacked: the parts of a load are so packed that a service's chains are
+// written at once, before anything leads to them, and each no later than
+// what they lead to.
+func TestPacked(t *testing.T) {
+	o := podsOf("10.244.0.0/16")
+	f := newFamily(true, &o)
+	var all []*compile.Service
+	for i := range 9 {
+		all = append(all, service(fmt.Sprint("x/", i), "10.244.0.1:80", "10.244.0.2:80"))
+	}
+	f.change(changes(all...))
+	parts := f.all(parseSaved("*nat\n:KUBE-SVC-OLD - [0:0]\nCOMMIT\n"))
+	for _, c := range []struct{ most, want int }{{0, 1}, {1000, 1}, {14, 4}, {1, 11}} {
+		scripts := packed(parts, c.most)
+		if len(scripts) != c.want {
+			t.Errorf("of at most %d chains there are %d scripts, want %d", c.most, len(scripts), c.want)
+		}
+		written := map[string]int{}
+		for i, s := range scripts {
+			if c.most > 1 && s.chains() > c.most {
+				t.Errorf("a script has %d chains, want at most %d", s.chains(), c.most)
+			}
+			for line := range strings.Lines(s.String()) {
+				if name, ok := strings.CutPrefix(line, ":"); ok {
+					name, _, _ = strings.Cut(name, " ")
+					written[name] = i
+				}
+			}
+			for line := range strings.Lines(s.String()) {
+				if at := strings.LastIndex(line, " -j KUBE-"); at >= 0 {
+					if _, ok := written[strings.TrimSpace(line[at+len(" -j "):])]; !ok {
+						t.Errorf("script %d leads to what is not there yet: %s", i, line)
+					}
+				}
+			}
+		}
+		last := len(scripts) - 1
+		if written[services] != last || written["KUBE-SVC-OLD"] != last {
+			t.Errorf("KUBE-SERVICES is in script %d and a chain that is gone in %d, want the last one, %d", written[services], written["KUBE-SVC-OLD"], last)
+		}
+		for _, s := range all {
+			if a, b := written[prefixCluster+hashed(s.Name, "tcp")], written[end(s.Name, "10.244.0.2:80")]; a != b {
+				t.Errorf("chains of %s are in scripts %d and %d", s.Name, a, b)
+			}
+		}
+	}
+}
+
 // TestChange: a change of endpoints writes the chains that change and no
 // others; what all services share is written when a frontend comes or goes.
 func TestChange(t *testing.T) {
@@ -68,7 +120,7 @@ func TestChange(t *testing.T) {
 	f.networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	f.change(changes(service("x/1", "10.244.0.1:80", "10.244.0.2:80"), service("x/2", "10.244.0.3:80")))
 	rules := f.rules[nat]
-	got := f.change(changes(service("x/1", "10.244.0.2:80", "10.244.0.4:80"))).String()
+	got := text(f.change(changes(service("x/1", "10.244.0.2:80", "10.244.0.4:80"))))
 	svc, gone, kept, came := prefixCluster+hashed("x/1", "tcp"), end("x/1", "10.244.0.1:80"), end("x/1", "10.244.0.2:80"), end("x/1", "10.244.0.4:80")
 	for text, want := range map[string]bool{
 		":" + svc + " ": true, ":" + came + " ": true, "-X " + gone + "\n": true, ":" + kept + " ": false,
@@ -81,11 +133,11 @@ func TestChange(t *testing.T) {
 	if f.rules[nat] != rules {
 		t.Errorf("%d rules, want %d as before", f.rules[nat], rules)
 	}
-	if s := f.change(changes(service("x/1", "10.244.0.2:80", "10.244.0.4:80"))); !s.empty() {
+	if s := text(f.change(changes(service("x/1", "10.244.0.2:80", "10.244.0.4:80")))); s != "" {
 		t.Errorf("no change is\n%s", s)
 	}
 	// Without endpoints a service moves from one table to the other.
-	got = f.change(changes(service("x/1"))).String()
+	got = text(f.change(changes(service("x/1"))))
 	for _, text := range []string{"*nat", "*filter", ":KUBE-SERVICES ", "-X " + svc + "\n", `"x/1 has no endpoints"`, "-j REJECT"} {
 		if !strings.Contains(got, text) {
 			t.Errorf("no %q:\n%s", text, got)
@@ -108,7 +160,7 @@ func TestAll(t *testing.T) {
 	f := newFamily(true, &o)
 	f.networks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
 	f.change(changes(service("x/1", "10.244.0.1:80")))
-	got := f.all(parseSaved(`*nat
+	got := text(f.all(parseSaved(`*nat
 :PREROUTING ACCEPT [0:0]
 :KUBE-SERVICES - [0:0]
 :KUBE-SEP-OLD - [0:0]
@@ -116,7 +168,7 @@ func TestAll(t *testing.T) {
 -A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES
 -A KUBE-SERVICES -j KUBE-SEP-OLD
 COMMIT
-`)).String()
+`)))
 	for text, want := range map[string]bool{
 		"-X KUBE-SEP-OLD\n": true, "OTHERS": false, "-I PREROUTING ": false, "-I OUTPUT ": true, "-I POSTROUTING ": true, "-I INPUT -j KUBE-FIREWALL\n": true,
 		// Not of several networks: a rule can say it of one.

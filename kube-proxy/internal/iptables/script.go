@@ -40,6 +40,36 @@ func (s *script) empty() bool {
 	return true
 }
 
+// chains is how many are written or removed.
+func (s *script) chains() (n int) {
+	for i := range s.tables {
+		n += s.tables[i].named
+	}
+	return n
+}
+
+// add appends what another script does.
+func (s *script) add(more *script) {
+	for i := range s.tables {
+		s.tables[i].add(&more.tables[i])
+	}
+}
+
+// packed are scripts to be run one after the other, each of as many of the
+// parts as have no more chains than most together; all are one when most is 0.
+func packed(parts []*script, most int) []*script {
+	all := []*script{newScript()}
+	for _, p := range parts {
+		last := all[len(all)-1]
+		if most > 0 && !last.empty() && last.chains()+p.chains() > most {
+			last = newScript()
+			all = append(all, last)
+		}
+		last.add(p)
+	}
+	return all
+}
+
 // String is the script; tables without a change are left out.
 func (s *script) String() string {
 	var b strings.Builder
@@ -56,12 +86,26 @@ func (s *script) String() string {
 type tableScript struct {
 	name                 string
 	chains, rules, drops strings.Builder
-	written              int // rules
+	named, written       int // chains, rules
+}
+
+func (t *tableScript) add(more *tableScript) {
+	t.chains.WriteString(more.chains.String())
+	t.rules.WriteString(more.rules.String())
+	t.drops.WriteString(more.drops.String())
+	t.named += more.named
+	t.written += more.written
+}
+
+// begin makes a chain, or empties it.
+func (t *tableScript) begin(chain string) {
+	fmt.Fprintf(&t.chains, ":%s - [0:0]\n", chain)
+	t.named++
 }
 
 // write makes a chain, or replaces its rules.
 func (t *tableScript) write(c *chain) {
-	fmt.Fprintf(&t.chains, ":%s - [0:0]\n", c.name)
+	t.begin(c.name)
 	for _, r := range c.rules {
 		t.rule(c.name, r)
 	}
@@ -80,7 +124,7 @@ func (t *tableScript) lead(j *jump) {
 
 // drop removes a chain, which nothing must lead to any more.
 func (t *tableScript) drop(name string) {
-	fmt.Fprintf(&t.chains, ":%s - [0:0]\n", name) // which empties it
+	t.begin(name)
 	fmt.Fprintf(&t.drops, "-X %s\n", name)
 }
 
