@@ -4,16 +4,17 @@ package admission
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/eviction"
 	"xebec.dev/kubelet/internal/plan"
-	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/worker"
 )
 
@@ -21,7 +22,9 @@ import (
 type Input struct {
 	Pod    *corev1.Pod
 	Others []*corev1.Pod
-	Node   *corev1.Node
+	// Going are those of the others that are being ended already.
+	Going map[types.UID]bool
+	Node  *corev1.Node
 	// Pressures under which the node is.
 	Pressures eviction.Pressures
 	// UnsafeSysctls are patterns that the node allows, as kernel.msg*.
@@ -30,14 +33,15 @@ type Input struct {
 	AppArmor bool
 }
 
-// Decide gives the reason against a pod, nil for one that is taken.
-func Decide(in Input) *worker.Refusal {
-	for _, check := range []func(Input) *worker.Refusal{pressure, sysctls, operatingSystem, fits, matches, ports, appArmor} {
+// Decide gives the reason against a pod, or what has to go before it is
+// taken; neither is a pod that is taken.
+func Decide(in Input) worker.Decision {
+	for _, check := range []func(Input) *worker.Refusal{pressure, sysctls, operatingSystem, room, matches, ports, appArmor} {
 		if r := check(in); r != nil {
-			return r
+			return worker.Decision{Refusal: r}
 		}
 	}
-	return nil
+	return preempt(in)
 }
 
 // pressure keeps new pods away from a node that is ending old ones.
@@ -82,37 +86,60 @@ func operatingSystem(in Input) *worker.Refusal {
 	return nil
 }
 
+// room refuses what does not fit. For critical pods it is made instead.
+func room(in Input) *worker.Refusal {
+	if eviction.Critical(in.Pod) {
+		return nil
+	}
+	return fits(in)
+}
+
 // fits compares what is asked for with what is left.
 func fits(in Input) *worker.Refusal {
-	if eviction.Critical(in.Pod) && runtime.IsStatic(in.Pod) {
-		return nil // the node is made for these
-	}
-	allocatable := in.Node.Status.Allocatable
-	if max, ok := allocatable[corev1.ResourcePods]; ok && int64(len(in.Others))+1 > max.Value() {
-		return &worker.Refusal{Reason: "OutOfpods", Message: tooLittle(corev1.ResourcePods, 1, int64(len(in.Others)), max.Value())}
-	}
-	asked := cgroup.Requests(in.Pod)
-	names := make([]corev1.ResourceName, 0, len(asked))
-	for name := range asked {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		want := amount(name, asked[name])
-		if _, known := allocatable[name]; want == 0 || !known && extended(name) {
-			continue // what no node has is a cluster's own affair
-		}
-		var used int64
-		for _, o := range in.Others {
-			q := cgroup.Requests(o)[name]
-			used += amount(name, q)
-		}
-		have := amount(name, allocatable[name])
-		if used+want > have {
-			return &worker.Refusal{Reason: "OutOf" + string(name), Message: tooLittle(name, want, used, have)}
-		}
+	for _, s := range shortages(in) {
+		return &worker.Refusal{Reason: "OutOf" + string(s.name), Message: tooLittle(s.name, s.asked, s.used, s.have)}
 	}
 	return nil
+}
+
+// shortage is what a pod asks for and the node has not, in amounts.
+type shortage struct {
+	name              corev1.ResourceName
+	asked, used, have int64
+}
+
+// lacks is how much more there would have to be.
+func (s shortage) lacks() int64 { return s.asked + s.used - s.have }
+
+// shortages are all there are, that of pods first.
+func shortages(in Input) []shortage {
+	allocatable := in.Node.Status.Allocatable
+	var out []shortage
+	if most, ok := allocatable[corev1.ResourcePods]; ok && int64(len(in.Others))+1 > most.Value() {
+		out = append(out, shortage{corev1.ResourcePods, 1, int64(len(in.Others)), most.Value()})
+	}
+	asked := cgroup.Requests(in.Pod)
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		s := shortage{name: name, asked: amount(name, asked[name]), have: amount(name, allocatable[name])}
+		if _, known := allocatable[name]; s.asked == 0 || !known && extended(name) {
+			continue // what no node has is a cluster's own affair
+		}
+		for _, o := range in.Others {
+			s.used += share(o, name)
+		}
+		if s.lacks() > 0 {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// share is how much of a resource a pod has for itself.
+func share(pod *corev1.Pod, name corev1.ResourceName) int64 {
+	if name == corev1.ResourcePods {
+		return 1
+	}
+	return amount(name, cgroup.Requests(pod)[name])
 }
 
 // amount is in thousandths of a CPU, and in units of the rest.

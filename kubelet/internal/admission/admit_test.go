@@ -108,7 +108,7 @@ func TestDecide(t *testing.T) {
 			c.change(&in)
 		}
 		got := ""
-		if r := Decide(in); r != nil {
+		if r := Decide(in).Refusal; r != nil {
 			got = r.Reason + ": " + r.Message
 		}
 		if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) {

@@ -39,7 +39,8 @@ func (k *Kubelet) makeWorkers(context.Context) error {
 		Runtime: k.runtime, Images: k.images, Volumes: k.volumes, Cgroups: groups{k}, Node: k, Statuses: k.statuses,
 		Events: k.podEvent, Hooks: lifecycle.Runner{Exec: k.runtime}, Environment: k.environment, Secrets: k.secrets, Handler: k.handler,
 		Devices: k.devices.Start, Worked: k.metrics.work.worked, Ran: k.metrics.work.ran, Rejected: func(reason string) { k.metrics.work.refused.WithLabelValues(reason).Inc() },
-		Watched: func(p *corev1.Pod) { k.objects.Track(p); k.volumes.Seen(p) }, Admit: k.admit, Resize: k.resize, Started: func(_ *corev1.Pod, took time.Duration) {
+		Preempted: func(resource string) { k.metrics.work.preempted.WithLabelValues(resource).Inc() },
+		Watched:   func(p *corev1.Pod) { k.objects.Track(p); k.volumes.Seen(p) }, Admit: k.admit, Resize: k.resize, Started: func(_ *corev1.Pod, took time.Duration) {
 			k.metrics.startedPods.Inc()
 			k.metrics.podStart.Observe(took.Seconds())
 		},

@@ -16,13 +16,13 @@ import (
 // workMetrics count what the kubelet does, by the names that dashboards and
 // alerts of Kubernetes know.
 type workMetrics struct {
-	worker, cgroups, pulls, storage, relistInterval          *prometheus.HistogramVec
-	containers, containerErrors, podErrors, refused, deleted *prometheus.CounterVec
-	served                                                   *prometheus.CounterVec
-	servedTook                                               *prometheus.HistogramVec
-	serving                                                  *prometheus.GaugeVec
-	plugins                                                  *prometheus.CounterVec
-	allocations                                              *prometheus.HistogramVec
+	worker, cgroups, pulls, storage, relistInterval                     *prometheus.HistogramVec
+	containers, containerErrors, podErrors, refused, preempted, deleted *prometheus.CounterVec
+	served                                                              *prometheus.CounterVec
+	servedTook                                                          *prometheus.HistogramVec
+	serving                                                             *prometheus.GaugeVec
+	plugins                                                             *prometheus.CounterVec
+	allocations                                                         *prometheus.HistogramVec
 }
 
 func newWorkMetrics() workMetrics {
@@ -44,6 +44,7 @@ func newWorkMetrics() workMetrics {
 		containerErrors: counter("kubelet_started_containers_errors_total", "Cumulative number of errors when starting containers", "container_type", "code"),
 		podErrors:       counter("kubelet_started_pods_errors_total", "Cumulative number of errors when starting pods"),
 		refused:         counter("kubelet_admission_rejections_total", "Cumulative number pod admission rejections by the Kubelet.", "reason"),
+		preempted:       counter("kubelet_preemptions", "Cumulative number of pod preemptions by preemption resource", "preemption_signal"),
 		deleted:         counter("kubelet_image_garbage_collected_total", "Total number of images garbage collected by the kubelet, whether through disk usage or image age.", "reason"),
 		served:          counter("kubelet_http_requests_total", "Number of the http requests received since the server started", "method", "path", "server_type", "long_running"),
 		servedTook:      histogram("kubelet_http_requests_duration_seconds", "Duration in seconds to serve http requests", buckets, "method", "path", "server_type", "long_running"),
@@ -56,7 +57,7 @@ func newWorkMetrics() workMetrics {
 func (m *workMetrics) register(r *prometheus.Registry) {
 	m.podErrors.WithLabelValues()
 	m.relistInterval.WithLabelValues()
-	r.MustRegister(m.worker, m.cgroups, m.pulls, m.storage, m.relistInterval, m.containers, m.containerErrors, m.podErrors, m.refused, m.deleted, m.served, m.servedTook, m.serving, m.plugins, m.allocations)
+	r.MustRegister(m.worker, m.cgroups, m.pulls, m.storage, m.relistInterval, m.containers, m.containerErrors, m.podErrors, m.refused, m.preempted, m.deleted, m.served, m.servedTook, m.serving, m.plugins, m.allocations)
 }
 
 // containerTypes are the metrics' words for kinds of containers.

@@ -70,21 +70,21 @@ func (k *Kubelet) makeCare(context.Context) error {
 func (k *Kubelet) statistics(o *server.Options) { o.Stats = k.stats }
 
 // admit decides whether the node takes a pod.
-func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod) *worker.Refusal {
+func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) worker.Decision {
 	if k.shutdown.Down() {
-		return &worker.Refusal{Reason: shutdown.Refused, Message: shutdown.RefusedWords}
+		return worker.Decision{Refusal: &worker.Refusal{Reason: shutdown.Refused, Message: shutdown.RefusedWords}}
 	}
 	n := *k.node.Object() // shallow: only what can be had is replaced
 	n.Status.Allocatable = k.allocatable(n.Status.Allocatable)
-	refusal := admission.Decide(admission.Input{Pod: pod, Others: others, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls, AppArmor: k.host.AppArmor})
-	if refusal != nil {
-		return refusal
+	d := admission.Decide(admission.Input{Pod: pod, Others: others, Going: going, Node: &n, Pressures: k.eviction.Pressures(), UnsafeSysctls: k.cfg.UnsafeSysctls, AppArmor: k.host.AppArmor})
+	if d.Refusal != nil || d.Wait {
+		return d
 	}
 	if err := k.devices.Allocate(context.Background(), pod, others); err != nil { // bounds its own calls
-		return &worker.Refusal{Reason: "UnexpectedAdmissionError", Message: fmt.Sprintf("Allocate failed due to %v, which is unexpected", err)}
+		return worker.Decision{Refusal: &worker.Refusal{Reason: "UnexpectedAdmissionError", Message: fmt.Sprintf("Allocate failed due to %v, which is unexpected", err)}}
 	}
 	k.shareOut(append(others, pod))
-	return nil
+	return d
 }
 
 // resize decides about new resources of a pod.

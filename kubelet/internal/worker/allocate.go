@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/kubelet/internal/plan"
 	"xebec.dev/kubelet/internal/runtime"
@@ -153,7 +154,8 @@ func (w *Worker) resizable(pod *corev1.Pod) (reason, message string) {
 	}
 	w.p.admit.Lock()
 	defer w.p.admit.Unlock()
-	return w.o.Resize(pod, w.others())
+	others, _ := w.others()
+	return w.o.Resize(pod, others)
 }
 
 // uses reports whether a pod has to be counted: it was admitted by this
@@ -163,17 +165,20 @@ func uses(at stage, pod *corev1.Pod) bool {
 	return at < ended && !over && (at > fresh || pod.Status.StartTime != nil)
 }
 
-// others are the pods that use the node beside this one.
-func (w *Worker) others() []*corev1.Pod {
-	var out []*corev1.Pod
+// others are the pods that use the node beside this one, and those of them
+// that are being ended.
+func (w *Worker) others() (pods []*corev1.Pod, going map[types.UID]bool) {
+	going = map[types.UID]bool{}
 	for _, o := range w.p.all() {
-		if o != w && o.counts() {
-			if pod := o.withStatus(); pod != nil {
-				out = append(out, pod)
-			}
+		if o == w || !o.counts() {
+			continue
+		}
+		if pod := o.withStatus(); pod != nil {
+			pods = append(pods, pod)
+			going[o.uid] = o.going()
 		}
 	}
-	return out
+	return pods, going
 }
 
 // setPending remembers a change that waits, and tells of it once.

@@ -71,6 +71,7 @@ func TestFirst(t *testing.T) {
 		{"it is over", view{pod: over}, runs, ending},
 		{"it is not wanted", view{pod: &corev1.Pod{}, removed: true}, nil, living},
 		{"it is being deleted", view{pod: deleted}, nil, living},
+		{"it was evicted before it began", view{pod: &corev1.Pod{}, verdict: &status.Verdict{}}, nil, living},
 	} {
 		if got := c.v.first(c.seen); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)

@@ -85,8 +85,12 @@ type Options struct {
 	Secrets func(ctx context.Context, pod *corev1.Pod) (have []*corev1.Secret, missing []string)
 	// Handler is the runtime's for a pod's class.
 	Handler func(ctx context.Context, pod *corev1.Pod) (string, error)
-	// Admit refuses pods that the node can't take beside those that are there.
-	Admit func(pod *corev1.Pod, others []*corev1.Pod) *Refusal
+	// Admit refuses pods that the node can't take beside those that are there,
+	// of which some are going.
+	Admit func(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) Decision
+	// Preempted is told of each pod that is ended to make room, with the
+	// resource that was short. It may be nil.
+	Preempted func(resource string)
 	// Devices are what a container that is about to start needs to use those
 	// that the pod was given. It may be nil.
 	Devices func(ctx context.Context, pod types.UID, container string) (*device.Given, error)
@@ -122,6 +126,15 @@ type Options struct {
 	Log         *zap.Logger
 
 	probes *probe.Manager
+}
+
+// Decision about a pod that is new: refused, or to wait until there is room,
+// for which victims are ended; or else taken.
+type Decision struct {
+	Refusal *Refusal
+	Wait    bool
+	Victims []*corev1.Pod
+	Short   string // the resource for which they are
 }
 
 // Refusal is why a node does not take a pod.

@@ -43,6 +43,7 @@ type box struct {
 	calls      map[string]int                         // guarded by mu
 	// trouble is asked before each call; it may be nil.
 	trouble func(call string) error // guarded by mu
+	slow    time.Duration           // how long a container takes to end
 	changed func(uid types.UID)     // told without the lock
 }
 
@@ -186,6 +187,7 @@ func (b *box) exit(c *runtimeapi.ContainerStatus, code int32) {
 }
 
 func (b *box) StopContainer(_ context.Context, q *runtimeapi.StopContainerRequest, _ ...grpc.CallOption) (*runtimeapi.StopContainerResponse, error) {
+	time.Sleep(b.slow)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.call("StopContainer"); err != nil {

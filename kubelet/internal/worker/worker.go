@@ -49,6 +49,7 @@ type Worker struct {
 	last      *corev1.PodStatus
 	at        stage
 	waits     bool       // for resources that it asks for
+	reserved  bool       // it is not admitted yet, and room is being made for it
 	allocated allocation // also owned by run: only it writes
 	// What is made of the above, and of which of it.
 	givenPod, givenOf *corev1.Pod
@@ -209,7 +210,14 @@ func (w *Worker) active() bool {
 func (w *Worker) counts() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return uses(w.at, w.pod)
+	return w.reserved || uses(w.at, w.pod)
+}
+
+// going reports whether the pod is being ended.
+func (w *Worker) going() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at == ending || w.verdict != nil || w.removed || w.pod.DeletionTimestamp != nil
 }
 
 // view is what one round works with.
@@ -237,7 +245,7 @@ func (v view) first(seen *runtime.Pod) stage {
 	switch {
 	case v.pod.Status.Phase == corev1.PodFailed || v.pod.Status.Phase == corev1.PodSucceeded:
 		return ending
-	case v.removed || v.pod.DeletionTimestamp != nil || seen != nil && len(seen.Containers) > 0:
+	case v.removed || v.pod.DeletionTimestamp != nil || v.verdict != nil || seen != nil && len(seen.Containers) > 0:
 		return living
 	}
 	return fresh
@@ -305,7 +313,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 	}
 	if w.stageIs(fresh) {
 		if !w.admitted(v) {
-			w.report(v)
+			return now().Add(retryAdmit)
 		}
 		given := asked(v.pod)
 		if seen := w.seen(); seen != nil && len(seen.Containers) > 0 {
@@ -420,9 +428,15 @@ func (w *Worker) recover(pod *corev1.Pod, o *runtime.Pod) {
 	w.mu.Unlock()
 }
 
-// admitted decides once whether the pod may live here.
+// retryAdmit is how often a pod for which room is made looks for it even when
+// nothing is known to have become free.
+const retryAdmit = 10 * time.Second
+
+// admitted decides once whether the pod may live here, and reports whether it
+// has: a critical one may have to wait for others to go.
 func (w *Worker) admitted(v view) bool {
 	if s := v.first(w.seen()); s != fresh {
+		w.reserve(false)
 		w.advance(s)
 		return true
 	}
@@ -432,11 +446,23 @@ func (w *Worker) admitted(v view) bool {
 		w.advance(living)
 		return true
 	}
-	r := w.o.Admit(v.pod, w.others())
-	if r == nil {
+	others, going := w.others()
+	switch d := w.o.Admit(v.pod, others, going); {
+	case d.Wait:
+		w.reserve(true)
+		w.preempt(d)
+		return false
+	case d.Refusal != nil:
+		w.refuse(v, d.Refusal)
+	default:
 		w.advance(living)
-		return true
 	}
+	w.reserve(false)
+	return true
+}
+
+// refuse ends a pod that never began.
+func (w *Worker) refuse(v view, r *Refusal) {
 	if w.o.Rejected != nil {
 		w.o.Rejected(r.Reason)
 	}
@@ -445,5 +471,29 @@ func (w *Worker) admitted(v view) bool {
 	w.verdict = &status.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message, Rejected: true}
 	w.at = ended
 	w.mu.Unlock()
-	return false
+	w.report(v)
+}
+
+// reserve keeps the room that others make from those who come later, and lets
+// the pod be looked at again when some has become free.
+func (w *Worker) reserve(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reserved, w.waits = yes, yes
+}
+
+// preempt ends pods to make room. They have the time to end that they ask for.
+func (w *Worker) preempt(d Decision) {
+	const reason, message = "Preempting", "Preempted in order to admit critical pod"
+	for _, victim := range d.Victims {
+		w.log.Info("ending a pod to make room for a critical one", zap.String("victim", victim.Namespace+"/"+victim.Name), zap.String("resource", d.Short))
+		w.o.Events(victim, "", corev1.EventTypeWarning, reason, message)
+		w.p.Evict(victim.UID, status.Verdict{
+			Phase: corev1.PodFailed, Reason: reason, Message: message,
+			Disrupted: corev1.PodReasonTerminationByKubelet, DisruptedMessage: "Pod was preempted by Kubelet to accommodate a critical pod.",
+		}, nil)
+		if w.o.Preempted != nil {
+			w.o.Preempted(d.Short)
+		}
+	}
 }

@@ -1,0 +1,103 @@
+package worker
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// one place: the node takes a single pod, and a critical one in the place of
+// another.
+func onePlace(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) Decision {
+	if len(others) == 0 {
+		return Decision{}
+	}
+	if pod.Name != "critical" {
+		return Decision{Refusal: &Refusal{Reason: "OutOfpods", Message: fmt.Sprintf("%d pods", len(others))}}
+	}
+	d := Decision{Wait: true, Short: "pods"}
+	for _, o := range others {
+		if !going[o.UID] {
+			d.Victims = append(d.Victims, o)
+		}
+	}
+	return d
+}
+
+func named(t *testing.T, name string) *corev1.Pod {
+	return readPod(t, `{metadata: {name: `+name+`, namespace: ns, uid: `+name+`}, spec: {dnsPolicy: None, containers: [{name: main, image: here}]}}`)
+}
+
+// A critical pod has another ended, waits until it has, and lets nobody in
+// before itself.
+func TestPreempt(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		var events, short []string
+		s.pods.o.Admit = onePlace
+		s.pods.o.Preempted = func(resource string) { short = append(short, resource) }
+		s.pods.o.Events = func(pod *corev1.Pod, _, kind, reason, message string) {
+			if reason == "Preempting" {
+				events = append(events, pod.Name+" "+kind+" "+message)
+			}
+		}
+		s.slow = 20 * time.Second
+		s.pods.Update(named(t, "common"))
+		time.Sleep(time.Second)
+		s.pods.Update(named(t, "critical"))
+		time.Sleep(5 * time.Second)
+		s.pods.Update(named(t, "late"))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := s.around.status("critical"); got != nil {
+			t.Errorf("before there is room the critical pod is %+v", got)
+		}
+		if got := s.around.status("late"); got == nil || got.Phase != corev1.PodFailed || got.Reason != "OutOfpods" {
+			t.Errorf("one that comes meanwhile is %+v", got)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		if got := s.around.status("critical"); got == nil || got.Phase != corev1.PodRunning {
+			t.Errorf("the critical pod is %+v", got)
+		}
+		got := s.around.status("common")
+		if got.Phase != corev1.PodFailed || got.Reason != "Preempting" || got.Message != "Preempted in order to admit critical pod" {
+			t.Errorf("the other is %+v", got)
+		}
+		if i := slices.IndexFunc(got.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.DisruptionTarget }); i < 0 ||
+			got.Conditions[i].Reason != "TerminationByKubelet" || got.Conditions[i].Message != "Pod was preempted by Kubelet to accommodate a critical pod." {
+			t.Errorf("its conditions are %+v", got.Conditions)
+		}
+		if want := []string{"common Warning Preempted in order to admit critical pod"}; !slices.Equal(events, want) || !slices.Equal(short, []string{"pods"}) {
+			t.Errorf("events %q, for %q", events, short)
+		}
+	})
+}
+
+// One that is deleted while it waits goes.
+func TestPreemptInVain(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		s.pods.o.Admit = onePlace
+		s.slow = time.Hour
+		s.pods.Update(named(t, "common"))
+		time.Sleep(time.Second)
+		p := named(t, "critical")
+		s.pods.Update(p)
+		time.Sleep(time.Second)
+		deleted := *p
+		deleted.DeletionTimestamp, deleted.Status.Phase = &metav1.Time{Time: time.Now()}, corev1.PodPending
+		s.pods.Update(&deleted)
+		time.Sleep(time.Second)
+		s.pods.Remove("critical")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if s.pods.Known("critical") || s.called("RunPodSandbox") != 1 {
+			t.Errorf("it is still known: %t; %d sandboxes were made", s.pods.Known("critical"), s.called("RunPodSandbox"))
+		}
+	})
+}
