@@ -127,17 +127,17 @@ func (c *Cluster) Must(t testing.TB, args ...string) string {
 	return out
 }
 
-// Eventually repeats something until it succeeds, for two minutes.
+// Eventually repeats something until it succeeds, for three minutes.
 func Eventually(t testing.TB, what string, do func() error) {
 	t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(3 * time.Minute)
 	for {
 		err := do()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after two minutes: %v", what, err)
+			t.Fatalf("%s: not after three minutes: %v", what, err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

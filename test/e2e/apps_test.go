@@ -166,10 +166,7 @@ func recreates(u user) {
 	running := map[string]map[string]bool{}
 	fresh := func() bool { return len(running) == 1 && len(running[""]) == 0 }
 	for !fresh() || len(running["b"]) != 2 {
-		e, open := <-w.ResultChan()
-		if !open {
-			u.t.Fatal("the watch ended")
-		}
+		e := u.event(w)
 		p, ok := e.Object.(*corev1.Pod)
 		if !ok {
 			continue

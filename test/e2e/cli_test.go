@@ -77,7 +77,9 @@ func TestKubectl(t *testing.T) {
 			u.t.Errorf("the dry run has image %q", out)
 		}
 		u.has(busybox, "pod/one", "{.spec.containers[0].image}")
-		u.in(strings.ReplaceAll(u.run("get", "pod", "one", "-o", "json"), busybox, web)).run("replace", "-f", "-")
+		u.until("it is replaced", func() error { // the kubelet's own writes may come between
+			return u.in(strings.ReplaceAll(u.run("get", "pod", "one", "-o", "json"), busybox, web)).try("replace", "-f", "-")
+		})
 		u.has(web, "pod/one", "{.spec.containers[0].image}")
 		u.run("delete", "pod", "one", "--now")
 	})

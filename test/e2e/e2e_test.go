@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -143,7 +144,7 @@ func newUser(t *testing.T, namespace string) user {
 func (u user) in(stdin string) user { u.stdin = stdin; return u }
 
 // limit is how long anything may take on a machine that does much else.
-const limit = 2 * time.Minute
+const limit = 3 * time.Minute
 
 func (u user) command(ctx context.Context, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, apiservertest.Binary("kubectl"), append([]string{"-n", u.namespace}, args...)...)
@@ -154,7 +155,8 @@ func (u user) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // output runs kubectl; the error has what it said.
 func (u user) output(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	// kubectl has the same limit where it waits, and says then for what.
+	ctx, cancel := context.WithTimeout(context.Background(), limit+limit/4)
 	defer cancel()
 	c := u.command(ctx, args...)
 	var out, errs bytes.Buffer
@@ -236,6 +238,21 @@ func (u user) client(name string, more ...string) {
 	u.t.Helper()
 	u.run(append([]string{"run", name, "--image=" + busybox, "--restart=Never"}, append(more, "--", "sleep", "100000")...)...)
 	u.ready("pod/" + name)
+}
+
+// event is a watch's next.
+func (u user) event(w watch.Interface) watch.Event {
+	u.t.Helper()
+	select {
+	case e, open := <-w.ResultChan():
+		if !open {
+			u.t.Fatal("the watch ended")
+		}
+		return e
+	case <-time.After(limit):
+		u.t.Fatalf("no event of the watch for %s", limit)
+	}
+	return watch.Event{}
 }
 
 var errNotYet = errors.New("not yet")

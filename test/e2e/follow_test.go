@@ -108,9 +108,14 @@ func TestManyVolumes(t *testing.T) {
 			spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: '%s', command: [sh, -c, 'cat /v/*/number | wc -c; sleep 100000'], volumeMounts: [%s]}], volumes: [%s]}}}}`, busybox, mounts.String(), sources.String()))
 		u.rolledOut("deployment/many")
 		for pod := range strings.FieldsSeq(u.get("pods -l app=many", "{.items[*].metadata.name}")) {
-			if got := u.run("logs", pod); got != "90" {
-				u.t.Errorf("%s read %s bytes, expected 90", pod, got)
-			}
+			// Its container runs before its script has read them all.
+			u.until(pod+" reads 90 bytes", func() error {
+				got, err := u.output("logs", pod)
+				if err == nil && got != "90" {
+					err = fmt.Errorf("it reads %q", got)
+				}
+				return err
+			})
 		}
 	})
 }

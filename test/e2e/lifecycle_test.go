@@ -28,12 +28,12 @@ metadata: {name: %s, labels: {app: probed}}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-  - {name: http, image: ` + agent + `, args: [serve, '8080', '8081'], startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {httpGet: {path: '%s', port: 8080}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
-  - {name: tcp, image: ` + agent + `, args: [serve, '8090', '8091'], startupProbe: {tcpSocket: {port: 8090}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {tcpSocket: {port: %d}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}}
-  - {name: grpc, image: ` + agent + `, args: [grpc, '9000'], startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {grpc: {port: %d}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
-  - {name: exec, image: ` + busybox + `, command: [sh, -c, 'touch /tmp/alive; sleep 100000'], startupProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}, livenessProbe: {exec: {command: [test, %s, /tmp/alive]}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 10}}
-  - {name: late, image: ` + agent + `, args: [serve, '8070', '8071'], readinessProbe: {httpGet: {path: /hostname, port: 8070}, initialDelaySeconds: 4, periodSeconds: 1, timeoutSeconds: 10}}
-  - {name: never, image: ` + agent + `, args: [serve, '8060', '8061'], readinessProbe: {httpGet: {path: /status/500, port: 8060}, periodSeconds: 1, timeoutSeconds: 10}}
+  - {name: http, image: ` + agent + `, args: [serve, '8080', '8081'], startupProbe: {tcpSocket: {port: 8080}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}, livenessProbe: {httpGet: {path: '%s', port: 8080}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}}
+  - {name: tcp, image: ` + agent + `, args: [serve, '8090', '8091'], startupProbe: {tcpSocket: {port: 8090}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}, livenessProbe: {tcpSocket: {port: %d}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}}
+  - {name: grpc, image: ` + agent + `, args: [grpc, '9000'], startupProbe: {tcpSocket: {port: 9000}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}, livenessProbe: {grpc: {port: %d}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 60}}
+  - {name: exec, image: ` + busybox + `, command: [sh, -c, 'touch /tmp/alive; sleep 100000'], startupProbe: {exec: {command: [test, -e, /tmp/alive]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}, livenessProbe: {exec: {command: [test, %s, /tmp/alive]}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 60}}
+  - {name: late, image: ` + agent + `, args: [serve, '8070', '8071'], readinessProbe: {httpGet: {path: /hostname, port: 8070}, initialDelaySeconds: 4, periodSeconds: 1, timeoutSeconds: 60}}
+  - {name: never, image: ` + agent + `, args: [serve, '8060', '8061'], readinessProbe: {httpGet: {path: /status/500, port: 8060}, periodSeconds: 1, timeoutSeconds: 60}}
 ---
 `
 
@@ -111,17 +111,19 @@ func TestPods(t *testing.T) {
 		u.apply(`{apiVersion: v1, kind: Pod, metadata: {name: hooks}, spec: {containers: [{name: c, image: '` + busybox + `', command: [sh, -c, 'trap exit TERM; while true; do sleep 0.1; done'], lifecycle: {
 			postStart: {exec: {command: [wget, -qO-, '` + url + `started']}}, preStop: {exec: {command: [wget, -qO-, '` + url + `stopping']}}}}]}}`)
 		u.ready("pod/hooks")
-		calls := func() (started, stopping int) {
-			log := u.run("logs", "hears")
-			return strings.Count(log, "GET /started"), strings.Count(log, "GET /stopping")
+		// A log comes a moment after what it tells of.
+		calls := func(when string, started, stopping int) {
+			u.until(when+" it says how it is, once", func() error {
+				log, err := u.output("logs", "hears")
+				if a, b := strings.Count(log, "GET /started"), strings.Count(log, "GET /stopping"); err == nil && (a != started || b != stopping) {
+					err = fmt.Errorf("it has said %d times that it started, %d times that it stops", a, b)
+				}
+				return err
+			})
 		}
-		if started, stopping := calls(); started != 1 || stopping != 0 {
-			u.t.Errorf("while it runs it has said %d times that it started, %d times that it stops", started, stopping)
-		}
+		calls("while it runs", 1, 0)
 		u.run("delete", "pod", "hooks")
-		if started, stopping := calls(); started != 1 || stopping != 1 {
-			u.t.Errorf("at its end it has said %d times that it started, %d times that it stops", started, stopping)
-		}
+		calls("at its end", 1, 1)
 	})
 	u.sub("NO-6f80 an image's own command", func(u user) {
 		u.apply(`{apiVersion: v1, kind: Pod, metadata: {name: own}, spec: {restartPolicy: Never, containers: [{name: c, image: '` + agent + `', terminationMessagePolicy: FallbackToLogsOnError}]}}`)
@@ -206,7 +208,8 @@ func generations(u user) {
 	}
 	defer w.Stop()
 	u.run("delete", "pod", "counted", "--wait=false")
-	for e := range w.ResultChan() {
+	for {
+		e := u.event(w)
 		if p, ok := e.Object.(*corev1.Pod); ok && p.DeletionTimestamp != nil {
 			if p.Generation != 3 {
 				u.t.Errorf("a pod that is being deleted is of generation %d, expected 3", p.Generation)

@@ -183,10 +183,7 @@ func manyServices(u user) {
 	}
 	var took []time.Duration
 	for len(begun) > 0 {
-		e, open := <-w.ResultChan()
-		if !open {
-			u.t.Fatal("the watch ended")
-		}
+		e := u.event(w)
 		s, ok := e.Object.(*discoveryv1.EndpointSlice)
 		if !ok || len(s.Endpoints) == 0 {
 			continue

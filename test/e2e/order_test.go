@@ -229,8 +229,8 @@ func TestRolls(t *testing.T) {
 	t.Parallel()
 	u := newUser(t, "rolls")
 	u.apply(`{apiVersion: apps/v1, kind: Deployment, metadata: {name: server}, spec: {replicas: 3, strategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}, selector: {matchLabels: {app: server}},
-		template: {metadata: {labels: {app: server}}, spec: {terminationGracePeriodSeconds: 30, containers: [{name: c, image: '` + agent + `', args: [serve],
-			lifecycle: {preStop: {sleep: {seconds: 5}}}, readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 1, timeoutSeconds: 10}}]}}}}
+		template: {metadata: {labels: {app: server}}, spec: {terminationGracePeriodSeconds: 60, containers: [{name: c, image: '` + agent + `', args: [serve],
+			lifecycle: {preStop: {sleep: {seconds: 15}}}, readinessProbe: {httpGet: {path: /hostname, port: 8080}, periodSeconds: 1, timeoutSeconds: 60}}]}}}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: server}, spec: {selector: {app: server}, ports: [{port: 80, targetPort: 8080}]}}`)
 	u.rolledOut("deployment/server")

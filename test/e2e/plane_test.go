@@ -73,8 +73,8 @@ spec:
   - name: ill
     image: ` + busybox + `
     command: [sh, -c, 'touch /well; exec sleep 100000']
-    startupProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}
-    livenessProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}
+    startupProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}
+    livenessProbe: {exec: {command: [test, -e, /well]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}
 `)
 	u.rolledOut("deployment/server")
 	u.ready("pod/holder", "pod/crashes")

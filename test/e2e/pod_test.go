@@ -207,9 +207,9 @@ spec:
   - name: main
     image: ` + busybox + `
     command: [sh, -c, 'echo main >> /shared/order; touch /shared/alive /shared/ready; exec sleep 100000']
-    startupProbe: {exec: {command: [test, -e, /shared/ready]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 10}
-    livenessProbe: {exec: {command: [test, -e, /shared/alive]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10, terminationGracePeriodSeconds: 1}
-    readinessProbe: {exec: {command: [test, -e, /shared/ready]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 10}
+    startupProbe: {exec: {command: [test, -e, /shared/ready]}, periodSeconds: 1, failureThreshold: 1000, timeoutSeconds: 60}
+    livenessProbe: {exec: {command: [test, -e, /shared/alive]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60, terminationGracePeriodSeconds: 1}
+    readinessProbe: {exec: {command: [test, -e, /shared/ready]}, periodSeconds: 1, failureThreshold: 1, timeoutSeconds: 60}
     lifecycle: {preStop: {exec: {command: [sh, -c, 'echo stopping > /shared/stopped']}}}
     volumeMounts: [{name: shared, mountPath: /shared}]
   volumes: [{name: shared, emptyDir: {}}]

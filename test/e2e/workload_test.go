@@ -16,9 +16,13 @@ func TestQuickStart(t *testing.T) {
 	u.client("client")
 	u.says("Hello from web-", "client", "timeout", "5", "wget", "-qO-", "http://web")
 	u.says("Hello from web-", "client", "timeout", "5", "wget", "-qO-", "http://web.quick.svc.cluster.local")
-	if log := u.run("logs", "deployment/web"); !strings.Contains(log, "GET /") {
-		t.Errorf("log %q", log)
-	}
+	u.until("the log tells of it", func() error {
+		log, err := u.output("logs", "deployment/web")
+		if err == nil && !strings.Contains(log, "GET /") {
+			err = fmt.Errorf("it is %q", log)
+		}
+		return err
+	})
 }
 
 func TestDeployment(t *testing.T) {

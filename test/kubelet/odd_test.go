@@ -222,7 +222,7 @@ func TestImageVanishes(t *testing.T) {
 	}
 	p := pod("vanishing", "serve", "8080")
 	p.Spec.RestartPolicy, p.Spec.Containers[0].Image, p.Spec.Containers[0].ImagePullPolicy = corev1.RestartPolicyAlways, name, corev1.PullIfNotPresent
-	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, FailureThreshold: 5, TerminationGracePeriodSeconds: pointer(int64(2))}
+	p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/healthz", Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, FailureThreshold: 5, TimeoutSeconds: 60, TerminationGracePeriodSeconds: pointer(int64(2))}
 	create(t, p)
 	have := wait(t, p.Name, "ready", ready)
 	if err := node.Ctr("images", "remove", name); err != nil {

@@ -241,7 +241,7 @@ func TestTerminationMessage(t *testing.T) {
 func TestHooks(t *testing.T) {
 	t.Parallel()
 	answers := always(pod("hook-server", "serve", "8080"))
-	answers.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, TimeoutSeconds: 10}
+	answers.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, PeriodSeconds: 1, TimeoutSeconds: 60}
 	create(t, answers)
 	server := wait(t, "hook-server", "ready", ready)
 	call := func(path string) *corev1.LifecycleHandler {
@@ -261,9 +261,12 @@ func TestHooks(t *testing.T) {
 	if got := fetch(t, server, "/calls"); got != "2" {
 		t.Errorf("after the end it was called %s times", got)
 	}
-	if got := logs(t, "hook-server", "main"); !strings.Contains(got, "asked for /started\nasked for /stopping\n") {
-		t.Errorf("it was asked %q", got)
-	}
+	until(t, "the log has both", func() error {
+		if got := logs(t, "hook-server", "main"); !strings.Contains(got, "asked for /started\nasked for /stopping\n") {
+			return fmt.Errorf("it was asked %q", got)
+		}
+		return nil
+	})
 }
 
 // Probes make pods unready and restart containers.
@@ -278,7 +281,7 @@ func TestProbes(t *testing.T) {
 	t.Run("liveness", func(t *testing.T) {
 		t.Parallel()
 		p := serving("live")
-		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, InitialDelaySeconds: 1, TimeoutSeconds: 10}
+		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, InitialDelaySeconds: 1, TimeoutSeconds: 60}
 		create(t, p)
 		p = wait(t, "live", "ready", ready)
 		fetch(t, p, "/break")
@@ -291,7 +294,7 @@ func TestProbes(t *testing.T) {
 	t.Run("readiness", func(t *testing.T) {
 		t.Parallel()
 		p := serving("unready")
-		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 10}
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: health, PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: 60}
 		create(t, p)
 		p = wait(t, "unready", "ready", ready)
 		fetch(t, p, "/break")
@@ -305,8 +308,8 @@ func TestProbes(t *testing.T) {
 	t.Run("kinds", func(t *testing.T) {
 		t.Parallel()
 		p := serving("kinds")
-		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, InitialDelaySeconds: 1}
-		p.Spec.Containers[0].StartupProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"agent", "get", "http://127.0.0.1:8080/healthz"}}}, FailureThreshold: 30, TimeoutSeconds: 10}
+		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(8080)}}, InitialDelaySeconds: 1, TimeoutSeconds: 60}
+		p.Spec.Containers[0].StartupProbe = &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"agent", "get", "http://127.0.0.1:8080/healthz"}}}, FailureThreshold: 30, TimeoutSeconds: 60}
 		p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "grpc", Image: nodetest.Agent, Args: []string{"grpc", "9090"},
 			ReadinessProbe: &corev1.Probe{PeriodSeconds: 1, ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 9090}}}})
 		create(t, p)

@@ -185,7 +185,7 @@ func TestKubeletRestart(t *testing.T) {
 	for i := range many {
 		p := always(pod(fmt.Sprintf("keep-%d", i), "serve", "8080"))
 		p.Spec.NodeName = n.Name
-		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 5, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"agent", "get", "http://127.0.0.1:8080/healthz"}}}, TimeoutSeconds: 10}
+		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 5, ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"agent", "get", "http://127.0.0.1:8080/healthz"}}}, TimeoutSeconds: 60}
 		if _, err := pods.Create(t.Context(), p, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}

@@ -251,7 +251,7 @@ func (n *Node) StartContainerd() error {
 	if n.containerd, err = n.inside(log, filepath.Dir(program), program, "--config", path, "--log-level", "warn"); err != nil {
 		return fmt.Errorf("start containerd (make up builds it; or apt-get install containerd runc containernetworking-plugins): %w", err)
 	}
-	return eventually(time.Minute, func() error {
+	return eventually(Patience, func() error {
 		if err := run(n.ctr(), "-a", n.Socket, "version"); err != nil {
 			return fmt.Errorf("%w\n%s", err, log)
 		}
@@ -302,7 +302,7 @@ func (n *Node) StartAPI() error {
 	if err != nil {
 		return fmt.Errorf("start kube-apiserver (make build makes it): %w", err)
 	}
-	return eventually(time.Minute, func() error {
+	return eventually(Patience, func() error {
 		if out, err := n.Kubectl("get", "--raw", "/readyz"); err != nil {
 			return fmt.Errorf("%w: %s\n%s", err, out, log)
 		}
@@ -515,7 +515,7 @@ func (n *Node) unmount() error {
 
 // removeGroups removes the node's cgroups, deepest first.
 func (n *Node) removeGroups() error {
-	return eventually(10*time.Second, func() error {
+	return eventually(Patience, func() error {
 		var errs []error
 		for _, h := range hierarchies() {
 			var dirs []string

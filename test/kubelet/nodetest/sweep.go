@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -68,7 +67,7 @@ func Sweep() error {
 // remove removes all that a node has, once its daemons have ended: what is
 // still in its groups and its network is ended, as what it runs was.
 func (n *Node) remove() error {
-	errs := []error{eventually(10*time.Second, n.killAll), n.unmount()}
+	errs := []error{eventually(Patience, n.killAll), n.unmount()}
 	if _, err := os.Stat("/var/run/netns/" + n.netns); err == nil {
 		errs = append(errs, run("ip", "netns", "del", n.netns))
 	}

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// patience is how long Until tries; nothing is expected to take it.
-const patience = 3 * time.Minute
+// Patience is how long Until tries; nothing is expected to take it.
+const Patience = 3 * time.Minute
 
 // Until tries until f gives no error.
 func Until(t testing.TB, what string, f func() error) {
 	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(Patience); ; time.Sleep(100 * time.Millisecond) {
 		err := f()
 		if err == nil {
 			return

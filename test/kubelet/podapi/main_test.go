@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -76,15 +75,7 @@ func rootCA() error {
 
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		err := f()
-		if err == nil {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("not within a minute: %v", err)
-		}
-	}
+	nodetest.Until(t, "what is waited for", f)
 }
 
 // create makes a pod whose spec is given as YAML; the image is the agent's

@@ -51,7 +51,7 @@ func start(t *testing.T) *nodetest.Node {
 	}
 	config := fmt.Sprintf(`systemReserved: {memory: "%d"}
 evictionHard: {memory.available: %dMi, nodefs.available: %dMi, imagefs.available: %dMi}
-evictionPressureTransitionPeriod: 3s
+evictionPressureTransitionPeriod: 10s
 `, memory(t)-podMemory<<20, memoryLeft, diskLeft, imagesLeft)
 	n, err := nodetest.Start(nodetest.Options{
 		Config: config, RootSize: fmt.Sprintf("%dm", rootSize), ImageSize: fmt.Sprintf("%dm", imageSize), Controllers: []string{"--controllers=node-lifecycle-controller"},
@@ -176,7 +176,7 @@ func short(t *testing.T, n *nodetest.Node, s shortage) {
 	is(corev1.ConditionFalse, s.reasons[0], false)
 	// The condition may be short-lived: it is watched for before it comes.
 	pressed := make(chan error, 1)
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), nodetest.Patience)
 	defer cancel()
 	w, err := n.Client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{ResourceVersion: node().ResourceVersion})
 	if err != nil {
