@@ -30,11 +30,12 @@ const checkFiles = 10 * time.Second
 // identity is who the server is expected to be and who the client is, as of
 // the newest state of the files. It implements gRPC's transport credentials.
 type identity struct {
-	c    Config
-	host string
+	given Config
+	host  string
 
 	mu sync.Mutex
 	// guarded by mu
+	c       Config // given, with what its kubeconfig says now
 	pair    *tls.Certificate
 	pool    *x509.CertPool
 	token   string
@@ -43,8 +44,9 @@ type identity struct {
 	conns   map[net.Conn]string // open connections and the certificate's stamp each was made with
 }
 
-func newIdentity(c Config, host string) (*identity, error) {
-	i := &identity{c: c, host: host, conns: map[net.Conn]string{}}
+// newIdentity takes a configuration as it was given and as it was completed.
+func newIdentity(given, c Config, host string) (*identity, error) {
+	i := &identity{given: given, c: c, host: host, conns: map[net.Conn]string{}}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i, i.refresh(true)
@@ -58,57 +60,64 @@ func (i *identity) refresh(must bool) error {
 		return nil
 	}
 	i.checked = now
-	stamp := stampOf(i.c.CAFile, i.c.CertFile, i.c.KeyFile, i.c.TokenFile)
+	c, stamp := i.c, stampOf(i.c.Kubeconfig, i.c.CAFile, i.c.CertFile, i.c.KeyFile, i.c.TokenFile)
 	if !must && stamp == i.stamp {
 		return nil
 	}
-	pair, err := i.loadPair()
+	if !must && c.Kubeconfig != "" {
+		var err error
+		if c, err = i.given.complete(); err != nil {
+			return err
+		}
+		stamp = stampOf(c.Kubeconfig, c.CAFile, c.CertFile, c.KeyFile, c.TokenFile)
+	}
+	pair, err := c.loadPair()
 	if err != nil {
 		return err
 	}
-	pool, err := i.loadPool()
+	pool, err := c.loadPool()
 	if err != nil {
 		return err
 	}
-	token, err := i.loadToken()
+	token, err := c.loadToken()
 	if err != nil {
 		return err
 	}
-	i.pair, i.pool, i.token, i.stamp = pair, pool, token, stamp
+	i.c, i.pair, i.pool, i.token, i.stamp = c, pair, pool, token, stamp
 	return nil
 }
 
-func (i *identity) loadPair() (*tls.Certificate, error) {
-	cert, err := content(i.c.CertFile, i.c.CertData)
+func (c *Config) loadPair() (*tls.Certificate, error) {
+	cert, err := content(c.CertFile, c.CertData)
 	if err != nil || len(cert) == 0 {
 		return nil, err
 	}
-	key, err := content(i.c.KeyFile, i.c.KeyData)
+	key, err := content(c.KeyFile, c.KeyData)
 	if err != nil {
 		return nil, err
 	}
 	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("client certificate %s: %w", i.c.CertFile, err)
+		return nil, fmt.Errorf("client certificate %s: %w", c.CertFile, err)
 	}
 	return &pair, nil
 }
 
 // loadPool gives nil, the system's authorities, when none are configured.
-func (i *identity) loadPool() (*x509.CertPool, error) {
-	ca, err := content(i.c.CAFile, i.c.CAData)
+func (c *Config) loadPool() (*x509.CertPool, error) {
+	ca, err := content(c.CAFile, c.CAData)
 	if err != nil || len(ca) == 0 {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, fmt.Errorf("no certificates in %s", i.c.CAFile)
+		return nil, fmt.Errorf("no certificates in %s", c.CAFile)
 	}
 	return pool, nil
 }
 
-func (i *identity) loadToken() (string, error) {
-	t, err := content(i.c.TokenFile, []byte(i.c.Token))
+func (c *Config) loadToken() (string, error) {
+	t, err := content(c.TokenFile, []byte(c.Token))
 	return strings.TrimSpace(string(t)), err
 }
 

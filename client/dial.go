@@ -42,8 +42,8 @@ type Options struct {
 
 // Dial makes a client of the API server that c names. It does not wait for a
 // connection: that comes with the first call, and again whenever it is lost.
-func Dial(c Config, s *scheme.Scheme, o Options) (*Client, error) {
-	c, err := c.complete()
+func Dial(given Config, s *scheme.Scheme, o Options) (*Client, error) {
+	c, err := given.complete()
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func Dial(c Config, s *scheme.Scheme, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := newIdentity(c, host)
+	id, err := newIdentity(given, c, host)
 	if err != nil {
 		return nil, fmt.Errorf("credentials for %s: %w", c.Server, err)
 	}
@@ -79,7 +79,10 @@ func Dial(c Config, s *scheme.Scheme, o Options) (*Client, error) {
 		return nil, fmt.Errorf("dial %s: %w", c.Server, err)
 	}
 	client := New(conn, s)
-	stop := watchFiles(id)
+	stop := func() {}
+	if c.CertFile != "" || c.Kubeconfig != "" {
+		stop = watchFiles(id)
+	}
 	client.close = func() error {
 		stop()
 		return conn.Close()
@@ -90,9 +93,6 @@ func Dial(c Config, s *scheme.Scheme, o Options) (*Client, error) {
 // watchFiles retires connections as certificates are replaced, until the
 // returned function is called.
 func watchFiles(id *identity) func() {
-	if id.c.CertFile == "" {
-		return func() {}
-	}
 	done := make(chan struct{})
 	go func() {
 		t := time.NewTicker(checkFiles)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"sigs.k8s.io/yaml"
 
 	"xebec.dev/api/scheme"
 	pb "xebec.dev/proto/gen/control/v1"
@@ -122,7 +123,8 @@ func TestCredentialsFollowTheirFiles(t *testing.T) {
 	token := filepath.Join(dir, "token")
 	writePair(t, dir, "first")
 	writeFile(t, token, []byte("one\n"))
-	id, err := newIdentity(Config{CertFile: filepath.Join(dir, "client.crt"), KeyFile: filepath.Join(dir, "client.key"), TokenFile: token}, "h")
+	given := Config{CertFile: filepath.Join(dir, "client.crt"), KeyFile: filepath.Join(dir, "client.key"), TokenFile: token}
+	id, err := newIdentity(given, given, "h")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,6 +154,58 @@ func TestCredentialsFollowTheirFiles(t *testing.T) {
 	expire()
 	if cfg, _ := id.config(); cfg.Certificates[0].Leaf.Subject.CommonName != "second" {
 		t.Error("a broken file took the certificate away")
+	}
+}
+
+// TestCredentialsFollowTheKubeconfig: `xebecadm certs renew` writes new
+// certificates into the kubeconfigs of the control plane.
+func TestCredentialsFollowTheKubeconfig(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "controller-manager.conf")
+	write := func(name string) {
+		writePair(t, dir, name)
+		pem := func(file string) []byte {
+			b, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		}
+		text, err := yaml.Marshal(map[string]any{
+			"current-context": "c", "contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}},
+			"clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": "https://h:1"}}},
+			"users":    []any{map[string]any{"name": "u", "user": map[string]any{"client-certificate-data": pem("client.crt"), "client-key-data": pem("client.key")}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, text)
+	}
+	name := func(id *identity) string {
+		cfg, _ := id.config()
+		return cfg.Certificates[0].Leaf.Subject.CommonName
+	}
+	write("first")
+	given := Config{Kubeconfig: path}
+	c, err := given.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := newIdentity(given, c, "h")
+	if err != nil || name(id) != "first" {
+		t.Fatalf("%v", err)
+	}
+	conn := &fakeConn{}
+	_, id.conns[conn] = id.config()
+	writeFile(t, path, []byte("users: ["))
+	id.checked = time.Time{}
+	if id.retire(); conn.closed || name(id) != "first" {
+		t.Error("a broken kubeconfig took the certificate away")
+	}
+	write("second")
+	id.checked = time.Time{}
+	if id.retire(); !conn.closed || name(id) != "second" {
+		t.Errorf("after the kubeconfig's change the client is %s; its old connection is closed: %v", name(id), conn.closed)
 	}
 }
 

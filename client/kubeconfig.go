@@ -11,10 +11,11 @@ import (
 )
 
 // Config says where the API server is and who the client is. Files are read
-// again when they change; given as data they stay.
+// again when they change, a kubeconfig among them; given as data they stay.
 type Config struct {
 	// Kubeconfig is the path of a kubeconfig, whose values fill what is empty
-	// below. Context is one of its contexts, the current one when empty.
+	// below; its newer credentials and authorities are taken, but no other
+	// server. Context is one of its contexts, the current one when empty.
 	Kubeconfig string
 	Context    string
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -260,8 +261,22 @@ func TestCertsRenewAndExpirations(t *testing.T) {
 	if err := os.Remove(i.path("/etc/kubernetes/pki/etcd/peer.crt")); err != nil {
 		t.Fatal(err)
 	}
+	// A static pod has the file, not the name: it has to stay the same file.
+	conf := i.path("/etc/kubernetes/controller-manager.conf")
+	given, err := os.Open(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer given.Close()
 	if err := c.Renew("all", now); err != nil {
 		t.Fatal(err)
+	}
+	seen, err := io.ReadAll(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(conf); err != nil || string(seen) != string(now) {
+		t.Errorf("%v; who has the file sees\n%s\nand its name gives\n%s", err, seen, now)
 	}
 	if !strings.Contains(out.String(), "MISSING! certificate etcd-peer") || !strings.Contains(out.String(), "certificate admin.conf renewed") {
 		t.Errorf("output %s", out)

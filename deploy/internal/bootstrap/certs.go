@@ -105,7 +105,7 @@ func (c *Certs) Renew(name string, now time.Time) error {
 		}
 		fmt.Fprintf(c.Out, "certificate %s renewed\n", e.name)
 	}
-	fmt.Fprintln(c.Out, "\nDone renewing certificates. The API server reads its own again by itself; restart etcd, kube-controller-manager and kube-scheduler, so that they use theirs.")
+	fmt.Fprintln(c.Out, "\nDone renewing certificates. Nothing has to be restarted: every component of the control plane reads its own again.")
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -84,13 +85,28 @@ func New(server string, ca []byte, cluster, userName string, u User) *Config {
 // Marshal is the file's content.
 func (c *Config) Marshal() ([]byte, error) { return yaml.Marshal(c) }
 
-// Write writes the file, its owner's alone.
+// Write writes the file, its owner's alone. One that is there stays the same
+// file: a static pod is given the file, not the name, and would go on reading
+// what it was.
 func (c *Config) Write(path string) error {
 	raw, err := c.Marshal()
 	if err != nil {
 		return err
 	}
-	return pki.WriteFile(path, raw, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pki.WriteFile(path, raw, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	// Never empty in between; who reads both halves finds them apart and comes
+	// again.
+	_, err = f.WriteAt(raw, 0)
+	if err == nil {
+		err = errors.Join(f.Truncate(int64(len(raw))), f.Chmod(0o600), f.Sync())
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Read reads a file.

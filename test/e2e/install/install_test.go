@@ -111,7 +111,7 @@ func TestOneCluster(t *testing.T) {
 	for _, s := range []struct {
 		name string
 		run  func(*testing.T, *cluster.Cluster)
-	}{{"quick start", quickStart}, {"both families", bothFamilies}, {"modes of kube-proxy", modes}, {"registry", registry}, {"hosted control plane", hosted}, {"hosted control plane that is kept", hostedKept}, {"crashes", crashes}, {"rollback", rollback}, {"upgrade", upgrade}} {
+	}{{"quick start", quickStart}, {"both families", bothFamilies}, {"modes of kube-proxy", modes}, {"registry", registry}, {"hosted control plane", hosted}, {"hosted control plane that is kept", hostedKept}, {"crashes", crashes}, {"certificates", certificates}, {"rollback", rollback}, {"upgrade", upgrade}} {
 		t.Run(s.name, func(t *testing.T) { s.run(t, c) })
 	}
 }
