@@ -76,6 +76,9 @@ func TestUnitsOfTheMachinesNode(t *testing.T) {
 	if !strings.Contains(kubelet, "After=network-online.target xebec-containerd.service") || !strings.Contains(kubelet, "ExecStart=/opt/xebec/kubelet") {
 		t.Errorf("kubelet.service:\n%s", kubelet)
 	}
+	if certs := string(units["/etc/systemd/system/xebec-certs.service"]); !strings.Contains(certs, "ExecStart=/opt/xebec/xebecadm certs renew all --when-due") || units["/etc/systemd/system/xebec-certs.timer"] == nil {
+		t.Errorf("xebec-certs.service:\n%s", certs)
+	}
 	if runtime := string(units["/etc/systemd/system/xebec-containerd.service"]); !strings.Contains(runtime, "--config /etc/xebec/containerd.toml") {
 		t.Errorf("the runtime's unit:\n%s", runtime)
 	}

@@ -62,7 +62,7 @@ func (n *Node) stop(ctx context.Context) error {
 	// nothing starts a daemon again.
 	var errs []error
 	if n.systemdRuns() {
-		errs = append(errs, n.stopUnit(ctx, "kubelet.service"))
+		errs = append(errs, n.stopUnit(ctx, certsTimer), n.stopUnit(ctx, "kubelet.service"))
 	} else if err := supervise.Ask(socket, "stop kubelet"); err != nil {
 		n.endSupervisor()
 		n.end("kubelet")

@@ -16,6 +16,10 @@ import (
 // another containerd, which is left alone.
 const runtimeUnit = "xebec-containerd.service"
 
+// certsTimer has certificates renewed that are due, on nodes of the control
+// plane.
+const certsTimer = "xebec-certs.timer"
+
 // systemdRuns says whether systemd keeps the node's daemons: it does for the
 // machine itself, not for nodes in namespaces.
 func (n *Node) systemdRuns() bool { return n.NetNS == "" && !n.root.Own() && host.Systemd() }
@@ -26,6 +30,7 @@ func (n *Node) units() (map[string][]byte, error) {
 	for name, file := range map[string]string{
 		"containerd.service": runtimeUnit, "kubelet.service": "kubelet.service",
 		"kubelet.service.d/10-kubeadm.conf": "kubelet.service.d/10-kubeadm.conf",
+		"xebec-certs.service":               "xebec-certs.service", certsTimer: certsTimer,
 	} {
 		raw, err := systemd.Unit(name, n.bin, host.RuntimeConf)
 		if err != nil {
@@ -55,7 +60,7 @@ func (n *Node) startUnits(ctx context.Context, r *host.Record) error {
 			return err
 		}
 	}
-	return errors.Join(systemctl(ctx, "daemon-reload"), systemctl(ctx, "enable", "--now", runtimeUnit), systemctl(ctx, "enable", "kubelet.service"))
+	return errors.Join(systemctl(ctx, "daemon-reload"), systemctl(ctx, "enable", "--now", runtimeUnit), systemctl(ctx, "enable", "kubelet.service"), systemctl(ctx, "enable", "--now", certsTimer))
 }
 
 func systemctl(ctx context.Context, args ...string) error {

@@ -8,7 +8,7 @@ import (
 
 // Files are the units and kubeadm's drop-in.
 //
-//go:embed *.service kubelet.service.d/*.conf
+//go:embed *.service *.timer kubelet.service.d/*.conf
 var Files embed.FS
 
 // Unit is a unit or drop-in for programs in a directory and, for containerd, a

@@ -258,6 +258,16 @@ func TestCertsRenewAndExpirations(t *testing.T) {
 	if err != nil || strings.Count(text, "165d")+strings.Count(text, "164d") != 10 || strings.Count(text, "364d")+strings.Count(text, "365d") != 1 {
 		t.Errorf("after one was renewed: %v\n%s", err, text)
 	}
+	// In 250 days it is fresh, and the others are due.
+	c.WhenDue = true
+	later := now.Add(250 * 24 * time.Hour)
+	if err := c.Renew("all", later); err != nil || !strings.Contains(out.String(), "certificate apiserver is good until") || strings.Count(out.String(), " renewed\n") != 11 {
+		t.Errorf("what is due: %v\n%s", err, out)
+	}
+	if text, err = expirations(later); err != nil || strings.Count(text, "364d")+strings.Count(text, "365d") != 10 {
+		t.Errorf("after what was due is renewed: %v\n%s", err, text)
+	}
+	c.WhenDue = false
 	if err := os.Remove(i.path("/etc/kubernetes/pki/etcd/peer.crt")); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 type Certs struct {
 	*Node
 	Cluster *kubeadm.ClusterConfiguration
+	// WhenDue leaves alone what has a third of its life left or more.
+	WhenDue bool
 }
 
 // entry is a certificate that can be renewed: a file of its own, or within a
@@ -82,8 +84,14 @@ func (c *Certs) read(e entry) (*x509.Certificate, error) {
 	return p.Cert, nil
 }
 
+// due tells whether a certificate has less than a third of its life left.
+func due(cert *x509.Certificate, now time.Time) bool {
+	return cert.NotAfter.Sub(now) < cert.NotAfter.Sub(cert.NotBefore)/3
+}
+
 // Renew makes certificates anew, all or one by its name; those that are not
-// on this node are passed over when all are meant.
+// on this node are passed over when all are meant, and with WhenDue those with a
+// third of their life left or more.
 func (c *Certs) Renew(name string, now time.Time) error {
 	if name != "all" && !slices.ContainsFunc(renewable, func(e entry) bool { return e.name == name }) {
 		return fmt.Errorf("certificate %q is not known: expected all or one of %s", name, strings.Join(Renewable(), ", "))
@@ -99,6 +107,10 @@ func (c *Certs) Renew(name string, now time.Time) error {
 		}
 		if err != nil {
 			return err
+		}
+		if c.WhenDue && !due(old, now) {
+			fmt.Fprintf(c.Out, "certificate %s is good until %s\n", e.name, old.NotAfter.UTC().Format("Jan 02, 2006 15:04 MST"))
+			continue
 		}
 		if err := c.renew(e, old, now); err != nil {
 			return fmt.Errorf("renew certificate %s: %w", e.name, err)

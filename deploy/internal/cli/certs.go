@@ -43,14 +43,20 @@ func (a *app) certsCommand() *cobra.Command {
 		return &bootstrap.Certs{Node: node, Cluster: c}, c.Validate()
 	}
 	renew := grouping("renew", "Renew certificates for a Kubernetes cluster")
+	var whenDue bool
 	for _, name := range append([]string{"all"}, bootstrap.Renewable()...) {
-		renew.AddCommand(&cobra.Command{Use: name, Short: "Renew " + name, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		one := &cobra.Command{Use: name, Short: "Renew " + name, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := open(cmd.Context(), true)
 			if err != nil {
 				return err
 			}
+			c.WhenDue = whenDue
 			return c.Renew(name, time.Now())
-		}})
+		}}
+		if name == "all" {
+			one.Flags().BoolVar(&whenDue, "when-due", false, "Renew only certificates with less than a third of their life left.")
+		}
+		renew.AddCommand(one)
 	}
 	var output format
 	check := &cobra.Command{Use: "check-expiration", Short: "Check certificates expiration for a Kubernetes cluster", Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {

@@ -48,7 +48,7 @@ made() {
   application xebec-containerd
   say "make down"
   xebec-up down --bin $B
-  left=$(systemctl --no-pager --no-legend --plain list-units 'kubepods*' xebec-containerd kubelet)
+  left=$(systemctl --no-pager --no-legend --plain list-units 'kubepods*' xebec-containerd kubelet 'xebec-certs*')
   [ -z "$left" ] || { echo "units that are left: $left"; false; }
 }
 
