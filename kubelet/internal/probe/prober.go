@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// attempts at a probe that does not work.
+// attempts at a probe that does not work, where its result counts.
 const attempts = 3
 
 // prober is one probe of one container.
@@ -103,7 +103,7 @@ func (p *prober) early(ctx context.Context) bool {
 		return false
 	}
 	for pause := earlyFirst; pause <= min(earlyLast, period(p.spec)/4); pause *= 2 {
-		result, output := p.ask(ctx)
+		result, output := p.ask(ctx, 1)
 		if ctx.Err() != nil {
 			return true
 		}
@@ -139,7 +139,7 @@ func (p *prober) await(ctx context.Context, turn <-chan time.Time) error {
 			return ctx.Err()
 		case <-t.C:
 		}
-		result, output := p.ask(ctx)
+		result, output := p.ask(ctx, 1)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -157,7 +157,7 @@ func (p *prober) await(ctx context.Context, turn <-chan time.Time) error {
 
 // once probes, and reports whether that was the last time.
 func (p *prober) once(ctx context.Context) bool {
-	result, output := p.ask(ctx)
+	result, output := p.ask(ctx, attempts)
 	if ctx.Err() != nil {
 		return true
 	}
@@ -192,11 +192,11 @@ func (p *prober) settle(result Result, output string) bool {
 	return p.kind == Startup || p.kind == Liveness && result == Failure
 }
 
-// ask probes, again when the probe itself does not work.
-func (p *prober) ask(ctx context.Context) (Result, string) {
+// ask probes, up to so many times when the probe itself does not work.
+func (p *prober) ask(ctx context.Context, tries int) (Result, string) {
 	timeout := max(time.Duration(p.spec.TimeoutSeconds)*time.Second, time.Second)
 	var output string
-	for range attempts {
+	for range tries {
 		began := time.Now()
 		result, text, err := p.m.probe(ctx, p, timeout)
 		if p.m.o.Took != nil {
