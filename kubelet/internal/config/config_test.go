@@ -143,14 +143,14 @@ volumeStatsAggPeriod: 0s
 
 // What a setting asks for and does not get is said.
 func TestUnheeded(t *testing.T) {
-	k, err := load(t, minimal+"enableSystemLogQuery: true\ntracing: {endpoint: \"localhost:4317\"}\n", nil)
+	k, err := load(t, minimal+"enableSystemLogHandler: false\nenableSystemLogQuery: true\ntracing: {endpoint: \"localhost:4317\"}\n", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if u := k.Unheeded(); len(u) != 2 || u["tracing"] == "" || u["enableSystemLogQuery"] == "" {
 		t.Error(u)
 	}
-	if k, err = load(t, minimal, nil); err != nil || len(k.Unheeded()) != 0 {
+	if k, err = load(t, minimal+"enableSystemLogQuery: true\n", nil); err != nil || len(k.Unheeded()) != 0 {
 		t.Error(err, k.Unheeded())
 	}
 }

@@ -208,7 +208,7 @@ func (k *Kubelet) Unheeded() map[string]string {
 		}
 	}
 	note(k.Tracing != nil && k.Tracing.Endpoint != nil, "tracing", "this kubelet sends no traces")
-	note(*k.SystemLogQuery, "enableSystemLogQuery", "/logs/ shows files; it asks no journal")
+	note(*k.SystemLogQuery && !*k.SystemLogHandler, "enableSystemLogQuery", "it needs enableSystemLogHandler")
 	note(!*k.LocalStorage, "localStorageCapacityIsolation", "local storage is always measured")
 	note(k.MemoryReservation != "None", "memoryReservationPolicy", "memory.min and memory.low are not set")
 	note(k.ShowHiddenMetrics != "", "showHiddenMetricsForVersion", "no metrics are hidden")

@@ -44,7 +44,7 @@ func (k *Kubelet) makeServer(context.Context) error {
 		NoDebugging: !*k.cfg.DebugHandlers, Profiling: *k.cfg.Profiling, IdleTimeout: k.cfg.StreamIdle.Duration, Log: k.log.Named("server"),
 	}
 	if *k.cfg.SystemLogHandler {
-		o.LogDir = "/var/log"
+		o.LogDir, o.LogQuery = "/var/log", *k.cfg.SystemLogQuery
 	}
 	if *k.cfg.EnableServer {
 		o.Address = net.JoinHostPort(k.cfg.Address, strconv.Itoa(int(k.cfg.Port)))

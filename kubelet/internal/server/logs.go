@@ -191,7 +191,7 @@ func noLog(pod *corev1.Pod, name string, previous bool) string {
 func (s *Server) systemLogs() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("query") {
-			http.Error(w, "the node log query is disabled on this node (enableSystemLogQuery)", http.StatusForbidden)
+			s.queryLogs(w, r)
 			return
 		}
 		root, err := os.OpenRoot(s.o.LogDir)

@@ -58,8 +58,10 @@ type Options struct {
 	// refuses.
 	Checkpoint func(ctx context.Context, pod *corev1.Pod, container string, timeout time.Duration) (path string, err error)
 
-	// LogDir is what /logs/ shows; "" shows nothing.
-	LogDir string
+	// LogDir is what /logs/ shows; "" shows nothing. LogQuery lets it ask the
+	// journal too.
+	LogDir   string
+	LogQuery bool
 	// NoDebugging turns off exec, attach, port-forward, logs and profiles
 	// (enableDebuggingHandlers: false).
 	NoDebugging bool
