@@ -41,7 +41,7 @@ func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, fami
 			if err != nil {
 				continue
 			}
-			b := Backend{netip.AddrPortFrom(a.Unmap(), number), isLocal(e, node)}
+			b := Backend{Endpoint{a.As16(), number}, isLocal(e, node)}
 			switch {
 			case ready(e):
 				up = append(up, candidate{b, e})
@@ -50,10 +50,10 @@ func collect(endpoints []*discoveryv1.EndpointSlice, p *corev1.ServicePort, fami
 			}
 		}
 	}
-	byAddress := func(a, b Backend) int { return a.AddrPort.Compare(b.AddrPort) }
+	byAddress := func(a, b Backend) int { return a.Compare(b.Endpoint) }
 	// What several slices say of an address, the first says.
 	slices.SortStableFunc(up, func(a, b candidate) int { return byAddress(a.Backend, b.Backend) })
-	up = slices.CompactFunc(up, func(a, b candidate) bool { return a.AddrPort == b.AddrPort })
+	up = slices.CompactFunc(up, func(a, b candidate) bool { return a.Endpoint == b.Endpoint })
 	slices.SortFunc(out.draining, byAddress)
 	out.draining = slices.Compact(out.draining)
 	out.all = make([]Backend, len(up))

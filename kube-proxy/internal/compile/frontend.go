@@ -53,7 +53,7 @@ const (
 
 // Backend is an endpoint that takes connections.
 type Backend struct {
-	netip.AddrPort
+	Endpoint
 	// Local ones are pods of this node: answers must come back through the
 	// node when such a pod calls itself.
 	Local bool

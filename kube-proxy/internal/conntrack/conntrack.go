@@ -131,7 +131,7 @@ func endpointsOf(s *compile.Service) map[place]map[netip.AddrPort]bool {
 				continue
 			}
 			for _, b := range pool.Backends {
-				all[b.AddrPort] = true
+				all[b.AddrPort()] = true
 			}
 		}
 		if out == nil {

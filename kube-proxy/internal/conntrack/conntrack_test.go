@@ -20,7 +20,7 @@ import (
 func service(protocol uint8, endpoints ...string) *compile.Service {
 	var p compile.Pool
 	for _, e := range endpoints {
-		p.Backends = append(p.Backends, compile.Backend{AddrPort: netip.MustParseAddrPort(e)})
+		p.Backends = append(p.Backends, compile.Backend{Endpoint: compile.EndpointOf(netip.MustParseAddrPort(e))})
 	}
 	return &compile.Service{Name: "x/dns", Frontends: []compile.Frontend{
 		{Kind: compile.ClusterIP, Addr: netip.MustParseAddr("10.96.0.10"), Protocol: protocol, Port: 53, V4: true, Pool: p},

@@ -242,7 +242,7 @@ func (x *port) pool(p *compile.Pool) string {
 		n := len(p.Backends)
 		ends := make([]string, n)
 		for i := range p.Backends {
-			ends[i] = x.endpoint(p.Backends[i].AddrPort)
+			ends[i] = x.endpoint(p.Backends[i].AddrPort())
 		}
 		if x.f.Affinity > 0 {
 			for i, b := range p.Backends {

@@ -48,7 +48,7 @@ func TestNames(t *testing.T) {
 func service(name string, endpoints ...string) *compile.Service {
 	p := compile.Pool{Masquerade: compile.OffCluster}
 	for _, e := range endpoints {
-		p.Backends = append(p.Backends, compile.Backend{AddrPort: netip.MustParseAddrPort(e)})
+		p.Backends = append(p.Backends, compile.Backend{Endpoint: compile.EndpointOf(netip.MustParseAddrPort(e))})
 	}
 	a := netip.MustParseAddr("10.96.0." + name[len(name)-1:])
 	return &compile.Service{Name: name, Frontends: []compile.Frontend{{Kind: compile.ClusterIP, Addr: a, Protocol: 6, Port: 80, V4: true, Pool: p}}}

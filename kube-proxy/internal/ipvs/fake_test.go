@@ -143,7 +143,7 @@ func randomService(r *rand.Rand, n int) *compile.Service {
 		pool := func() (p compile.Pool) {
 			for i := range 6 {
 				if r.IntN(2) == 0 {
-					p.Backends = append(p.Backends, compile.Backend{AddrPort: netip.MustParseAddrPort(fmt.Sprintf("10.244.0.%d:80", i+1))})
+					p.Backends = append(p.Backends, compile.Backend{Endpoint: compile.EndpointOf(netip.MustParseAddrPort(fmt.Sprintf("10.244.0.%d:80", i+1)))})
 				}
 			}
 			return p
@@ -261,7 +261,7 @@ func TestDrain(t *testing.T) {
 	of := func(all ...netip.AddrPort) *compile.Update {
 		f := compile.Frontend{Addr: netip.MustParseAddr("10.96.0.1"), Port: 80, Protocol: unix.IPPROTO_TCP, V4: true}
 		for _, at := range all {
-			f.Pool.Backends = append(f.Pool.Backends, compile.Backend{AddrPort: at})
+			f.Pool.Backends = append(f.Pool.Backends, compile.Backend{Endpoint: compile.EndpointOf(at)})
 		}
 		return &compile.Update{Full: true, Changes: []compile.Change{{Name: "x/a", New: &compile.Service{Name: "x/a", Frontends: []compile.Frontend{f}}}}}
 	}

@@ -127,7 +127,7 @@ func (p *planner) virtual(f *compile.Frontend, pool *compile.Pool) *Virtual {
 		Scheduler: p.scheduler, Persist: uint32(f.Affinity / time.Second), Drain: f.Protocol == unix.IPPROTO_TCP,
 	}
 	for _, b := range pool.Backends {
-		v.Servers = append(v.Servers, b.AddrPort)
+		v.Servers = append(v.Servers, b.AddrPort())
 	}
 	return v
 }

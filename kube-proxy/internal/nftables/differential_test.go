@@ -155,7 +155,7 @@ func expect(p *compile.Pool, affinity time.Duration) string {
 	}
 	var all []string
 	for _, b := range p.Backends {
-		all = append(all, b.AddrPort.String())
+		all = append(all, b.String())
 	}
 	slices.Sort(all)
 	return "goto " + route{count: len(all), masquerade: p.Masquerade, affinity: affinity}.name() + " " + strings.Join(all, " ")
@@ -175,7 +175,7 @@ func randomService(r *rand.Rand, n int) *compile.Service {
 				a = netip.MustParseAddr(fmt.Sprintf("fd44::%d", i))
 			}
 			if r.IntN(2) == 0 {
-				p.Backends = append(p.Backends, compile.Backend{AddrPort: netip.AddrPortFrom(a, 80), Local: i%2 == 0})
+				p.Backends = append(p.Backends, compile.Backend{Endpoint: compile.EndpointOf(netip.AddrPortFrom(a, 80)), Local: i%2 == 0})
 			}
 		}
 		if r.IntN(6) == 0 {

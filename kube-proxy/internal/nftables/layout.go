@@ -5,6 +5,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"xebec.dev/kube-proxy/internal/compile"
 )
 
 // tableName is ours alone, in each family.
@@ -214,6 +216,6 @@ func slotKey(pool, index uint32) string {
 	return string(appendNumber(appendNumber(make([]byte, 0, 8), pool), index))
 }
 
-func endpointData(a netip.AddrPort) string {
+func endpointData(a compile.Endpoint) string {
 	return string(appendPort(appendAddr(make([]byte, 0, 20), a.Addr()), a.Port()))
 }

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"xebec.dev/kube-proxy/internal/compile"
 )
 
 // Clients with affinity are remembered by the kernel, by numbers of pools and
@@ -141,7 +143,7 @@ func (t *table) remember(m *memory, b *batch) {
 			if p == nil {
 				continue
 			}
-			id, there := p.ids[c.endpoint]
+			id, there := p.ids[compile.EndpointOf(c.endpoint)]
 			if key := number(p.id) + c.client; there && !done[key] {
 				done[key] = true
 				add.add(element{key: key, data: number(id), timeout: c.left})

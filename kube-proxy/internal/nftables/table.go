@@ -85,10 +85,10 @@ func compareItems(a, b item) int {
 // is replaced by the last, so that two elements change however many there are.
 type pool struct {
 	id    uint32
-	slots []netip.AddrPort
+	slots []compile.Endpoint
 	// stay: clients stay with their endpoint, known by its number.
 	stay bool
-	ids  map[netip.AddrPort]uint32
+	ids  map[compile.Endpoint]uint32
 }
 
 // edit is a change of the table in the making.
@@ -382,7 +382,7 @@ func (r *rendering) side(at side, key string, f *compile.Frontend, p *compile.Po
 // pool finds or makes the pool of a frontend; frontends with the same
 // endpoints share one.
 func (r *rendering) pool(backends []compile.Backend, stay bool, set setID, key string) uint32 {
-	same := func(a, b compile.Backend) bool { return a.AddrPort == b.AddrPort }
+	same := func(a, b compile.Backend) bool { return a.Endpoint == b.Endpoint }
 	for i, c := range r.contents {
 		if r.now.pools[i].stay == stay && slices.EqualFunc(c.backends, backends, same) {
 			return r.now.pools[i].id
@@ -450,7 +450,7 @@ func (r *rendering) finish() {
 
 // number gives endpoints that are new to a pool their numbers.
 func (r *rendering) number(p, was *pool) {
-	p.ids = make(map[netip.AddrPort]uint32, len(p.slots))
+	p.ids = make(map[compile.Endpoint]uint32, len(p.slots))
 	for _, a := range p.slots {
 		id, ok := was.ids[a]
 		if !ok {
@@ -472,17 +472,17 @@ func (r *rendering) hairpins(backends []compile.Backend) {
 
 // arrange keeps endpoints where they are; new ones and then the last fill the
 // places of those that went.
-func arrange(was []netip.AddrPort, backends []compile.Backend) []netip.AddrPort {
-	out := make([]netip.AddrPort, 0, len(backends))
+func arrange(was []compile.Endpoint, backends []compile.Backend) []compile.Endpoint {
+	out := make([]compile.Endpoint, 0, len(backends))
 	if len(was) == 0 {
 		for _, b := range backends {
-			out = append(out, b.AddrPort)
+			out = append(out, b.Endpoint)
 		}
 		return out
 	}
 	// Backends are in order: to search them makes no garbage.
-	find := func(a netip.AddrPort) (int, bool) {
-		return slices.BinarySearchFunc(backends, a, func(b compile.Backend, a netip.AddrPort) int { return b.AddrPort.Compare(a) })
+	find := func(a compile.Endpoint) (int, bool) {
+		return slices.BinarySearchFunc(backends, a, func(b compile.Backend, a compile.Endpoint) int { return b.Compare(a) })
 	}
 	kept := make([]bool, len(backends))
 	var free []int
@@ -499,10 +499,10 @@ func arrange(was []netip.AddrPort, backends []compile.Backend) []netip.AddrPort 
 			continue
 		}
 		if len(free) > 0 {
-			out[free[0]] = b.AddrPort
+			out[free[0]] = b.Endpoint
 			free = free[1:]
 		} else {
-			out = append(out, b.AddrPort)
+			out = append(out, b.Endpoint)
 		}
 	}
 	for ; len(free) > 0; free = free[:len(free)-1] {

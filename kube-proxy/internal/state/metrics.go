@@ -180,18 +180,23 @@ func (m *Metrics) synced(u *compile.Update, started time.Time, triggers []time.T
 // countLocal counts the ports with policy Local that the node has no endpoint
 // for, though others have.
 func (m *Metrics) countLocal(u *compile.Update, family string) {
+	in, out := 0, 0
+	for i := range u.Changes {
+		c := &u.Changes[i]
+		wasIn, wasOut := withoutLocal(c.Old, family == v4)
+		isIn, isOut := withoutLocal(c.New, family == v4)
+		in, out = in+isIn-wasIn, out+isOut-wasOut
+	}
+	if !u.Full && in == 0 && out == 0 {
+		return // which is so of most changes
+	}
 	inside, outside := m.noLocal.WithLabelValues("internal", family), m.noLocal.WithLabelValues("external", family)
 	if u.Full {
 		inside.Set(0)
 		outside.Set(0)
 	}
-	for i := range u.Changes {
-		c := &u.Changes[i]
-		wasIn, wasOut := withoutLocal(c.Old, family == v4)
-		in, out := withoutLocal(c.New, family == v4)
-		inside.Add(float64(in - wasIn))
-		outside.Add(float64(out - wasOut))
-	}
+	inside.Add(float64(in))
+	outside.Add(float64(out))
 }
 
 func withoutLocal(s *compile.Service, v4 bool) (inside, outside int) {

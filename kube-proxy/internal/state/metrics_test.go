@@ -12,7 +12,7 @@ import (
 )
 
 func TestNoLocalEndpoints(t *testing.T) {
-	drop, some := compile.Pool{Missing: compile.Drop}, compile.Pool{Backends: []compile.Backend{{AddrPort: netip.MustParseAddrPort("10.244.0.2:80")}}}
+	drop, some := compile.Pool{Missing: compile.Drop}, compile.Pool{Backends: []compile.Backend{{Endpoint: compile.EndpointOf(netip.MustParseAddrPort("10.244.0.2:80"))}}}
 	at := func(kind compile.Kind, port uint16, p compile.Pool, outside *compile.Pool) compile.Frontend {
 		return compile.Frontend{Kind: kind, Port: port, Protocol: unix.IPPROTO_TCP, V4: true, Pool: p, Outside: outside}
 	}

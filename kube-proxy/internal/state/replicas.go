@@ -28,14 +28,6 @@ type Replicas struct {
 	loaded atomic.Bool
 }
 
-// byService finds slices by namespace/name of their service.
-var byService = &cache.Index[*Packed]{Name: "service", Values: func(p *Packed) []string {
-	if k, ok := p.serviceKey(); ok {
-		return []string{k.Namespace + "/" + k.Name}
-	}
-	return nil
-}}
-
 // NewReplicas makes replicas for a node.
 func NewReplicas(c *client.Client, s *stream.Stream, node string, m *cache.Metrics, log *zap.Logger) (*Replicas, error) {
 	r := &Replicas{}
@@ -52,8 +44,7 @@ func NewReplicas(c *client.Client, s *stream.Stream, node string, m *cache.Metri
 	slice := func(s *discoveryv1.EndpointSlice) *Packed { return packSlice(s, node, r.loaded.Load()) }
 	if r.Slices, err = cache.Reduce(c, s, slice, cache.Options[*Packed]{
 		Selection: client.Selection{Labels: ours}, Metrics: m, Log: log,
-		Fields:  []string{"addressType", "endpoints", "ports"},
-		Indexes: []*cache.Index[*Packed]{byService},
+		Fields: []string{"addressType", "endpoints", "ports"},
 	}); err != nil {
 		return nil, err
 	}

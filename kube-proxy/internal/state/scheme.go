@@ -19,7 +19,7 @@ func Scheme() *scheme.Scheme {
 		{Version: "v1", Kind: "Event", Plural: "events", Singular: "event", Namespaced: true, New: func() runtime.Object { return new(corev1.Event) }},
 		{
 			Group: discoveryv1.GroupName, Version: "v1", Kind: "EndpointSlice", Plural: "endpointslices", Singular: "endpointslice", Namespaced: true,
-			New: func() runtime.Object { return new(discoveryv1.EndpointSlice) },
+			New: func() runtime.Object { return newSlice() },
 		},
 	})
 }

@@ -73,6 +73,7 @@ type State struct {
 	r       *Replicas
 	open    Open
 	backend Backend // from Run on
+	slices  slicesOf
 
 	mu sync.Mutex
 	// guarded by mu
@@ -84,6 +85,7 @@ type State struct {
 
 	// Owned by Run.
 	claims    *claims
+	taken     map[cache.Key]bool // what the last sync looked at
 	self      compile.Node
 	nodePorts []netip.Prefix
 	written   bool // the backend has everything
@@ -105,7 +107,7 @@ func New(o Options, r *Replicas, open Open) *State {
 	if o.Verify == 0 {
 		o.Verify = 30 * time.Second
 	}
-	s := &State{o: o, r: r, open: open, dirty: map[cache.Key]bool{}, wake: make(chan struct{}, 1), claims: newClaims()}
+	s := &State{o: o, r: r, open: open, dirty: map[cache.Key]bool{}, wake: make(chan struct{}, 1), claims: newClaims(), slices: slicesOf{names: map[cache.Key][]string{}}}
 	r.Services.OnChange(func(c cache.Change[*Packed]) {
 		s.o.Metrics.services.note()
 		s.look(c.Key, time.Time{})
@@ -122,17 +124,25 @@ func New(o Options, r *Replicas, open Open) *State {
 
 func (s *State) sliceChanged(c cache.Change[*Packed]) {
 	s.o.Metrics.endpoints.note()
+	var was, is cache.Key
+	had, has := false, false
 	if c.HasOld {
-		if k, ok := c.Old.serviceKey(); ok {
-			s.look(k, time.Time{})
-		}
+		was, had = c.Old.serviceKey()
 	}
-	if !c.HasNew {
+	if c.HasNew {
+		is, has = c.New.serviceKey()
+	}
+	if had && (!has || was != is) {
+		s.slices.remove(was, c.Key.Name)
+		s.look(was, time.Time{})
+	}
+	if !has {
 		return
 	}
-	if k, ok := c.New.serviceKey(); ok {
-		s.look(k, triggerOf(&c))
+	if !had || was != is {
+		s.slices.add(is, c.Key.Name)
 	}
+	s.look(is, triggerOf(&c))
 }
 
 // triggerOf is when what changed in a slice happened.
@@ -143,6 +153,9 @@ func triggerOf(c *cache.Change[*Packed]) time.Time {
 	}
 	return time.Unix(0, at)
 }
+
+// fewDirty services make a map that is worth to be cleared.
+const fewDirty = 64
 
 // manyTriggers are enough for a histogram.
 const manyTriggers = 1000
@@ -255,7 +268,13 @@ func (s *State) take() (dirty map[cache.Key]bool, triggers []time.Time, node boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	dirty, triggers, node = s.dirty, s.triggers, s.node
-	s.dirty, s.triggers, s.node = map[cache.Key]bool{}, nil, false
+	// The map of the time before last is used again.
+	next := s.taken
+	if next == nil || len(next) > fewDirty {
+		next = map[cache.Key]bool{}
+	}
+	clear(next)
+	s.taken, s.dirty, s.triggers, s.node = dirty, next, nil, false
 	return dirty, triggers, node
 }
 
@@ -316,8 +335,8 @@ func (s *State) compile(dirty map[cache.Key]bool) map[string]*compile.Service {
 func (s *State) one(k cache.Key, services, slices *cache.Snapshot[*Packed]) *compile.Service {
 	p, ok := services.Lookup(k)
 	if !ok {
-		for p := range slices.By(byService, k.Namespace+"/"+k.Name) {
-			p.decoded = nil // nobody else will look at it
+		for p := range s.slices.of(k, slices) {
+			p.decoded = nil // it is not looked at
 		}
 		return nil
 	}
@@ -327,7 +346,7 @@ func (s *State) one(k cache.Key, services, slices *cache.Snapshot[*Packed]) *com
 		return nil
 	}
 	var found []*discoveryv1.EndpointSlice
-	for p := range slices.By(byService, k.Namespace+"/"+k.Name) {
+	for p := range s.slices.of(k, slices) {
 		e, err := p.asSlice()
 		if err != nil {
 			s.o.Log.DPanic("endpoints are left out", zap.Error(err))
@@ -335,5 +354,9 @@ func (s *State) one(k cache.Key, services, slices *cache.Snapshot[*Packed]) *com
 		}
 		found = append(found, e)
 	}
-	return compile.One(svc, found, &s.self)
+	out := compile.One(svc, found, &s.self)
+	for _, e := range found {
+		recycle(e)
+	}
+	return out
 }

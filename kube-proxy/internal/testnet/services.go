@@ -24,7 +24,7 @@ func PoolOf(m compile.Masquerade, all ...string) compile.Pool {
 	local := Prefixes("10.244.0.0/24", "fd44::/64")
 	for _, a := range all {
 		at := netip.MustParseAddrPort(a)
-		p.Backends = append(p.Backends, compile.Backend{AddrPort: at, Local: local[0].Contains(at.Addr()) || local[1].Contains(at.Addr())})
+		p.Backends = append(p.Backends, compile.Backend{Endpoint: compile.EndpointOf(at), Local: local[0].Contains(at.Addr()) || local[1].Contains(at.Addr())})
 	}
 	return p
 }
