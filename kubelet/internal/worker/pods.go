@@ -23,6 +23,7 @@ type Pods struct {
 	mu      sync.Mutex
 	workers map[types.UID]*Worker       // guarded by mu
 	queued  map[runtime.Key]*corev1.Pod // guarded by mu: static pods whose predecessor is still there
+	leaving map[types.UID]bool          // guarded by mu: pods whose worker is done, and which others are just forgetting
 	running context.Context             // guarded by mu
 	work    sync.WaitGroup
 	admit   sync.Mutex // held while a pod is admitted: one after the other
@@ -33,7 +34,7 @@ func New(o Options) *Pods {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	p := &Pods{o: o, workers: map[types.UID]*Worker{}, queued: map[runtime.Key]*corev1.Pod{}}
+	p := &Pods{o: o, workers: map[types.UID]*Worker{}, queued: map[runtime.Key]*corev1.Pod{}, leaving: map[types.UID]bool{}}
 	return p
 }
 
@@ -69,15 +70,23 @@ func (p *Pods) start(w *Worker) {
 func (p *Pods) Update(pod *corev1.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if w := p.workers[pod.UID]; w != nil {
-		w.update(pod)
-		return
-	}
-	if runtime.IsStatic(pod) && p.predecessor(pod) != nil {
+	w := p.workers[pod.UID]
+	switch {
+	case runtime.IsStatic(pod) && p.occupied(pod):
 		p.queued[runtime.KeyOf(pod)] = pod
-		return
+	case w != nil:
+		w.update(pod)
+	default:
+		p.add(pod)
 	}
-	p.add(pod)
+}
+
+// occupied reports whether a static pod's place is another's yet: one of its
+// name, or itself as it was before its manifest was taken away, and has since
+// been put back. What ends does so to the end. It needs the lock.
+func (p *Pods) occupied(pod *corev1.Pod) bool {
+	w := p.workers[pod.UID]
+	return w != nil && w.isRemoved() || p.leaving[pod.UID] || p.predecessor(pod) != nil
 }
 
 // add needs the lock.
@@ -172,15 +181,18 @@ func (p *Pods) Known(uid types.UID) bool {
 func (p *Pods) done(w *Worker) {
 	p.mu.Lock()
 	delete(p.workers, w.uid)
-	next := p.queued[w.key]
-	if next != nil && p.predecessor(next) == nil {
-		delete(p.queued, w.key)
-		p.add(next)
-	}
+	p.leaving[w.uid] = true
 	p.mu.Unlock()
 	p.o.Statuses.Forget(w.uid)
 	if p.o.Forgotten != nil {
 		p.o.Forgotten(w.uid, w.key)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.leaving, w.uid)
+	if next := p.queued[w.key]; next != nil && !p.occupied(next) {
+		delete(p.queued, w.key)
+		p.add(next)
 	}
 }
 
