@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -315,4 +316,47 @@ func TestWithoutAPI(t *testing.T) {
 		_, err = n.Client.CoreV1().Pods("kube-system").Get(t.Context(), "meanwhile-"+n.Name, metav1.GetOptions{})
 		return err
 	})
+}
+
+// TestStaticPodPutBack: a manifest that is taken away and put back while its
+// pod is still ending is run again.
+func TestStaticPodPutBack(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(fmt.Sprintf(manifest, "back", "1"), `[serve, "8080"]`, "[stubborn]", 1)
+	text = strings.Replace(text, "terminationGracePeriodSeconds: 1", "terminationGracePeriodSeconds: 4", 1)
+	path, name := filepath.Join(node.Manifests(), "back.yaml"), "back-"+node.Name
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(path) })
+	isReady := func() error {
+		p, err := node.Client.CoreV1().Pods("kube-system").Get(t.Context(), name, metav1.GetOptions{})
+		if err == nil && !ready(p) {
+			err = fmt.Errorf("status %v", p.Status)
+		}
+		return err
+	}
+	until(t, "the pod is ready", isReady)
+	before := running(t, node, name)
+	away := filepath.Join(filepath.Dir(node.Manifests()), "back-away.yaml") // on the same file system
+	if err := os.Rename(path, away); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the pod is being ended", func() error {
+		events, err := node.Client.CoreV1().Events("kube-system").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=Killing,involvedObject.name=" + name})
+		if err == nil && len(events.Items) == 0 {
+			err = fmt.Errorf("nobody says so")
+		}
+		return err
+	})
+	if err := os.Rename(away, path); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "another container runs", func() error {
+		if after := running(t, node, name); len(after) != 1 || slices.Equal(after, before) {
+			return fmt.Errorf("containers were %v, and are %v", before, after)
+		}
+		return nil
+	})
+	until(t, "and is told to be ready", isReady)
 }
