@@ -14,6 +14,9 @@ type Options struct {
 	nftables.Options
 	// LocalhostNodePorts serves node ports at IPv4's loopback addresses too.
 	LocalhostNodePorts bool
+
+	// counts: rules count packets in counters of the kernel's.
+	counts bool
 }
 
 // pods match what comes from pods, one rule each.
@@ -91,7 +94,7 @@ func base(v4 bool, o *Options, networks []netip.Prefix) map[string][]chain {
 	}
 	var through []string
 	if !o.Liberal {
-		through = append(through, "-m conntrack --ctstate INVALID -j DROP")
+		through = append(through, "-m conntrack --ctstate INVALID "+o.counted(counterInvalid)+"-j DROP")
 	}
 	through = append(through,
 		`-m comment --comment "kubernetes forwarding rules" -m mark --mark `+both+" -j ACCEPT",

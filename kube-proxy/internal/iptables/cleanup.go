@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+
+	"xebec.dev/kube-proxy/internal/nfacct"
 )
 
 // kubelet's chain tells that the kubelet of Kubernetes looks after a table too.
@@ -17,6 +19,7 @@ func Cleanup() error { return cleanup(execute) }
 
 func cleanup(run runner) error {
 	var errs []error
+	removed := false
 	for _, v4 := range []bool{true, false} {
 		if !v4 && !ipv6() {
 			continue
@@ -28,11 +31,15 @@ func cleanup(run runner) error {
 		if err == nil {
 			if s := removal(parseSaved(text)); s != "" {
 				_, err = run(s, program(v4, "-restore"), "-w", wait, "--noflush", "--counters")
+				removed = true
 			}
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("remove rules: %w", err))
 		}
+	}
+	if removed && len(errs) == 0 {
+		errs = append(errs, nfacct.Remove(counterInvalid), nfacct.Remove(counterLoopback))
 	}
 	return errors.Join(errs...)
 }
@@ -70,7 +77,7 @@ func removal(was *saved) string {
 
 func ours(name string) bool {
 	switch name {
-	case services, external, nodePorts, postrouting, markMasq, forward, firewall, localnet, canary, markOff:
+	case services, external, nodePorts, postrouting, markMasq, forward, firewall, localnet, canary, markOff, probe:
 		return true
 	}
 	return ofService(name)

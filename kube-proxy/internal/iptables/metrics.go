@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type Metrics struct {
 	total, last       *prometheus.GaugeVec
 	failures, partial *prometheus.CounterVec
+	packets           packets
 }
 
 // NewMetrics makes metrics, to be registered by the caller.
@@ -17,6 +18,7 @@ func NewMetrics() *Metrics {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "kubeproxy", Name: name, Help: help}, []string{"ip_family"})
 	}
 	return &Metrics{
+		packets:  newPackets(),
 		total:    gauge("sync_proxy_rules_iptables_total", "Total number of iptables rules owned by kube-proxy"),
 		last:     gauge("sync_proxy_rules_iptables_last", "Number of iptables rules written by kube-proxy in last sync"),
 		failures: counter("sync_proxy_rules_iptables_restore_failures_total", "Cumulative proxy iptables restore failures"),
@@ -26,7 +28,7 @@ func NewMetrics() *Metrics {
 
 // Collectors are the metrics.
 func (m *Metrics) Collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.total, m.last, m.failures, m.partial}
+	return []prometheus.Collector{m.total, m.last, m.failures, m.partial, m.packets}
 }
 
 func (m *Metrics) failed(f *family, full bool) {

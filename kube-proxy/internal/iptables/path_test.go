@@ -10,10 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/vishvananda/netlink"
 	"go.uber.org/zap/zaptest"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/nfacct"
 	"xebec.dev/kube-proxy/internal/nftables"
 	"xebec.dev/kube-proxy/internal/testnet"
 )
@@ -68,7 +71,7 @@ func TestPaths(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	testnet.Paths(t, w.World, w.sync, testnet.OtherPort)
-	for _, text := range []string{"-m statistic --mode random --probability 0.5", ":KUBE-PROXY-CANARY", "-A KUBE-FORWARD -m conntrack --ctstate INVALID -j DROP"} {
+	for _, text := range []string{"-m statistic --mode random --probability 0.5", ":KUBE-PROXY-CANARY", "-A KUBE-FORWARD -m conntrack --ctstate INVALID "} {
 		if !strings.Contains(w.saved(t), text) {
 			t.Errorf("no %q in\n%s", text, w.saved(t))
 		}
@@ -207,11 +210,89 @@ func TestLoopback(t *testing.T) {
 	if seen, err := testnet.Call(w.Outside, "192.168.9.2", "127.0.0.1:7000"); err == nil {
 		t.Errorf("from outside the node's loopback address answers %q", seen)
 	}
+	w.counts(t, counterLoopback, 1) // the first of the three
 	u = testnet.Full()
 	u.Full, u.NodePorts = false, testnet.Prefixes("192.168.9.1/32")
 	w.sync(t, u)
 	if _, err := testnet.Call(w.Node, "", "127.0.0.1:30080"); err == nil {
 		t.Error("a node port answers at an address that is none of nodePortAddresses")
+	}
+}
+
+// counts waits until the kernel has counted so many packets; where it can't
+// count the rules don't.
+func (w *world) counts(t *testing.T, counter string, want uint64) {
+	t.Helper()
+	if !w.proxy.o.counts {
+		t.Log("packets are not counted here")
+		return
+	}
+	w.Node.In(t, func() error {
+		var n uint64
+		var err error
+		for deadline := time.Now().Add(20 * time.Second); n < want && err == nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+			n, err = nfacct.Packets(counter)
+		}
+		if err == nil && n != want {
+			err = fmt.Errorf("%s is %d, want %d", counter, n, want)
+		}
+		return err
+	})
+}
+
+// TestInvalid: what conntrack makes nothing of is dropped, and counted; the
+// metrics say so, and nothing is left of them after a cleanup.
+func TestInvalid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Meet(t)
+	w.sync(t, testnet.Full())
+	w.Other.In(t, func() error {
+		c, err := net.Dial("ip4:tcp", "10.244.0.2")
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		for range 3 {
+			// Ports, numbers, a header of 20 bytes, SYN with RST.
+			if _, err := c.Write([]byte{0x10, 1, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 0x06, 1, 0, 0, 0, 0, 0}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.counts(t, counterInvalid, 3)
+	if !w.proxy.o.counts {
+		return
+	}
+	metrics := func() (out string) {
+		// Not by a registry: it asks in goroutines, which are in another namespace.
+		ch := make(chan prometheus.Metric, 8)
+		w.Node.In(t, func() error { w.proxy.metrics.packets.Collect(ch); return nil })
+		close(ch)
+		for m := range ch {
+			var d dto.Metric
+			if err := m.Write(&d); err != nil {
+				t.Fatal(err)
+			}
+			out += fmt.Sprint(m.Desc(), " ", d.Counter.GetValue(), "\n")
+		}
+		return out
+	}
+	if got := metrics(); !strings.Contains(got, `"kubeproxy_iptables_ct_state_invalid_dropped_packets_total"`) || !strings.Contains(got, " 3\n") ||
+		!strings.Contains(got, `"kubeproxy_iptables_localhost_nodeports_accepted_packets_total"`) {
+		t.Errorf("the metrics are\n%s", got)
+	}
+	if saved := w.saved(t); strings.Contains(saved, probe) {
+		t.Errorf("the chain that tries is there still:\n%s", saved)
+	}
+	// A process that is started anew goes on counting.
+	w.proxy = w.another(t)
+	w.sync(t, testnet.Full())
+	w.counts(t, counterInvalid, 3)
+	w.Node.In(t, Cleanup)
+	if got := metrics(); got != "" {
+		t.Errorf("after a cleanup the metrics are\n%s", got)
 	}
 }
 

@@ -122,6 +122,9 @@ func (x *port) frontend() {
 	}
 	target := x.external()
 	if x.f.Kind == compile.NodePort {
+		if x.o.counts && x.o.LocalhostNodePorts && x.f.V4 {
+			x.add(natNodePorts, "%s -d 127.0.0.0/8 %s %s-j %s", comment(x.name), x.to(), x.o.counted(counterLoopback), target)
+		}
 		x.add(natNodePorts, "%s %s -j %s", comment(x.name), x.to(), target)
 		return
 	}

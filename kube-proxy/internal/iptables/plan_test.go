@@ -27,6 +27,7 @@ func TestGolden(t *testing.T) {
 		node := &compile.Node{Name: "a", Zone: "z1", NodePortsV4: true, MasqueradeAll: strings.Contains(in, "masquerade all")}
 		s := compile.One(service, endpoints, node)
 		o := podsOf("10.244.0.0/16", "fd44::/56")
+		o.counts = strings.Contains(in, "packets are counted")
 		return "IPv4\n" + plan(s, true, &o).String() + "IPv6\n" + plan(s, false, &o).String()
 	})
 }

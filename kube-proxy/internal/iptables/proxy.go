@@ -53,6 +53,7 @@ func New(o Options, m *Metrics, log *zap.Logger) (*Proxy, error) {
 	if len(p.families) == 0 {
 		return nil, errors.New("mode iptables: the kernel's table nat can't be read in either family")
 	}
+	p.count(log)
 	return p, nil
 }
 
