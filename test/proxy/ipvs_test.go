@@ -79,6 +79,11 @@ func TestIPVS(t *testing.T) {
 		c.start(t, server.Kubeconfig, "--proxy-mode="+mode, "--metrics-bind-address=127.0.0.1:10249")
 		waitModes(t, mode)
 		answers(t, url, at[1])
+		// The guest's kernel can count what rules drop.
+		const counter = "\nkubeproxy_iptables_ct_state_invalid_dropped_packets_total 0\n"
+		if m := get(t, "http://127.0.0.1:10249/metrics"); strings.Contains(m, counter) != (mode == "iptables") {
+			t.Errorf("in the mode %s, has /metrics %q? It is %s", mode, counter, m)
+		}
 		c.stop()
 	}
 	if out, err := exec.Command(apiservertest.Binary("kube-proxy"), "--cleanup").CombinedOutput(); err != nil {
