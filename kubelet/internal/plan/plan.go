@@ -33,6 +33,9 @@ type Input struct {
 	// Again are containers that start again whatever they ended with: their
 	// resources had them end.
 	Again map[string]bool
+	// Held are containers that are not started before a time: they could not be
+	// a moment ago.
+	Held map[string]time.Time
 	// Grows and Shrinks: the pod's own group gets more, or less, of something.
 	Grows, Shrinks bool
 	Now            time.Time
@@ -100,13 +103,15 @@ type Wait struct {
 type Plan struct {
 	Actions []Action
 	Waits   []Wait
+	// Held is when the first container that is held back may be started.
+	Held time.Time
 	// Backoff after these actions.
 	Backoff map[string]Backoff
 }
 
 // Wake is when to plan again, zero if nothing but news can change the plan.
 func (p *Plan) Wake() time.Time {
-	var first time.Time
+	first := p.Held
 	for _, w := range p.Waits {
 		if first.IsZero() || w.Until.Before(first) {
 			first = w.Until
@@ -139,6 +144,9 @@ func (p *Plan) String() string {
 	}
 	for _, w := range p.Waits {
 		fmt.Fprintf(&b, "wait %s %s\n", w.Name, w.Delay)
+	}
+	if !p.Held.IsZero() {
+		b.WriteString("held back\n")
 	}
 	return b.String()
 }
@@ -305,7 +313,7 @@ func (p *planner) wantsAgain() bool {
 func (p *planner) ephemeral() {
 	for i := range p.in.Pod.Spec.EphemeralContainers {
 		c := &p.in.Pod.Spec.EphemeralContainers[i]
-		if p.in.Observed.Container(c.Name) == nil {
+		if p.in.Observed.Container(c.Name) == nil && !p.held(c.Name) {
 			p.add(Action{Op: Start, Name: c.Name, Kind: Ephemeral})
 		}
 	}
@@ -398,8 +406,24 @@ func (p *planner) killed(c *corev1.Container, run *runtime.Container, restart bo
 	return true
 }
 
+// held reports whether a container is not to be started yet, and notes when it
+// is.
+func (p *planner) held(name string) bool {
+	until := p.in.Held[name]
+	if !until.After(p.in.Now) {
+		return false
+	}
+	if p.out.Held.IsZero() || until.Before(p.out.Held) {
+		p.out.Held = until
+	}
+	return true
+}
+
 // startOrWait starts a container, or waits its backoff out.
 func (p *planner) startOrWait(c *corev1.Container, kind Kind, run *runtime.Container) {
+	if p.held(c.Name) {
+		return
+	}
 	a := Action{Op: Start, Name: c.Name, Kind: kind}
 	last := p.in.Observed.Container(c.Name)
 	if last != nil {

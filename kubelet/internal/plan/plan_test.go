@@ -167,6 +167,15 @@ func fact(in *Input, f []string) error {
 		in.Unhealthy[f[1]] = f[2]
 	case "unstarted":
 		in.Unstarted[f[1]] = true
+	case "held":
+		d, err := time.ParseDuration(f[2])
+		if err != nil {
+			return err
+		}
+		if in.Held == nil {
+			in.Held = map[string]time.Time{}
+		}
+		in.Held[f[1]] = clock.Add(d)
 	case "again":
 		in.Again = map[string]bool{f[1]: true}
 	case "pod":

@@ -86,18 +86,19 @@ func (w *Worker) step(ctx context.Context, v view) time.Time {
 		if err != nil {
 			return w.failed(ctx, err)
 		}
-		w.backoff = p.Backoff
+		w.before, w.backoff, next = w.backoff, p.Backoff, p.Wake()
 		w.setWaits(v.pod, p.Waits)
 		if len(p.Actions) == 0 {
-			w.resized(v.pod)
+			if p.Held.IsZero() {
+				w.resized(v.pod)
+			}
+			break
 		}
-		var actions []plan.Action
-		actions, next = w.due(p)
-		if len(actions) == 0 || ctx.Err() != nil {
+		if ctx.Err() != nil {
 			break
 		}
 		w.log.Debug("plan", zap.Stringer("plan", p))
-		if err := w.apply(ctx, v, actions); err != nil {
+		if err := w.apply(ctx, v, p.Actions); err != nil {
 			return earlier(w.failed(ctx, err), next)
 		}
 		if !w.stageIs(living) {
@@ -106,21 +107,6 @@ func (w *Worker) step(ctx context.Context, v view) time.Time {
 	}
 	w.failures = 0
 	return next
-}
-
-// due are the actions of a plan without the starts of containers that could
-// not be started a moment ago, and when to come again for those and for what
-// the plan waits for. What else the pod needs is done meanwhile.
-func (w *Worker) due(p *plan.Plan) (actions []plan.Action, next time.Time) {
-	next = p.Wake()
-	for _, a := range p.Actions {
-		if until := w.held[a.Name]; a.Op == plan.Start && until.After(now()) {
-			next = earlier(next, until)
-			continue
-		}
-		actions = append(actions, a)
-	}
-	return actions, next
 }
 
 // failed says when to try again.
@@ -136,6 +122,15 @@ func (w *Worker) failed(ctx context.Context, err error) time.Time {
 
 // pauseAfter is before another attempt when so many have failed.
 func pauseAfter(failures int) time.Duration { return min(firstRetry<<min(failures, 10), lastRetry) }
+
+// hold lets a container that could not be started wait. What never ran is no
+// restart that makes the pauses between restarts longer.
+func (w *Worker) hold(name string, e *startError) {
+	w.held[name] = e.retry(now(), rand.Float64())
+	if e.reason != runError && e.reason != hookError {
+		w.backoff[name] = w.before[name]
+	}
+}
 
 // retry is when to start a container again, by luck between 0 and 1: many
 // pods that fail alike should not come back as one. One that waits for its
@@ -187,7 +182,7 @@ func (w *Worker) plan(v view) (*plan.Plan, error) {
 	in := plan.Input{
 		Pod: v.pod, Observed: seen, Backoff: w.backoff, Limits: w.o.Limits.For(runtime.IsStatic(v.pod)), Now: now(),
 		Unhealthy: map[string]string{}, Unstarted: map[string]bool{}, Resources: map[string]*runtimeapi.LinuxContainerResources{},
-		Again: w.again,
+		Again: w.again, Held: w.held,
 	}
 	if seen != nil {
 		for _, c := range seen.Containers {
@@ -283,7 +278,7 @@ func (w *Worker) apply(ctx context.Context, v view, actions []plan.Action) error
 		switch {
 		case errors.As(err, &notStarted):
 			w.log.Debug("a container can't be started yet", zap.String("container", a.Name), zap.Error(err))
-			w.held[a.Name] = notStarted.retry(now(), rand.Float64())
+			w.hold(a.Name, notStarted)
 		case err != nil:
 			errs = append(errs, err)
 		}

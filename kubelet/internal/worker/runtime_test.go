@@ -43,12 +43,13 @@ type box struct {
 	calls      map[string]int                         // guarded by mu
 	// trouble is asked before each call; it may be nil.
 	trouble func(call string) error // guarded by mu
+	away    string                  // guarded by mu; images with this in their names are not there
 	slow    time.Duration           // how long a container takes to end
 	changed func(uid types.UID)     // told without the lock
 }
 
 func newBox() *box {
-	return &box{sandboxes: map[string]*runtimeapi.PodSandbox{}, containers: map[string]*runtimeapi.ContainerStatus{}, in: map[string]string{}, calls: map[string]int{}}
+	return &box{sandboxes: map[string]*runtimeapi.PodSandbox{}, containers: map[string]*runtimeapi.ContainerStatus{}, in: map[string]string{}, calls: map[string]int{}, away: "away"}
 }
 
 // call needs the lock.
@@ -242,7 +243,9 @@ func (b *box) RemovePodSandbox(_ context.Context, q *runtimeapi.RemovePodSandbox
 }
 
 func (b *box) ImageStatus(_ context.Context, q *runtimeapi.ImageStatusRequest, _ ...grpc.CallOption) (*runtimeapi.ImageStatusResponse, error) {
-	if strings.Contains(q.Image.Image, "away") {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away != "" && strings.Contains(q.Image.Image, b.away) {
 		return &runtimeapi.ImageStatusResponse{}, nil
 	}
 	return &runtimeapi.ImageStatusResponse{Image: &runtimeapi.Image{Id: q.Image.Image}}, nil
@@ -278,6 +281,35 @@ func (b *box) crash(uid types.UID, name string) bool {
 		b.changed(uid)
 	}
 	return len(run) > 0
+}
+
+// TestImageVanishes: a container whose image goes away while it does not run
+// waits for its image, and not for restarts that never were.
+func TestImageVanishes(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		s.pods.Update(twoContainers(t, ", image: here"))
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		s.away = "here"
+		s.mu.Unlock()
+		s.crash("u", "main")
+		for range 60 {
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if w := s.around.status("u").ContainerStatuses[0].State.Waiting; w == nil || w.Reason != image.ImagePullBackOff && w.Reason != image.ErrImagePull {
+				t.Fatalf("main waits for %+v", w)
+			}
+		}
+		s.mu.Lock()
+		s.away = ""
+		s.mu.Unlock()
+		s.pods.Wake("u")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := s.around.status("u").ContainerStatuses[0]; got.RestartCount != 1 || got.State.Running == nil {
+			t.Errorf("main is %+v", got)
+		}
+	})
 }
 
 // surroundings are all that a worker needs beside a runtime.

@@ -62,6 +62,7 @@ type Worker struct {
 	// Owned by run.
 	begun    time.Time
 	backoff  map[string]plan.Backoff
+	before   map[string]plan.Backoff // the last plan
 	waiting  map[string]status.Waiting
 	held     map[string]time.Time // containers that are not started before, after a failure of theirs
 	retry    time.Time            // nothing is done before this, after a failure of the pod
