@@ -58,7 +58,7 @@ func certificates(t *testing.T, c *cluster.Cluster) {
 	})
 	time.Sleep(time.Until(end) + time.Second)
 	last := shortLived(t, c)
-	c.Must(t, "create", "deployment", "renewed", "--image="+web, "--replicas=2")
+	c.Must(t, "create", "deployment", "renewed", "--image="+busybox, "--replicas=2", "--", "sleep", "36000")
 	c.Must(t, "rollout", "status", "deployment/renewed", "--timeout=120s")
 	c.Must(t, "delete", "deployment/renewed")
 	if now := shortLived(t, c); now != last {

@@ -72,7 +72,7 @@ func crashes(t *testing.T, c *cluster.Cluster) {
 		})
 		name := fmt.Sprintf("crash%d", round)
 		cluster.Eventually(t, "an order", func() error {
-			_, err := c.Kubectl(t.Context(), "create", "deployment", name, "--image="+web)
+			_, err := c.Kubectl(t.Context(), "create", "deployment", name, "--image="+busybox, "--", "sleep", "36000")
 			return err
 		})
 		c.Must(t, "rollout", "status", "deployment/"+name, "--timeout=120s")

@@ -182,7 +182,9 @@ func bothFamilies(t *testing.T, c *cluster.Cluster) {
 	})
 }
 
-// registry is deploy/README.md's chapter: push, certs.d, pull.
+// registry is deploy/README.md's chapter: push, certs.d, pull. From then on the
+// kubelet knows the application's image as one that was pulled, by that name,
+// and does not take it for preloaded by its first: what follows uses busybox.
 func registry(t *testing.T, c *cluster.Cluster) {
 	address := c.StartRegistry(t)
 	image := address + "/web:v1"
