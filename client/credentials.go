@@ -60,17 +60,22 @@ func (i *identity) refresh(must bool) error {
 		return nil
 	}
 	i.checked = now
-	c, stamp := i.c, stampOf(i.c.Kubeconfig, i.c.CAFile, i.c.CertFile, i.c.KeyFile, i.c.TokenFile)
-	if !must && stamp == i.stamp {
+	c, kubeconfig := i.c, stampOf(i.given.Kubeconfig)
+	if !must && kubeconfig+c.stampOfFiles() == i.stamp {
 		return nil
 	}
-	if !must && c.Kubeconfig != "" {
-		var err error
-		if c, err = i.given.complete(); err != nil {
-			return err
+	if must {
+		kubeconfig = "" // it was read a moment ago, and may have changed since
+	} else if i.given.Kubeconfig != "" {
+		// One that is broken, or is of another server now, hinders nobody who is
+		// named by files; it is looked at again.
+		if newest, err := i.given.complete(); err == nil && newest.Server == c.Server {
+			c = newest
+		} else {
+			kubeconfig = ""
 		}
-		stamp = stampOf(c.Kubeconfig, c.CAFile, c.CertFile, c.KeyFile, c.TokenFile)
 	}
+	stamp := kubeconfig + c.stampOfFiles()
 	pair, err := c.loadPair()
 	if err != nil {
 		return err
@@ -85,6 +90,10 @@ func (i *identity) refresh(must bool) error {
 	}
 	i.c, i.pair, i.pool, i.token, i.stamp = c, pair, pool, token, stamp
 	return nil
+}
+
+func (c *Config) stampOfFiles() string {
+	return stampOf(c.CAFile, c.CertFile, c.KeyFile, c.TokenFile)
 }
 
 func (c *Config) loadPair() (*tls.Certificate, error) {
@@ -247,6 +256,9 @@ func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]strin
 	b.i.mu.Lock()
 	defer b.i.mu.Unlock()
 	_ = b.i.refresh(false) // a token that can't be read again may still be good
+	if b.i.token == "" {
+		return nil, nil
+	}
 	return map[string]string{"authorization": "Bearer " + b.i.token}, nil
 }
 

@@ -51,6 +51,7 @@ func Dial(given Config, s *scheme.Scheme, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	given.Context = c.Context // whatever becomes the current one
 	id, err := newIdentity(given, c, host)
 	if err != nil {
 		return nil, fmt.Errorf("credentials for %s: %w", c.Server, err)
@@ -70,7 +71,7 @@ func Dial(given Config, s *scheme.Scheme, o Options) (*Client, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceive), grpc.MaxCallSendMsgSize(maxSend)),
 		grpc.WithDisableServiceConfig(),
 	}
-	if c.Token != "" || c.TokenFile != "" {
+	if c.Token != "" || c.TokenFile != "" || c.Kubeconfig != "" {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{id}))
 	}
 	// passthrough: the connection is to the address as the kubeconfig has it.

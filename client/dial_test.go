@@ -162,7 +162,7 @@ func TestCredentialsFollowTheirFiles(t *testing.T) {
 func TestCredentialsFollowTheKubeconfig(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "controller-manager.conf")
-	write := func(name string) {
+	write := func(name, server string) {
 		writePair(t, dir, name)
 		pem := func(file string) []byte {
 			b, err := os.ReadFile(filepath.Join(dir, file))
@@ -173,7 +173,7 @@ func TestCredentialsFollowTheKubeconfig(t *testing.T) {
 		}
 		text, err := yaml.Marshal(map[string]any{
 			"current-context": "c", "contexts": []any{map[string]any{"name": "c", "context": map[string]any{"cluster": "c", "user": "u"}}},
-			"clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": "https://h:1"}}},
+			"clusters": []any{map[string]any{"name": "c", "cluster": map[string]any{"server": server}}},
 			"users":    []any{map[string]any{"name": "u", "user": map[string]any{"client-certificate-data": pem("client.crt"), "client-key-data": pem("client.key")}}},
 		})
 		if err != nil {
@@ -185,7 +185,7 @@ func TestCredentialsFollowTheKubeconfig(t *testing.T) {
 		cfg, _ := id.config()
 		return cfg.Certificates[0].Leaf.Subject.CommonName
 	}
-	write("first")
+	write("first", "https://h:1")
 	given := Config{Kubeconfig: path}
 	c, err := given.complete()
 	if err != nil {
@@ -202,10 +202,42 @@ func TestCredentialsFollowTheKubeconfig(t *testing.T) {
 	if id.retire(); conn.closed || name(id) != "first" {
 		t.Error("a broken kubeconfig took the certificate away")
 	}
-	write("second")
+	write("another cluster's", "https://other:1")
+	id.checked = time.Time{}
+	if id.retire(); conn.closed || name(id) != "first" {
+		t.Error("the credentials of another server were taken")
+	}
+	write("second", "https://h:1")
 	id.checked = time.Time{}
 	if id.retire(); !conn.closed || name(id) != "second" {
 		t.Errorf("after the kubeconfig's change the client is %s; its old connection is closed: %v", name(id), conn.closed)
+	}
+}
+
+// TestBrokenKubeconfigBesideFiles: a kubelet's certificate is a file that
+// rotates, whatever becomes of its kubeconfig.
+func TestBrokenKubeconfigBesideFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "kubelet.conf")
+	writePair(t, dir, "first")
+	writeFile(t, path, []byte(`{"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+"clusters": [{"name": "c", "cluster": {"server": "https://h:1"}}], "users": [{"name": "u", "user": {"client-certificate": "client.crt", "client-key": "client.key"}}]}`))
+	given := Config{Kubeconfig: path}
+	c, err := given.complete()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := newIdentity(given, c, "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	writePair(t, dir, "second")
+	id.checked = time.Time{}
+	if cfg, _ := id.config(); cfg.Certificates[0].Leaf.Subject.CommonName != "second" {
+		t.Error("the certificate's file is not read again without the kubeconfig")
 	}
 }
 

@@ -124,6 +124,7 @@ func (c Config) fromKubeconfig() (Config, error) {
 	if err := yaml.Unmarshal(raw, &k); err != nil {
 		return c, fmt.Errorf("kubeconfig %s: %w", c.Kubeconfig, err)
 	}
+	first(&c.Context, k.CurrentContext)
 	cl, u, err := k.pick(c.Context)
 	if err != nil {
 		return c, fmt.Errorf("kubeconfig %s: %w", c.Kubeconfig, err)
@@ -162,7 +163,6 @@ func (c *Config) takeUser(dir string, u *user) {
 }
 
 func (k *kubeconfig) pick(name string) (*cluster, *user, error) {
-	first(&name, k.CurrentContext)
 	for i := range k.Contexts {
 		if k.Contexts[i].Name != name {
 			continue

@@ -14,16 +14,21 @@ download() {
 	cd "$dir"
 	set -- -qq -o Acquire::http::Timeout=10 -o Acquire::Retries=1
 	# shellcheck disable=SC2086
-	apt-get "$@" download $packages || { apt-get "$@" update && apt-get "$@" download $packages; } || return 1
+	timeout 60 apt-get "$@" download $packages || { timeout 60 apt-get "$@" update && timeout 60 apt-get "$@" download $packages; } || return 1
 	for p in ./*.deb; do dpkg -x "$p" all || return 1; done
 }
 installed() {
 	# shellcheck disable=SC2086
 	dpkg-query -L $packages | sort -u | while read -r f; do [ -d "$f" ] || echo "$f"; done |
 		tar -C / -cf - --files-from=- 2>>"$dir/log" | tar -C "$dir/all" -xf -
-	[ -e "$dir/all/usr/sbin/xtables-nft-multi" ]
 }
-(download) >"$dir/log" 2>&1 || installed || { cat "$dir/log" >&2; exit 1; }
+# The tree is whole or it is not made.
+whole() {
+	for f in xtables-nft-multi 'ld-linux*.so*' libc.so.6 'libxtables.so.*' 'libnftnl.so.*' 'libmnl.so.*' libxt_comment.so libxt_conntrack.so; do
+		[ -n "$(find "$dir/all" -name "$f")" ] || { echo "there is no $f in the packages" >>"$dir/log"; return 1; }
+	done
+}
+(download && whole) >"$dir/log" 2>&1 || { installed && whole; } || { cat "$dir/log" >&2; exit 1; }
 
 # Extensions of other programs, and those that need a library for matches nobody has here, stay behind.
 cd "$dir/all"
@@ -44,6 +49,7 @@ for loader in "$dir"/tree/usr/lib*/ld-linux*; do
 	mkdir -p "$dir/tree/${at%/*}"
 	ln -s "/usr$at" "$dir/tree$at"
 done
-rm -rf "$out"
+rm -rf "$out" "$out.new"
 mkdir -p "$(dirname "$out")"
-cp -R "$dir/tree" "$out"
+cp -R "$dir/tree" "$out.new"
+mv "$out.new" "$out"

@@ -58,7 +58,8 @@ func Trim() error {
 type span struct{ from, to uintptr }
 
 // clean finds, in the text of /proc/PID/smaps, where a file is mapped without
-// a page that differs from the file: read-only, and never written to. Pages
+// a page that differs from the file, in memory or in swap: read-only, and never
+// written to. Pages
 // that a loader has relocated differ, and would be lost.
 func clean(smaps []byte, file string) []span {
 	var found []span
@@ -69,18 +70,17 @@ func clean(smaps []byte, file string) []span {
 		if len(f) < 2 {
 			continue
 		}
-		if !strings.HasSuffix(f[0], ":") { // 400000-1eea000 r-xp 00000000 fe:00 1234 /usr/bin/program
+		switch {
+		case !strings.HasSuffix(f[0], ":"): // 400000-1eea000 r-xp 00000000 fe:00 1234 /usr/bin/program
 			at = nil
 			if r, ok := parseSpan(f[0]); ok && len(f) == 6 && f[5] == file && !strings.Contains(f[1], "w") {
 				at = &r
 			}
-			continue
-		}
-		if at != nil && f[0] == "Anonymous:" {
-			if f[1] == "0" {
-				found = append(found, *at)
-			}
+		case at == nil:
+		case f[0] == "Anonymous:" && f[1] != "0", f[0] == "Swap:" && f[1] != "0":
 			at = nil
+		case f[0] == "Swap:":
+			found, at = append(found, *at), nil
 		}
 	}
 	return found

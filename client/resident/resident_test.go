@@ -14,13 +14,19 @@ const smaps = `00400000-0218f000 r-xp 00000000 fe:00 42                         
 Size:              30268 kB
 Rss:               21516 kB
 Anonymous:             0 kB
+Swap:                  0 kB
 VmFlags: rd ex mr mw me
 0218f000-0219f000 r--p 01d8f000 fe:00 42                         /bin/kube-apiserver
 Rss:                  64 kB
 Anonymous:            64 kB
-0219f000-04146000 r--p 01d9f000 fe:00 42                         /bin/kube-apiserver
+Swap:                  0 kB
+0219f000-04140000 r--p 01d9f000 fe:00 42                         /bin/kube-apiserver
 Rss:               20744 kB
 Anonymous:             0 kB
+Swap:                  0 kB
+04140000-04146000 r--p 03d40000 fe:00 42                         /bin/kube-apiserver
+Anonymous:             0 kB
+Swap:                 24 kB
 04146000-0424f000 rw-p 03d46000 fe:00 42                         /bin/kube-apiserver
 Rss:                1068 kB
 Anonymous:             0 kB
@@ -32,7 +38,7 @@ Anonymous:             0 kB
 
 func TestOnlyCleanPagesOfTheBinary(t *testing.T) {
 	got := clean([]byte(smaps), "/bin/kube-apiserver")
-	want := []span{{0x400000, 0x218f000}, {0x219f000, 0x4146000}}
+	want := []span{{0x400000, 0x218f000}, {0x219f000, 0x4140000}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("%x, want %x", got, want)
 	}

@@ -291,6 +291,19 @@ func TestCertsRenewAndExpirations(t *testing.T) {
 	if !strings.Contains(out.String(), "MISSING! certificate etcd-peer") || !strings.Contains(out.String(), "certificate admin.conf renewed") {
 		t.Errorf("output %s", out)
 	}
+	// An etcd elsewhere: its authority's key is not here, and the rest is renewed.
+	if err := os.Remove(i.path("/etc/kubernetes/pki/etcd/ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(i.path("/etc/kubernetes/admin.conf"), []byte("broken: ["), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out.Reset()
+	err = c.Renew("all", now)
+	if err == nil || !strings.Contains(err.Error(), "admin.conf") || strings.Contains(err.Error(), "etcd") ||
+		!strings.Contains(out.String(), "apiserver-etcd-client is not renewed") || !strings.Contains(out.String(), "certificate scheduler.conf renewed") {
+		t.Errorf("with a broken one and an authority that is elsewhere: %v\n%s", err, out)
+	}
 	if err := c.Renew("nonsense", now); err == nil {
 		t.Error("a certificate that does not exist was renewed")
 	}

@@ -96,28 +96,45 @@ func (c *Certs) Renew(name string, now time.Time) error {
 	if name != "all" && !slices.ContainsFunc(renewable, func(e entry) bool { return e.name == name }) {
 		return fmt.Errorf("certificate %q is not known: expected all or one of %s", name, strings.Join(Renewable(), ", "))
 	}
+	var errs []error
 	for _, e := range renewable {
 		if name != "all" && name != e.name {
 			continue
 		}
-		old, err := c.read(e)
-		if errors.Is(err, fs.ErrNotExist) && name == "all" {
-			fmt.Fprintf(c.Out, "MISSING! certificate %s\n", e.name)
-			continue
+		if err := c.renewOne(e, name == "all", now); err != nil {
+			errs = append(errs, fmt.Errorf("renew certificate %s: %w", e.name, err))
 		}
-		if err != nil {
-			return err
-		}
-		if c.WhenDue && !due(old, now) {
-			fmt.Fprintf(c.Out, "certificate %s is good until %s\n", e.name, old.NotAfter.UTC().Format("Jan 02, 2006 15:04 MST"))
-			continue
-		}
-		if err := c.renew(e, old, now); err != nil {
-			return fmt.Errorf("renew certificate %s: %w", e.name, err)
-		}
-		fmt.Fprintf(c.Out, "certificate %s renewed\n", e.name)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	fmt.Fprintln(c.Out, "\nDone renewing certificates. Nothing has to be restarted: every component of the control plane reads its own again.")
+	return nil
+}
+
+// renewOne renews a certificate; as one of all it is passed over where it is not
+// on this node, and where its authority is elsewhere.
+func (c *Certs) renewOne(e entry, ofAll bool, now time.Time) error {
+	old, err := c.read(e)
+	if ofAll && errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(c.Out, "MISSING! certificate %s\n", e.name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if c.WhenDue && !due(old, now) {
+		fmt.Fprintf(c.Out, "certificate %s is good until %s\n", e.name, old.NotAfter.UTC().Format("Jan 02, 2006 15:04 MST"))
+		return nil
+	}
+	if ca, err := pki.Read(c.path(c.Cluster.CertificatesDir), e.ca); ofAll && (errors.Is(err, fs.ErrNotExist) || err == nil && ca.Key == nil) {
+		fmt.Fprintf(c.Out, "certificate %s is not renewed: the key of its authority %s is not on this node\n", e.name, e.ca)
+		return nil
+	}
+	if err := c.renew(e, old, now); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.Out, "certificate %s renewed\n", e.name)
 	return nil
 }
 

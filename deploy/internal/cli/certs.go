@@ -16,7 +16,7 @@ func (a *app) certsCommand() *cobra.Command {
 	var config, certDir, kubeconfig string
 	// open takes the configuration from --config, else from the cluster, else,
 	// when that does not answer, what it is by default.
-	open := func(ctx context.Context, tell bool) (*bootstrap.Certs, error) {
+	open := func(ctx context.Context, tell, strict bool) (*bootstrap.Certs, error) {
 		node, err := a.node()
 		if err != nil {
 			return nil, err
@@ -29,7 +29,9 @@ func (a *app) certsCommand() *cobra.Command {
 		if c == nil && config == "" {
 			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 			defer cancel()
-			if c, err = a.clusterConfig(ctx, node, kubeconfig); err != nil && tell {
+			if c, err = a.clusterConfig(ctx, node, kubeconfig); err != nil && strict {
+				return nil, fmt.Errorf("read the cluster's configuration, which says how keys are made (--config gives it otherwise): %w", err)
+			} else if err != nil && tell {
 				fmt.Fprintf(a.out, "[renew] The configuration could not be read from the cluster, defaults are used: %v\n", err)
 			}
 		}
@@ -46,7 +48,7 @@ func (a *app) certsCommand() *cobra.Command {
 	var whenDue bool
 	for _, name := range append([]string{"all"}, bootstrap.Renewable()...) {
 		one := &cobra.Command{Use: name, Short: "Renew " + name, Args: cobra.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := open(cmd.Context(), true)
+			c, err := open(cmd.Context(), true, whenDue)
 			if err != nil {
 				return err
 			}
@@ -63,7 +65,7 @@ func (a *app) certsCommand() *cobra.Command {
 		if err := output.check(); err != nil {
 			return err
 		}
-		c, err := open(cmd.Context(), output == "text")
+		c, err := open(cmd.Context(), output == "text", false)
 		if err != nil {
 			return err
 		}

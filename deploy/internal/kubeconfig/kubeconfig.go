@@ -2,6 +2,7 @@
 package kubeconfig
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -100,11 +101,19 @@ func (c *Config) Write(path string) error {
 	if err != nil {
 		return err
 	}
-	// Never empty in between; who reads both halves finds them apart and comes
+	// At every moment a whole file: one that gets shorter ends in empty lines
+	// until it is cut. Who reads both halves of a write finds them apart and comes
 	// again.
-	_, err = f.WriteAt(raw, 0)
+	info, err := f.Stat()
 	if err == nil {
-		err = errors.Join(f.Truncate(int64(len(raw))), f.Chmod(0o600), f.Sync())
+		err = f.Chmod(0o600)
+	}
+	if err == nil {
+		padded := append(raw[:len(raw):len(raw)], bytes.Repeat([]byte("\n"), max(0, int(info.Size())-len(raw)))...)
+		_, err = f.WriteAt(padded, 0)
+	}
+	if err == nil {
+		err = errors.Join(f.Truncate(int64(len(raw))), f.Sync())
 	}
 	return errors.Join(err, f.Close())
 }
