@@ -33,13 +33,7 @@ func (o *Options) counted(name string) string {
 // counters alone prove nothing: the match is another module. A rule with a
 // match that is not there would make every write fail.
 func (p *Proxy) count(log *zap.Logger) {
-	var err error
-	if !p.o.Liberal {
-		err = nfacct.Ensure(counterInvalid)
-	}
-	if p.o.LocalhostNodePorts {
-		err = errors.Join(err, nfacct.Ensure(counterLoopback))
-	}
+	err := p.ensure()
 	for _, f := range p.families {
 		if err == nil {
 			err = p.tryCount(f)
@@ -50,6 +44,18 @@ func (p *Proxy) count(log *zap.Logger) {
 		return
 	}
 	p.o.counts = true
+}
+
+// ensure makes the counters that are not there: others may have taken them away
+// with the rules that used them.
+func (p *Proxy) ensure() (err error) {
+	if !p.o.Liberal {
+		err = nfacct.Ensure(counterInvalid)
+	}
+	if p.o.LocalhostNodePorts {
+		err = errors.Join(err, nfacct.Ensure(counterLoopback))
+	}
+	return err
 }
 
 func (p *Proxy) tryCount(f *family) error {

@@ -294,6 +294,9 @@ func TestInvalid(t *testing.T) {
 	if got := metrics(); got != "" {
 		t.Errorf("after a cleanup the metrics are\n%s", got)
 	}
+	// A program that runs through a cleanup writes its rules again.
+	w.sync(t, testnet.Full())
+	w.counts(t, counterInvalid, 0)
 }
 
 // TestFlushed: what somebody else flushes is noticed and written anew.

@@ -77,6 +77,9 @@ func (p *Proxy) Sync(u *compile.Update) error {
 		return errNotReady
 	}
 	p.ready = false
+	if u.Full && p.o.counts && p.ensure() != nil {
+		p.o.counts = false // rules that name a counter that is not there can't be written
+	}
 	for i, f := range p.families {
 		if u.Full {
 			f = newFamily(f.v4, &p.o)
