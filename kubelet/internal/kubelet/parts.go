@@ -91,7 +91,7 @@ func (k *Kubelet) deliverPods(ctx context.Context) error {
 	k.deliver.Lock()
 	for p := range k.pods.Snapshot().All() {
 		if !runtime.IsMirror(p) {
-			k.workers.Update(p)
+			k.workers.Update(runtime.FromAPI(p))
 		}
 	}
 	k.delivered = true
@@ -216,7 +216,7 @@ func (k *Kubelet) podChanged(ch cache.Change[*corev1.Pod]) {
 	if ch.HasOld && ch.Old.UID == p.UID && ch.Old.Generation == p.Generation && sameButStatus(ch.Old, p) {
 		return
 	}
-	k.workers.Update(p)
+	k.workers.Update(runtime.FromAPI(p))
 }
 
 func (k *Kubelet) makeNode(context.Context) error {

@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -71,6 +72,19 @@ func (k Key) String() string { return k.Namespace + "/" + k.Name }
 func IsStatic(pod *corev1.Pod) bool {
 	source := pod.Annotations[ConfigSource]
 	return source != "" && source != "api"
+}
+
+// FromAPI is a pod as the API gave it, without its claim, should it make one,
+// to come from the node: anybody can annotate a pod, and static ones are spared
+// from eviction and taints, and have others ended for them.
+func FromAPI(pod *corev1.Pod) *corev1.Pod {
+	if !IsStatic(pod) {
+		return pod
+	}
+	out := *pod // shallow: the API's is shared and read-only
+	out.Annotations = maps.Clone(pod.Annotations)
+	out.Annotations[ConfigSource] = "api"
+	return &out
 }
 
 // IsMirror reports whether a pod of the API stands for a static one.
