@@ -50,7 +50,9 @@ func parseLogQuery(q url.Values) (*logQuery, error) {
 			if out.file != "" {
 				return nil, errors.New("query: only one file can be asked for")
 			}
-			out.file = path.Clean("/" + name)[1:]
+			if out.file = path.Clean("/" + name)[1:]; out.file == "" {
+				return nil, fmt.Errorf("query: %q names no file; as in query=/syslog", name)
+			}
 		case name == "":
 			return nil, errors.New("query: name a service, as in query=kubelet, or a file, as in query=/syslog")
 		case !serviceName.MatchString(name):

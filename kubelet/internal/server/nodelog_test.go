@@ -33,6 +33,9 @@ func TestLogQuery(t *testing.T) {
 	}
 	for given, want := range map[string]string{
 		"query=":                      "query: name a service",
+		"query=/":                     `query: "/" names no file`,
+		"query=//&query=b":            `query: "//" names no file`,
+		"query=a/..":                  `query: "a/.." names no file`,
 		"query=--help":                `query: "--help" is no name of a service`,
 		"query=a%20b":                 "is no name of a service",
 		"query=/a&query=/b":           "only one file",

@@ -119,13 +119,18 @@ func TestPodsAndWhatIsMissing(t *testing.T) {
 	if code, text := e.do(e.admin, "", "POST", "/checkpoint/default/p/c?timeout=-5"); code != 400 {
 		t.Errorf("%d %s", code, text)
 	}
-	e = serveFor(t, pods, Options{NoDebugging: true, Profiling: true})
+	e = serveFor(t, pods, Options{NoDebugging: true, Profiling: true, LogDir: logs, LogQuery: true})
 	if code, text := e.do(e.admin, "", "POST", "/checkpoint/default/p/c"); code != 404 || !strings.Contains(text, "can't make checkpoints") {
 		t.Errorf("%d %s", code, text)
 	}
 	for _, path := range []string{"/exec/default/p/c", "/containerLogs/default/p/c", "/run/default/p/c"} {
 		if code, _ := e.do(e.admin, "", "POST", path); code != 405 {
 			t.Errorf("%s: %d", path, code)
+		}
+	}
+	for _, path := range []string{"/logs/", "/logs/file", "/logs/?query=kubelet", "/runningpods/", "/debug/pprof/", "/debug/pprof/cmdline"} {
+		if code, text := e.get(path); code != 405 || !strings.Contains(text, "Debug endpoints are disabled.") {
+			t.Errorf("%s: %d %q", path, code, text)
 		}
 	}
 }

@@ -138,15 +138,11 @@ func (s *Server) Handler() http.Handler {
 	s.optional(mux, "/configz", s.o.Configz)
 	s.optional(mux, "/flagz", s.o.Flagz)
 	s.optional(mux, "/statusz", s.o.Statusz)
-	mux.HandleFunc("GET /runningpods/", s.runningPods)
 	mux.HandleFunc("POST /checkpoint/{namespace}/{pod}/{container}", s.checkpoint)
-	if s.o.LogDir != "" {
-		mux.Handle("/logs/", s.systemLogs())
-	}
 	if !s.o.NoDebugging {
 		s.debugging(mux)
 	} else {
-		for _, path := range []string{"/exec/", "/attach/", "/portForward/", "/run/", "/containerLogs/"} {
+		for _, path := range []string{"/exec/", "/attach/", "/portForward/", "/run/", "/containerLogs/", "/runningpods/", "/logs/", "/debug/pprof/"} {
 			mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 				http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed)
 			})
@@ -172,6 +168,10 @@ func (s *Server) debugging(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("POST /run/{namespace}/{pod}/{container}", s.run)
 	mux.HandleFunc("POST /run/{namespace}/{pod}/{uid}/{container}", s.run)
+	mux.HandleFunc("GET /runningpods/", s.runningPods)
+	if s.o.LogDir != "" {
+		mux.Handle("/logs/", s.systemLogs())
+	}
 	if s.o.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
 		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
