@@ -45,6 +45,9 @@ func (r *rate) turn(ctx context.Context, now time.Time) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
+		r.mu.Lock()
+		r.next = r.next.Add(-r.each) // the turn is another's
+		r.mu.Unlock()
 		return ctx.Err()
 	}
 }

@@ -89,3 +89,24 @@ func TestNoPullRate(t *testing.T) {
 		t.Error("0 is a limit")
 	}
 }
+
+// Those that give up waiting leave their turns to others.
+func TestPullRateGivesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRate(1, 1)
+		if err := r.turn(t.Context(), time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 {
+			if r.turn(gone, time.Now()) == nil {
+				t.Fatal("one that has gone had a turn")
+			}
+		}
+		began := time.Now()
+		if err := r.turn(t.Context(), began); err != nil || time.Since(began) != time.Second {
+			t.Errorf("the next waited %v: %v", time.Since(began), err)
+		}
+	})
+}
