@@ -127,6 +127,9 @@ func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
 			w.cancel()
 		}
 		w.poke()
+	} else if grace != nil && w.at < ended && graceOf(w.pod, grace, nil, "") < graceOf(w.pod, w.grace, nil, "") {
+		w.grace = grace // why it ends stays as it was
+		w.poke()
 	}
 	return w.stopped
 }

@@ -1,0 +1,36 @@
+package worker
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"xebec.dev/kubelet/internal/status"
+)
+
+// One that is being ended for one reason is ended sooner for another; why it
+// ends stays as it was, and nobody gives it more time.
+func TestEvictSooner(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		p := named(t, "p")
+		s.slow = 10 * time.Minute
+		s.pods.Update(p)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		hour, second := int64(3600), int64(1)
+		for _, c := range []struct {
+			reason      string
+			grace, want *int64
+		}{{"First", &hour, &hour}, {"Second", &second, &second}, {"Third", &hour, &second}, {"Fourth", nil, &second}} {
+			w := s.pods.workers["p"]
+			w.evict(status.Verdict{Phase: corev1.PodFailed, Reason: c.reason}, c.grace)
+			w.mu.Lock()
+			if *w.grace != *c.want || w.verdict.Reason != "First" {
+				t.Errorf("%s: %d seconds for %s", c.reason, *w.grace, w.verdict.Reason)
+			}
+			w.mu.Unlock()
+		}
+	})
+}
