@@ -71,7 +71,7 @@ func (p *prober) run(ctx context.Context) {
 	if p.early(ctx) {
 		return
 	}
-	for asked := p.last == Success; ; asked = false {
+	for asked := p.row > 0; ; asked = false {
 		if !asked && p.once(ctx) {
 			return
 		}
@@ -97,18 +97,24 @@ func rest(ctx context.Context, d time.Duration) error {
 
 // early asks a container that has just begun a few times in quick succession
 // whether it is there: most are within a second, and would else count as
-// unready until the next period. What fails here counts for nothing.
+// unready until the next period. What fails here counts for nothing, but for a
+// startup probe that takes its time: one that hangs is not given more of it.
 func (p *prober) early(ctx context.Context) bool {
 	if p.kind == Liveness || p.get() == Success || p.target.Told {
 		return false
 	}
 	for pause := earlyFirst; pause <= min(earlyLast, period(p.spec)/4); pause *= 2 {
+		asked := time.Now()
 		result, output := p.ask(ctx, 1)
 		if ctx.Err() != nil {
 			return true
 		}
-		if result == Success {
+		slow := time.Since(asked) > earlyLast
+		if result == Success || slow && p.kind == Startup && result == Failure {
 			return p.settle(result, output)
+		}
+		if slow {
+			return false
 		}
 		if rest(ctx, pause) != nil {
 			return true

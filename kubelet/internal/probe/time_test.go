@@ -195,3 +195,27 @@ func TestClockSetBack(t *testing.T) {
 	changes, _ := watch(t, &corev1.Container{ReadinessProbe: command(10, 1, 3, 5)}, Target{Since: epoch.Add(time.Hour)}, from(0), time.Minute)
 	expect(t, changes, `5s ready=true started=true failed=""`)
 }
+
+// hung takes a probe's whole time to fail.
+type hung struct{ asked int }
+
+func (h *hung) Exec(_ context.Context, _ string, _ []string, timeout time.Duration) (string, int32, error) {
+	h.asked++
+	time.Sleep(timeout)
+	return "", 1, nil
+}
+
+// A startup probe that hangs is counted from its first question.
+func TestHungStartup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hung{}
+		p := &prober{kind: Startup, pod: &corev1.Pod{}, spec: command(10, 1, 2, 0), target: Target{ID: "id", Container: &corev1.Container{}, Since: time.Now()}, through: make(chan struct{})}
+		p.spec.TimeoutSeconds = 5
+		p.m = New(Options{Exec: h, Changed: func(types.UID) {}, Event: func(*corev1.Pod, string, string, string, string) {}})
+		began := time.Now()
+		p.run(t.Context())
+		if took := time.Since(began); took != 15*time.Second || h.asked != 2 || p.get() != Failure {
+			t.Errorf("after %v and %d questions: %s", took, h.asked, p.get())
+		}
+	})
+}
