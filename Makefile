@@ -40,16 +40,16 @@ NODE_TESTS := ./e2e ./kubelet/...
 test: test-server test-nodes ## everything, from unit tests to clusters with real containers
 
 # The programs in bin/ are what is tested: go's cache of results does not see them.
+# What fails is run once more and told as flaky if it passes then; what fails twice fails.
 test-server: build kubectl etcd helm tools ## unit tests, then the tests against a real server
-	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; (cd $$m && go test ./...) || exit 1; done
-	@echo "== upstream's tests of storage"; cd test/upstreamstorage && GOWORK=off go test ./...
-	@echo "== test"; cd test && go test -count=1 -timeout 30m -p 1 $$(go list ./... | grep -vE '/test/(kubelet|e2e)')
+	@for m in $(filter-out test,$(MODULES)); do echo "== $$m"; tools/again.sh $$m 30m ./... || exit 1; done
+	@echo "== upstream's tests of storage"; GOWORK=off tools/again.sh test/upstreamstorage 30m ./...
+	@echo "== test"; tools/again.sh test 40m -count=1 -timeout=30m -p=1 $$(cd test && go list ./... | grep -vE '/test/(kubelet|e2e)')
 
 # SHORT=-short leaves out the renewal of a pod's token, which takes eight minutes.
-# What fails is run once more; what fails twice fails.
 test-nodes: images ## tests with real containers; as root
 	@tools/can-run-containers
-	@echo "== nodes"; tools/nodes.sh $(or $(LIMIT),45m) $(SHORT) -p=2 $(NODE_TESTS)
+	@echo "== nodes"; tools/again.sh test $(or $(LIMIT),45m) -sweep -count=1 -timeout=1h $(SHORT) -p=2 $(NODE_TESTS)
 
 include deploy/deploy.mk
 include test/vm/vm.mk
@@ -84,7 +84,7 @@ RACY := client:./... apiserver:./internal/bell,./internal/h2/...,./internal/watc
 
 race: ## the race detector, where goroutines meet
 	@command -v gcc >/dev/null || (apt-get update -qq && apt-get install -y -qq gcc libc6-dev)
-	@for m in $(RACY); do echo "== $${m%%:*}"; p=$${m#*:}; (cd $${m%%:*} && CGO_ENABLED=1 go test -race $${p//,/ }) || exit 1; done
+	@for m in $(RACY); do echo "== $${m%%:*}"; p=$${m#*:}; CGO_ENABLED=1 tools/again.sh $${m%%:*} 20m -race $${p//,/ } || exit 1; done
 
 fuzz: ## every fuzz target, briefly
 	@./tools/fuzz.sh $(or $(SECONDS_EACH),10)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // module makes packages of tests of its own, and goes there.
@@ -32,7 +33,7 @@ func module(t *testing.T, files map[string]string) string {
 // ran gives what a run came to, and all that it said.
 func ran(ctx context.Context, began func(key), args ...string) (int, string) {
 	var out strings.Builder
-	code := (&runner{out: &out, began: began}).run(ctx, args)
+	code := (&runner{out: &out, began: began, clean: func(string) {}}).run(ctx, args)
 	return code, out.String()
 }
 
@@ -62,11 +63,12 @@ func TestRuns(t *testing.T) {
 		code  int
 		says  []string
 	}{
-		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok", "nodes: passed: 1; seconds of the slowest: TestX 0\n"}},
+		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok", "again: passed: 1\n"}},
 		{"one fails once", map[string]string{"p/p_test.go": once}, passed, []string{"the reason", "FAILED, once more: -run ^(TestOnce)$ example.com/m/p", "FLAKY, failed and then passed: -run ^(TestOnce)$"}},
 		{"one fails twice", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\n"}, failed, []string{"why", "FAILED TWICE: -run ^(TestX)$ example.com/m/p"}},
 		{"one panics", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { panic(\"why\") }\n"}, failed, []string{"FAILED TWICE: -run ^(TestX)$"}},
 		{"no test is to blame", map[string]string{"p/p_test.go": head + "func TestMain(m *testing.M) { println(\"no cluster\"); os.Exit(1) }\n"}, failed, []string{"no cluster", "FAILED TWICE: example.com/m/p"}},
+		{"a race is found once", map[string]string{"p/p_test.go": strings.Replace(once, "t.Error(", "println(\"WARNING: DATA RACE\"); t.Error(", 1)}, failed, []string{"the reason", "FAILED: a data race"}},
 		{"no build", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { nothing() }\n"}, failed, []string{"undefined: nothing", "FAILED to build: example.com/m/p"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,9 +130,21 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestParse(t *testing.T) {
+	o, rest, err := parse([]string{"-limit", "3m", "-sweep", "-short", "./a"})
+	if err != nil || o.limit != 3*time.Minute || !o.sweep || !slices.Equal(rest, []string{"-short", "./a"}) {
+		t.Errorf("%+v, %q, %v", o, rest, err)
+	}
+	for _, bad := range [][]string{nil, {"-sweep"}, {"-limit", "long", "./a"}} {
+		if _, _, err := parse(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
 func TestSlowest(t *testing.T) {
-	r := result{took: map[key]float64{{"p", "A"}: 1, {"p", "B"}: 20.4, {"q", "C"}: 1, {"q", "D"}: 0}}
-	if got := r.slowest(3); got != "B 20, A 1, C 1" {
+	r := result{took: map[key]float64{{"p", "A"}: 1, {"p", "B"}: 20.4, {"q", "C"}: 0.9, {"q", "D"}: 0}}
+	if got := r.slowest(3); got != "B 20, A 1" {
 		t.Error(got)
 	}
 }

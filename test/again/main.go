@@ -1,9 +1,10 @@
-// Nodes runs the tests that run containers, and runs once more, by name, what
-// failed: a machine that does much else is no reason to turn a change away, but
-// what fails twice is. What passed only then is told loudly. It takes away what
-// runs that were killed have left, before and after.
+// Again runs tests, and runs once more, by name, what failed: a machine that
+// does much else is no reason to turn a change away, but what fails twice is,
+// and so is what the race detector finds. What passed only then is told loudly.
+// For tests that run containers it takes away what runs that were killed have
+// left, before and after.
 //
-//	go run ./nodes [-limit DURATION] [FLAG OF GO TEST…] PACKAGE…
+//	go run ./again [-limit DURATION] [-sweep] [FLAG OF GO TEST…] PACKAGE…
 //
 // It ends with 0 when all passed, with 1 when something failed twice, and with
 // 3 when the time was up before anything had failed twice.
@@ -34,32 +35,53 @@ const (
 )
 
 func main() {
-	limit := time.Hour
-	args := os.Args[1:]
-	if len(args) > 1 && args[0] == "-limit" {
-		var err error
-		if limit, err = time.ParseDuration(args[1]); err != nil {
-			fmt.Fprintln(os.Stderr, "nodes: -limit:", err)
-			os.Exit(misused)
-		}
-		args = args[2:]
-	}
-	if len(args) == 0 {
-		fmt.Fprintln(os.Stderr, "nodes: no packages; as in: nodes -limit 12m -short ./kubelet/... ./e2e")
+	o, args, err := parse(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "again:", err)
 		os.Exit(misused)
 	}
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(interrupted, limit)
+	ctx, cancel := context.WithTimeout(interrupted, o.limit)
 	defer cancel()
-	if err := sweep(); err != nil {
-		fmt.Fprintln(os.Stderr, "nodes: what an earlier run has left:", err)
+	r := &runner{out: os.Stdout, clean: func(string) {}}
+	if o.sweep {
+		r.clean = func(whose string) {
+			if err := sweep(); err != nil {
+				r.tell(fmt.Sprintf("again: what %s has left: %v\n", whose, err))
+			}
+		}
 	}
-	code := (&runner{out: os.Stdout}).run(ctx, args)
-	if err := sweep(); err != nil {
-		fmt.Fprintln(os.Stderr, "nodes: what this run has left:", err)
-	}
+	r.clean("an earlier run")
+	code := r.run(ctx, args)
+	r.clean("this run")
 	os.Exit(code)
+}
+
+type options struct {
+	limit time.Duration
+	sweep bool // clusters and nodes that ended processes have left
+}
+
+// parse takes the program's own flags, which come first, from what go test is given.
+func parse(args []string) (options, []string, error) {
+	o := options{limit: time.Hour}
+	for len(args) > 0 {
+		switch {
+		case args[0] == "-limit" && len(args) > 1:
+			var err error
+			if o.limit, err = time.ParseDuration(args[1]); err != nil {
+				return o, nil, fmt.Errorf("-limit: %w", err)
+			}
+			args = args[2:]
+		case args[0] == "-sweep":
+			o.sweep = true
+			args = args[1:]
+		default:
+			return o, args, nil
+		}
+	}
+	return o, nil, errors.New("no packages; as in: again -limit 12m -short ./kubelet/... ./e2e")
 }
 
 // sweep takes away the clusters and nodes of processes that have ended.
@@ -82,7 +104,8 @@ func split(args []string) (flags, packages []string) {
 // runner runs tests and tells of them.
 type runner struct {
 	out   io.Writer
-	began func(key) // hears of each test that begins; may be nil
+	began func(key)    // hears of each test that begins; may be nil
+	clean func(string) // takes away what a run has left
 }
 
 func (r *runner) tell(text string) { fmt.Fprint(r.out, text) }
@@ -91,20 +114,25 @@ func (r *runner) run(ctx context.Context, args []string) int {
 	flags, packages := split(args)
 	first, err := r.test(ctx, append(flags[:len(flags):len(flags)], packages...))
 	if err != nil {
-		r.tell(fmt.Sprintf("nodes: %v\n", err))
+		r.tell(fmt.Sprintf("again: %v\n", err))
 		return failed
 	}
 	const tellSlowest = 12
 	if slow := first.slowest(tellSlowest); slow != "" {
-		r.tell(fmt.Sprintf("nodes: passed: %d; seconds of the slowest: %s\n", len(first.took), slow))
+		r.tell(fmt.Sprintf("again: passed: %d; seconds of the slowest: %s\n", len(first.took), slow))
+	} else {
+		r.tell(fmt.Sprintf("again: passed: %d\n", len(first.took)))
 	}
 	unfinished := first.unfinished()
 	if ctx.Err() != nil {
-		r.tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of: %s\n", strings.Join(unfinished, ", ")))
+		r.tell(fmt.Sprintf("again: THE TIME WAS UP in the middle of: %s\n", strings.Join(unfinished, ", ")))
 	}
 	switch {
 	case len(first.builds) > 0:
-		r.tell(fmt.Sprintf("nodes: FAILED to build: %s\n", strings.Join(first.builds, ", ")))
+		r.tell(fmt.Sprintf("again: FAILED to build: %s\n", strings.Join(first.builds, ", ")))
+		return failed
+	case first.raced:
+		r.tell("again: FAILED: a data race is there, whether it is seen again or not\n")
 		return failed
 	case first.good() && ctx.Err() != nil:
 		return late
@@ -125,27 +153,25 @@ func (r *runner) second(ctx context.Context, first *result, flags []string) int 
 	for _, args := range first.again() {
 		what := strings.Join(args, " ")
 		if ctx.Err() != nil {
-			r.tell(fmt.Sprintf("nodes: FAILED ONCE, and there was no time to see it again: %s\n", what))
+			r.tell(fmt.Sprintf("again: FAILED ONCE, and there was no time to see it again: %s\n", what))
 			outOfTime()
 			continue
 		}
-		if err := sweep(); err != nil {
-			r.tell(fmt.Sprintf("nodes: what the first run has left: %v\n", err))
-		}
-		r.tell(fmt.Sprintf("nodes: FAILED, once more: %s\n", what))
+		r.clean("the first run")
+		r.tell(fmt.Sprintf("again: FAILED, once more: %s\n", what))
 		now, err := r.test(ctx, append(flags[:len(flags):len(flags)], args...))
 		switch {
 		case err != nil:
-			r.tell(fmt.Sprintf("nodes: %v\n", err))
+			r.tell(fmt.Sprintf("again: %v\n", err))
 			code = failed
 		case ctx.Err() != nil && now.good():
-			r.tell(fmt.Sprintf("nodes: THE TIME WAS UP in the middle of the second run of %s\n", what))
+			r.tell(fmt.Sprintf("again: THE TIME WAS UP in the middle of the second run of %s\n", what))
 			outOfTime()
 		case !now.good():
-			r.tell(fmt.Sprintf("nodes: FAILED TWICE: %s\n", what))
+			r.tell(fmt.Sprintf("again: FAILED TWICE: %s\n", what))
 			code = failed
 		default:
-			r.tell(fmt.Sprintf("nodes: FLAKY, failed and then passed: %s: find out why\n", what))
+			r.tell(fmt.Sprintf("again: FLAKY, failed and then passed: %s: find out why\n", what))
 		}
 	}
 	return code

@@ -33,6 +33,7 @@ type result struct {
 	builds []string            // packages that do not build
 	begun  map[key]bool        // tests that began and did not end
 	over   map[string]bool     // packages that came to an end
+	raced  bool                // the race detector found something
 	took   map[key]float64     // seconds that tests took which passed
 }
 
@@ -40,7 +41,7 @@ type result struct {
 func (r *result) packages() []string { return slices.Sorted(maps.Keys(r.failed)) }
 
 // good reports whether nothing failed of what came to an end.
-func (r *result) good() bool { return len(r.failed)+len(r.broken)+len(r.builds) == 0 }
+func (r *result) good() bool { return len(r.failed)+len(r.broken)+len(r.builds) == 0 && !r.raced }
 
 // collector reads events, tells what is worth it, and keeps what failed.
 type collector struct {
@@ -61,6 +62,7 @@ func (c *collector) line(text []byte) {
 		c.tell(string(text) + "\n")
 		return
 	}
+	c.raced = c.raced || e.Action == "output" && strings.HasPrefix(e.Output, "WARNING: DATA RACE")
 	top, _, sub := strings.Cut(e.Test, "/")
 	k := key{e.Package, top}
 	switch {
@@ -74,7 +76,9 @@ func (c *collector) line(text []byte) {
 			c.began(k)
 		}
 	case e.Action == "output" && e.Test == "":
-		c.tell(e.Output)
+		if e.Output != "PASS\n" { // "ok" follows
+			c.tell(e.Output)
+		}
 	case e.Action == "output" && c.output[k] != nil:
 		c.output[k].WriteString(e.Output)
 	case e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip"):
@@ -126,9 +130,15 @@ func (c *collector) unfinished() []string {
 	return all
 }
 
-// slowest are the tests that took longest, with their seconds.
+// slowest are the tests that took longest, a second at least, with their seconds.
 func (r *result) slowest(n int) string {
-	keys := slices.SortedFunc(maps.Keys(r.took), func(a, b key) int {
+	var keys []key
+	for k, took := range r.took {
+		if took >= 1 {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
 		return cmp.Or(cmp.Compare(r.took[b], r.took[a]), cmp.Compare(a.String(), b.String()))
 	})
 	var all []string
