@@ -22,8 +22,8 @@ import (
 type Input struct {
 	Pod    *corev1.Pod
 	Others []*corev1.Pod
-	// Going are those of the others that are being ended already.
-	Going map[types.UID]bool
+	// Going says which of the others are being ended already.
+	Going map[types.UID]worker.Going
 	Node  *corev1.Node
 	// Pressures under which the node is.
 	Pressures eviction.Pressures

@@ -15,17 +15,18 @@ import (
 )
 
 // preempt makes room for a critical pod that does not fit: what is going
-// already is waited for, and where that is not enough others are ended.
+// already is waited for, and where that is not enough others are ended. What
+// should have gone long ago is neither.
 func preempt(in Input) worker.Decision {
 	short := shortages(in)
 	if len(short) == 0 {
 		return worker.Decision{}
 	}
-	going, rest := split(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] })
+	going := only(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] == worker.Ends })
 	if covers(going, short) {
 		return worker.Decision{Wait: true}
 	}
-	yields, _ := split(rest, func(o *corev1.Pod) bool { return yieldsTo(o, in.Pod) })
+	yields := only(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] == worker.Stays && yieldsTo(o, in.Pod) })
 	if victims := choose(yields, going, short); victims != nil {
 		return worker.Decision{Wait: true, Victims: victims, Short: string(short[0].name)}
 	}
@@ -36,15 +37,13 @@ func preempt(in Input) worker.Decision {
 		"preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: " + list(short)}}
 }
 
-func split(pods []*corev1.Pod, is func(*corev1.Pod) bool) (yes, no []*corev1.Pod) {
+func only(pods []*corev1.Pod, is func(*corev1.Pod) bool) (out []*corev1.Pod) {
 	for _, p := range pods {
 		if is(p) {
-			yes = append(yes, p)
-		} else {
-			no = append(no, p)
+			out = append(out, p)
 		}
 	}
-	return yes, no
+	return out
 }
 
 // yieldsTo reports whether a pod may be ended for another. Static pods never

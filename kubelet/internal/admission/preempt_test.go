@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/worker"
 )
 
 // someone is a pod of a name, class and priority; a guaranteed one has its
@@ -37,7 +39,7 @@ func TestPreempt(t *testing.T) {
 		name   string
 		pod    *corev1.Pod
 		others []*corev1.Pod
-		going  []string
+		going  []string // "late NAME" is one that should have ended
 		change func(*Input)
 		want   string // what is decided: empty is that it is taken
 	}{
@@ -52,6 +54,12 @@ func TestPreempt(t *testing.T) {
 		{"too many pods", someone("p", "", cluster, false), []*corev1.Pod{someone("a", "1", 0, false), someone("b", "", 5, false), someone("c", "", 4, false)}, nil, nil, "end c for pods"},
 		{"what is going is waited for", someone("p", "1", cluster, false), []*corev1.Pod{someone("a", "1", 0, false), someone("b", "1", 0, false)}, []string{"b"}, nil, "wait"},
 		{"and counts", someone("p", "2", cluster, false), []*corev1.Pod{someone("a", "1", 0, false), someone("b", "1", 0, false)}, []string{"b"}, nil, "end a for cpu"},
+		{"others go for one that does not end", someone("p", "1", cluster, false), []*corev1.Pod{someone("a", "1", 0, false), someone("b", "1", 5, false)}, []string{"late a"}, nil, "end b for cpu"},
+		{"which has what it has", someone("p", "1", cluster, false), []*corev1.Pod{someone("a", "1", 0, false), someone("b", "500m", 0, false)}, []string{"late a", "b"}, nil, "wait"},
+		{"nobody waits for it", someone("p", "1", cluster, false), []*corev1.Pod{someone("a", "1500m", 0, false)}, []string{"late a"}, nil,
+			"UnexpectedAdmissionError: Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 500), ]"},
+		{"nor does a static pod", static(someone("p", "1", 0, false)), []*corev1.Pod{someone("a", "1500m", 0, false)}, []string{"late a"}, nil, ""},
+		{"nor one that is not critical", someone("p", "1", 0, false), []*corev1.Pod{someone("a", "1500m", 0, false)}, []string{"late a"}, nil, "OutOfcpu: "},
 		{"critical pods stay", someone("p", "1", cluster, false), []*corev1.Pod{someone("a", "1500m", cluster, false)}, nil, nil,
 			"UnexpectedAdmissionError: Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods to preempt: no set of running pods found to reclaim resources: [(res: cpu, q: 500), ]"},
 		{"but for those that are more so", someone("p", "1", onNode, false), []*corev1.Pod{someone("a", "1500m", cluster, false)}, nil, nil, "end a for cpu"},
@@ -62,9 +70,13 @@ func TestPreempt(t *testing.T) {
 			in.Pod.Spec.NodeSelector = map[string]string{"zone": "b"}
 		}, "NodeAffinity: "},
 	} {
-		in := Input{Pod: c.pod, Others: c.others, Node: node(), Going: map[types.UID]bool{}}
+		in := Input{Pod: c.pod, Others: c.others, Node: node(), Going: map[types.UID]worker.Going{}}
 		for _, name := range c.going {
-			in.Going[types.UID(name)] = true
+			name, late := strings.CutPrefix(name, "late ")
+			in.Going[types.UID(name)] = worker.Ends
+			if late {
+				in.Going[types.UID(name)] = worker.Late
+			}
 		}
 		if c.change != nil {
 			c.change(&in)

@@ -70,7 +70,7 @@ func (k *Kubelet) makeCare(context.Context) error {
 func (k *Kubelet) statistics(o *server.Options) { o.Stats = k.stats }
 
 // admit decides whether the node takes a pod.
-func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) worker.Decision {
+func (k *Kubelet) admit(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]worker.Going) worker.Decision {
 	if k.shutdown.Down() {
 		return worker.Decision{Refusal: &worker.Refusal{Reason: shutdown.Refused, Message: shutdown.RefusedWords}}
 	}

@@ -167,8 +167,8 @@ func uses(at stage, pod *corev1.Pod) bool {
 
 // others are the pods that use the node beside this one, and those of them
 // that are being ended.
-func (w *Worker) others() (pods []*corev1.Pod, going map[types.UID]bool) {
-	going = map[types.UID]bool{}
+func (w *Worker) others() (pods []*corev1.Pod, going map[types.UID]Going) {
+	going = map[types.UID]Going{}
 	for _, o := range w.p.all() {
 		if o == w || !o.counts() {
 			continue

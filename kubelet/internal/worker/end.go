@@ -18,6 +18,9 @@ import (
 // leastGrace is what a container has at least once its hook is through.
 const leastGrace = 2 * time.Second
 
+// maxGrace is a time, in seconds, with which one can still reckon.
+const maxGrace = 1 << 32
+
 // killing is the end of all containers of a pod, under way.
 type killing struct {
 	grace  time.Duration
@@ -49,7 +52,7 @@ func graceOf(pod *corev1.Pod, override *int64, c *corev1.Container, failed strin
 			seconds = *own.TerminationGracePeriodSeconds
 		}
 	}
-	return time.Duration(max(seconds, 1)) * time.Second
+	return time.Duration(min(max(seconds, 1), maxGrace)) * time.Second
 }
 
 // end brings a pod's containers to their end, and comes back until they have.
@@ -226,6 +229,7 @@ func (w *Worker) after(ctx context.Context, v view) time.Time {
 	if w.seen().AnyRunning() {
 		w.mu.Lock()
 		w.at = ending
+		w.expect()
 		w.mu.Unlock()
 		return w.endAgain(ctx, v)
 	}

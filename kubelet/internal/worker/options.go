@@ -87,7 +87,7 @@ type Options struct {
 	Handler func(ctx context.Context, pod *corev1.Pod) (string, error)
 	// Admit refuses pods that the node can't take beside those that are there,
 	// of which some are going.
-	Admit func(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) Decision
+	Admit func(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]Going) Decision
 	// Preempted is told of each pod that is ended to make room, with the
 	// resource that was short. It may be nil.
 	Preempted func(resource string)

@@ -7,14 +7,18 @@ import (
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	grpcstatus "google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/status"
 )
 
 // one place: the node takes a single pod, and a critical one in the place of
 // another.
-func onePlace(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) Decision {
+func onePlace(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]Going) Decision {
 	if len(others) == 0 {
 		return Decision{}
 	}
@@ -23,7 +27,10 @@ func onePlace(pod *corev1.Pod, others []*corev1.Pod, going map[types.UID]bool) D
 	}
 	d := Decision{Wait: true, Short: "pods"}
 	for _, o := range others {
-		if !going[o.UID] {
+		switch going[o.UID] {
+		case Late:
+			return Decision{Refusal: &Refusal{Reason: "UnexpectedAdmissionError", Message: "nobody can be preempted"}}
+		case Stays:
 			d.Victims = append(d.Victims, o)
 		}
 	}
@@ -100,4 +107,65 @@ func TestPreemptInVain(t *testing.T) {
 			t.Errorf("it is still known: %t; %d sandboxes were made", s.pods.Known("critical"), s.called("RunPodSandbox"))
 		}
 	})
+}
+
+// Nobody waits for ever for one that does not end: it has its grace period and
+// half as much again, and of a shorter one that from when it is given. Who waits is
+// told in that moment.
+func TestPreemptGivesUp(t *testing.T) {
+	second, hour := int64(1), int64(3600)
+	for _, c := range []struct {
+		name   string
+		broken bool // the runtime refuses to stop anything
+		less   *int64
+		want   time.Duration
+	}{
+		{"it hangs", false, nil, 45 * time.Second},
+		{"the runtime fails", true, nil, 45 * time.Second},
+		{"it has less time in the end", false, &second, 5*time.Second + leastPatience},
+		{"it has more", true, &hour, 45 * time.Second},
+	} {
+		play(t, nil, func(t *testing.T, s *scene) {
+			var told []string
+			s.pods.o.Admit = onePlace
+			s.pods.o.Events = func(pod *corev1.Pod, _, kind, reason, message string) {
+				if reason == "ExceededGracePeriod" {
+					told = append(told, pod.Name+" "+kind+" "+message)
+				}
+			}
+			s.pods.Update(named(t, "common"))
+			time.Sleep(time.Second)
+			if s.slow = 2 * time.Hour; c.broken {
+				s.slow = 0
+				s.mu.Lock()
+				s.trouble = func(call string) error {
+					if call == "StopContainer" || call == "StopPodSandbox" {
+						return grpcstatus.Error(codes.Internal, "it won't")
+					}
+					return nil
+				}
+				s.mu.Unlock()
+			}
+			s.pods.Update(named(t, "critical"))
+			time.Sleep(5 * time.Second)
+			if c.less != nil {
+				s.pods.workers["common"].evict(status.Verdict{}, c.less)
+			}
+			time.Sleep(c.want - 5*time.Second - time.Millisecond)
+			synctest.Wait()
+			if got := s.around.status("critical"); got != nil || len(told) != 0 {
+				t.Errorf("%s: too early the critical pod is %+v, events %q", c.name, got, told)
+			}
+			time.Sleep(10 * time.Millisecond)
+			synctest.Wait()
+			if got := s.around.status("critical"); got == nil || got.Reason != "UnexpectedAdmissionError" {
+				t.Errorf("%s: the critical pod is %+v", c.name, got)
+			}
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			if want := []string{"common Warning Container runtime did not kill the pod within specified grace period."}; !slices.Equal(told, want) {
+				t.Errorf("%s: events %q", c.name, told)
+			}
+		})
+	}
 }

@@ -187,8 +187,12 @@ func (b *box) exit(c *runtimeapi.ContainerStatus, code int32) {
 	c.State, c.ExitCode, c.FinishedAt = runtimeapi.ContainerState_CONTAINER_EXITED, code, time.Now().UnixNano()
 }
 
-func (b *box) StopContainer(_ context.Context, q *runtimeapi.StopContainerRequest, _ ...grpc.CallOption) (*runtimeapi.StopContainerResponse, error) {
-	time.Sleep(b.slow)
+func (b *box) StopContainer(ctx context.Context, q *runtimeapi.StopContainerRequest, _ ...grpc.CallOption) (*runtimeapi.StopContainerResponse, error) {
+	select {
+	case <-time.After(b.slow):
+	case <-ctx.Done():
+		return nil, grpcstatus.FromContextError(ctx.Err()).Err()
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.call("StopContainer"); err != nil {

@@ -41,6 +41,7 @@ type Worker struct {
 	removed   bool
 	verdict   *status.Verdict
 	grace     *int64        // in seconds, overrides the pod's
+	due       time.Time     // by when a pod that is being ended should have
 	stopped   chan struct{} // closed by stopOnce once the containers have ended
 	dirty     bool          // the runtime has news
 	hurry     bool          // waiting for a failure's pause is over
@@ -69,6 +70,7 @@ type Worker struct {
 	failures int
 	kill     *killing
 	reported bool           // that the pod runs
+	told     bool           // that it does not end in its time
 	resize   *status.Resize // under way
 	pending  *status.Resize // can't be done yet
 	mounted  time.Time
@@ -80,11 +82,13 @@ type Worker struct {
 }
 
 func newWorker(p *Pods, pod *corev1.Pod) *Worker {
-	return &Worker{
+	w := &Worker{
 		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
 		log:     p.o.Log.With(zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.String("uid", string(pod.UID))),
 		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, held: map[string]time.Time{}, again: map[string]bool{}, dirty: true, begun: now(),
 	}
+	w.expect()
+	return w
 }
 
 func (w *Worker) poke() {
@@ -98,6 +102,7 @@ func (w *Worker) poke() {
 func (w *Worker) update(pod *corev1.Pod) {
 	w.mu.Lock()
 	w.pod, w.removed, w.hurry = pod, false, true
+	w.expect()
 	if pod.DeletionTimestamp != nil && w.cancel != nil {
 		w.cancel() // whatever is being started isn't wanted any more
 	}
@@ -111,6 +116,7 @@ func (w *Worker) update(pod *corev1.Pod) {
 func (w *Worker) remove() {
 	w.mu.Lock()
 	w.removed = true
+	w.expect()
 	if w.cancel != nil {
 		w.cancel()
 	}
@@ -123,12 +129,14 @@ func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
 	defer w.mu.Unlock()
 	if w.verdict == nil {
 		w.verdict, w.grace = &v, grace
+		w.expect()
 		if w.cancel != nil {
 			w.cancel()
 		}
 		w.poke()
 	} else if grace != nil && w.at < ended && graceOf(w.pod, grace, nil, "") < graceOf(w.pod, w.grace, nil, "") {
 		w.grace = grace // why it ends stays as it was
+		w.expect()
 		w.poke()
 	}
 	return w.stopped
@@ -217,13 +225,6 @@ func (w *Worker) counts() bool {
 	return w.reserved || uses(w.at, w.pod)
 }
 
-// going reports whether the pod is being ended.
-func (w *Worker) going() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.at == ending || w.verdict != nil || w.removed || w.pod.DeletionTimestamp != nil
-}
-
 // view is what one round works with.
 type view struct {
 	pod     *corev1.Pod
@@ -296,6 +297,7 @@ func (w *Worker) stageIs(s stage) bool {
 func (w *Worker) advance(s stage) {
 	w.mu.Lock()
 	w.at = max(w.at, s)
+	w.expect()
 	w.mu.Unlock()
 }
 
@@ -303,8 +305,9 @@ func (w *Worker) advance(s stage) {
 func (w *Worker) round(ctx context.Context) time.Time {
 	v, dirty, live, cancel := w.take(ctx)
 	defer cancel()
+	late := w.overdue(v)
 	if dirty && w.mayWait() {
-		return time.Time{}
+		return late
 	}
 	if dirty {
 		if err := w.observe(ctx, v); err != nil {
@@ -316,8 +319,8 @@ func (w *Worker) round(ctx context.Context) time.Time {
 		}
 	}
 	if w.stageIs(fresh) {
-		if !w.admitted(v) {
-			return now().Add(retryAdmit)
+		if again := w.admitted(v); !again.IsZero() {
+			return again
 		}
 		given := asked(v.pod)
 		if seen := w.seen(); seen != nil && len(seen.Containers) > 0 {
@@ -332,7 +335,7 @@ func (w *Worker) round(ctx context.Context) time.Time {
 	case ended:
 		return w.after(ctx, v)
 	case ending:
-		return w.end(ctx, v)
+		return earlier(w.end(ctx, v), late)
 	}
 	v.pod = w.allocate(v.pod)
 	return w.live(live, v)
@@ -436,33 +439,37 @@ func (w *Worker) recover(pod *corev1.Pod, o *runtime.Pod) {
 // nothing is known to have become free.
 const retryAdmit = 10 * time.Second
 
-// admitted decides once whether the pod may live here, and reports whether it
-// has: a critical one may have to wait for others to go.
-func (w *Worker) admitted(v view) bool {
+// admitted decides once whether the pod may live here, and gives when to ask
+// again: a critical one may have to wait for others to go, and that not for ever.
+// Zero is that it is decided.
+func (w *Worker) admitted(v view) (again time.Time) {
 	if s := v.first(w.seen()); s != fresh {
 		w.reserve(false)
 		w.advance(s)
-		return true
+		return time.Time{}
 	}
 	w.p.admit.Lock()
 	defer w.p.admit.Unlock()
 	if w.o.Admit == nil {
 		w.advance(living)
-		return true
+		return time.Time{}
 	}
 	others, going := w.others()
-	switch d := w.o.Admit(v.pod, others, going); {
+	d := w.o.Admit(v.pod, others, going)
+	switch {
 	case d.Wait:
-		w.reserve(true)
+		if waited := w.reserve(true); !waited {
+			w.log.Info("a critical pod waits for others to end", zap.Strings("others", awaited(others, going, d.Victims)))
+		}
 		w.preempt(d)
-		return false
+		return earlier(now().Add(retryAdmit), w.p.nextDue())
 	case d.Refusal != nil:
 		w.refuse(v, d.Refusal)
 	default:
 		w.advance(living)
 	}
 	w.reserve(false)
-	return true
+	return time.Time{}
 }
 
 // refuse ends a pod that never began.
@@ -479,11 +486,13 @@ func (w *Worker) refuse(v view, r *Refusal) {
 }
 
 // reserve keeps the room that others make from those who come later, and lets
-// the pod be looked at again when some has become free.
-func (w *Worker) reserve(yes bool) {
+// the pod be looked at again when some has become free. It reports whether it was
+// so before.
+func (w *Worker) reserve(yes bool) (before bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.reserved, w.waits = yes, yes
+	before, w.reserved, w.waits = w.reserved, yes, yes
+	return before
 }
 
 // preempt ends pods to make room. They have the time to end that they ask for.
