@@ -169,3 +169,40 @@ func TestPreemptGivesUp(t *testing.T) {
 		})
 	}
 }
+
+// Others who wait may have the room that was kept for one that is refused.
+func TestRefusedAfterAll(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		var refuse bool
+		var asked []time.Duration
+		began := time.Now()
+		s.pods.o.Admit = func(pod *corev1.Pod, others []*corev1.Pod, _ map[types.UID]Going) Decision {
+			switch {
+			case pod.Name == "other" && len(others) > 0:
+				asked = append(asked, time.Since(began))
+				return Decision{Wait: true}
+			case pod.Name == "critical" && refuse:
+				return Decision{Refusal: &Refusal{Reason: "NodeAffinity"}}
+			case pod.Name == "critical":
+				return Decision{Wait: true}
+			}
+			return Decision{}
+		}
+		s.pods.Update(named(t, "critical"))
+		time.Sleep(time.Second)
+		s.pods.Update(named(t, "other"))
+		time.Sleep(time.Second)
+		refuse = true
+		s.pods.Update(named(t, "critical"))
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if got := s.around.status("critical"); got == nil || got.Reason != "NodeAffinity" {
+			t.Errorf("the critical pod is %+v", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := s.around.status("other"); got == nil || got.Phase != corev1.PodRunning {
+			t.Errorf("the other, asked for after %v, is %+v", asked, got)
+		}
+	})
+}

@@ -468,7 +468,9 @@ func (w *Worker) admitted(v view) (again time.Time) {
 	default:
 		w.advance(living)
 	}
-	w.reserve(false)
+	if waited := w.reserve(false); waited && d.Refusal != nil {
+		w.p.freed(w)
+	}
 	return time.Time{}
 }
 
