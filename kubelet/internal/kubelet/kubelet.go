@@ -330,9 +330,9 @@ func (k *Kubelet) makeParts(context.Context) error {
 	}
 	lister := &device.Lister{Path: filepath.Join(k.f.RootDir, "pod-resources", "kubelet.sock"), Pods: func() []*corev1.Pod { return k.workers.Active() }, Devices: k.devices}
 	k.runs = append(k.runs, k.devices.Run, lister.Run)
-	k.objects = object.New(k.api, k.stream, object.Options{Log: k.log.Named("object"), OnChange: func(_ object.Key, users []types.UID) {
+	k.objects = object.New(k.api, k.stream, object.Options{Log: k.log.Named("object"), OnChange: func(key object.Key, users []types.UID) {
 		for _, uid := range users {
-			k.workers.Wake(uid)
+			k.workers.Retry(uid, func(pod *corev1.Pod) []string { return object.Readers(pod, key) })
 		}
 	}})
 	k.volumes = volume.New(volume.Options{

@@ -14,20 +14,48 @@ func References(pod *corev1.Pod) []Key {
 	for i := range pod.Spec.ImagePullSecrets {
 		r.add(Secret, pod.Spec.ImagePullSecrets[i].Name)
 	}
-	for i := range pod.Spec.InitContainers {
-		r.container(pod.Spec.InitContainers[i].Env, pod.Spec.InitContainers[i].EnvFrom)
-	}
-	for i := range pod.Spec.Containers {
-		r.container(pod.Spec.Containers[i].Env, pod.Spec.Containers[i].EnvFrom)
-	}
-	for i := range pod.Spec.EphemeralContainers {
-		r.container(pod.Spec.EphemeralContainers[i].Env, pod.Spec.EphemeralContainers[i].EnvFrom)
-	}
+	eachContainer(pod, r.container)
 	for i := range pod.Spec.Volumes {
 		r.volume(&pod.Spec.Volumes[i])
 	}
 	slices.SortFunc(r.keys, Key.compare)
 	return slices.Compact(r.keys)
+}
+
+// Readers are the containers of a pod whose start an object may decide about:
+// those that have it in their environment or in a volume that they mount, and all
+// for a secret with which images are pulled.
+func Readers(pod *corev1.Pod, key Key) (names []string) {
+	pulls := slices.ContainsFunc(pod.Spec.ImagePullSecrets, func(s corev1.LocalObjectReference) bool {
+		return key == Key{Kind: Secret, Namespace: pod.Namespace, Name: s.Name}
+	})
+	eachContainer(pod, func(c *corev1.Container) {
+		r := references{namespace: pod.Namespace}
+		r.container(c)
+		for i := range pod.Spec.Volumes {
+			v := &pod.Spec.Volumes[i]
+			if slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == v.Name }) {
+				r.volume(v)
+			}
+		}
+		if pulls || slices.Contains(r.keys, key) {
+			names = append(names, c.Name)
+		}
+	})
+	return names
+}
+
+func eachContainer(pod *corev1.Pod, f func(*corev1.Container)) {
+	for i := range pod.Spec.InitContainers {
+		f(&pod.Spec.InitContainers[i])
+	}
+	for i := range pod.Spec.Containers {
+		f(&pod.Spec.Containers[i])
+	}
+	for i := range pod.Spec.EphemeralContainers {
+		c := corev1.Container(pod.Spec.EphemeralContainers[i].EphemeralContainerCommon)
+		f(&c)
+	}
 }
 
 type references struct {
@@ -41,9 +69,9 @@ func (r *references) add(kind Kind, name string) {
 	}
 }
 
-func (r *references) container(vars []corev1.EnvVar, from []corev1.EnvFromSource) {
-	for i := range vars {
-		s := vars[i].ValueFrom
+func (r *references) container(c *corev1.Container) {
+	for i := range c.Env {
+		s := c.Env[i].ValueFrom
 		if s == nil {
 			continue
 		}
@@ -54,12 +82,12 @@ func (r *references) container(vars []corev1.EnvVar, from []corev1.EnvFromSource
 			r.add(Secret, s.SecretKeyRef.Name)
 		}
 	}
-	for i := range from {
-		if from[i].ConfigMapRef != nil {
-			r.add(ConfigMap, from[i].ConfigMapRef.Name)
+	for i := range c.EnvFrom {
+		if m := c.EnvFrom[i].ConfigMapRef; m != nil {
+			r.add(ConfigMap, m.Name)
 		}
-		if from[i].SecretRef != nil {
-			r.add(Secret, from[i].SecretRef.Name)
+		if s := c.EnvFrom[i].SecretRef; s != nil {
+			r.add(Secret, s.Name)
 		}
 	}
 }

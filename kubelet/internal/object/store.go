@@ -74,9 +74,10 @@ type Options struct {
 
 // Store keeps objects. A nil *Store, or one without a client, refuses reads.
 type Store struct {
-	c *client.Client
-	s *stream.Stream
-	o Options
+	c    *client.Client
+	s    *stream.Stream
+	o    Options
+	told []func(key Key, users []types.UID) // of changes
 
 	mu      sync.Mutex
 	entries map[Key]*entry      // guarded by mu
@@ -104,11 +105,15 @@ func New(c *client.Client, s *stream.Stream, o Options) *Store {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Store{c: c, s: s, o: o, entries: map[Key]*entry{}, pods: map[types.UID][]Key{}}
+	out := &Store{c: c, s: s, o: o, entries: map[Key]*entry{}, pods: map[types.UID][]Key{}}
+	if o.OnChange != nil {
+		out.OnChange(o.OnChange)
+	}
+	return out
 }
 
-// OnChange sets the handler, before Run.
-func (s *Store) OnChange(f func(key Key, users []types.UID)) { s.o.OnChange = f }
+// OnChange adds a handler, before Run.
+func (s *Store) OnChange(f func(key Key, users []types.UID)) { s.told = append(s.told, f) }
 
 // Track keeps what a pod names from now on, and drops what it named before.
 func (s *Store) Track(pod *corev1.Pod) {
@@ -276,9 +281,6 @@ func (s *Store) decode(r *scheme.Resource, e *entry, ev *pb.Event, before scheme
 }
 
 func (s *Store) changed(e *entry) {
-	if s.o.OnChange == nil {
-		return
-	}
 	s.mu.Lock()
 	users := make([]types.UID, 0, len(e.users))
 	for uid := range e.users {
@@ -286,7 +288,9 @@ func (s *Store) changed(e *entry) {
 	}
 	s.mu.Unlock()
 	slices.Sort(users)
-	s.o.OnChange(e.key, users)
+	for _, tell := range s.told {
+		tell(e.key, users)
+	}
 }
 
 func immutable(o scheme.Object) bool {

@@ -81,6 +81,29 @@ secret ns/volume`
 	}
 }
 
+// An object matters to the containers that have something of it, and to all
+// whose images it may open.
+func TestReaders(t *testing.T) {
+	p := pod("u", "mounted", "unused")
+	p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{ref("pull")}
+	p.Spec.InitContainers = []corev1.Container{{Name: "init", VolumeMounts: []corev1.VolumeMount{{Name: "mounted"}}}}
+	p.Spec.Containers = []corev1.Container{
+		{Name: "env", Env: []corev1.EnvVar{{ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{LocalObjectReference: ref("key")}}}}},
+		{Name: "none"},
+	}
+	p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debug", EnvFrom: []corev1.EnvFromSource{{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: ref("mounted")}}},
+	}}}
+	for key, want := range map[Key]string{
+		{ConfigMap, "ns", "mounted"}: "[init debug]", {ConfigMap, "ns", "unused"}: "[]", {ConfigMap, "ns", "key"}: "[]", {Secret, "ns", "key"}: "[env]",
+		{Secret, "ns", "pull"}: "[init env none debug]", {Secret, "other", "pull"}: "[]",
+	} {
+		if have := fmt.Sprint(Readers(p, key)); have != want {
+			t.Errorf("%v: %s, want %s", key, have, want)
+		}
+	}
+}
+
 type told struct {
 	mu   sync.Mutex
 	seen []string // guarded by mu
@@ -112,6 +135,8 @@ func TestStoreFollowsWhatPodsName(t *testing.T) {
 	s := stream.New(api, stream.Options{})
 	var changes told
 	store := New(api, s, Options{OnChange: changes.add})
+	var too told
+	store.OnChange(too.add)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = s.Run(ctx) }) // ends with ctx
@@ -149,6 +174,7 @@ func TestStoreFollowsWhatPodsName(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the change is told to both", func() bool { return strings.Contains(changes.text(), "x[a b]") })
+	eventually(t, "and by whoever asked for it", func() bool { return strings.Contains(too.text(), "x[a b]") })
 	if x, err = store.ConfigMap(ctx, "ns", "x"); err != nil || x.Data["k"] != "2" {
 		t.Error(x, err)
 	}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 
 	"xebec.dev/kubelet/internal/cgroup"
@@ -74,8 +77,8 @@ func (w *Worker) deadline(pod *corev1.Pod) (until time.Time, over bool) {
 
 // step plans and acts until there is nothing more to do, or something failed.
 func (w *Worker) step(ctx context.Context, v view) time.Time {
-	if w.retry.After(now()) {
-		return w.retry
+	if w.paused.After(now()) {
+		return w.paused
 	}
 	if err := w.prepare(ctx, v.pod); err != nil {
 		return w.failed(ctx, err)
@@ -115,9 +118,9 @@ func (w *Worker) failed(ctx context.Context, err error) time.Time {
 		return time.Time{} // not wanted any more: there is news
 	}
 	w.log.Debug("the pod is not what it should be yet", zap.Error(err))
-	w.retry = now().Add(pauseAfter(w.failures))
+	w.paused = now().Add(pauseAfter(w.failures))
 	w.failures++
-	return w.retry
+	return w.paused
 }
 
 // pauseAfter is before another attempt when so many have failed.
@@ -130,6 +133,28 @@ func (w *Worker) hold(name string, e *startError) {
 	if e.reason != runError && e.reason != hookError {
 		w.backoff[name] = w.before[name]
 	}
+}
+
+// changed are the containers that may start now although they could not as
+// the pod was before: they are others, or have something of its labels and
+// annotations in their environment.
+func changed(before, now *corev1.Pod) (names []string) {
+	if before == now {
+		return nil
+	}
+	meta := !maps.Equal(before.Labels, now.Labels) || !maps.Equal(before.Annotations, now.Annotations)
+	eachContainer(now, func(c *corev1.Container, _ plan.Kind) {
+		if meta && readsMeta(c) || !equality.Semantic.DeepEqual(c, containerOf(before, c.Name)) {
+			names = append(names, c.Name)
+		}
+	})
+	return names
+}
+
+func readsMeta(c *corev1.Container) bool {
+	return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool {
+		return v.ValueFrom != nil && v.ValueFrom.FieldRef != nil && strings.HasPrefix(v.ValueFrom.FieldRef.FieldPath, "metadata.")
+	})
 }
 
 // retry is when to start a container again, by luck between 0 and 1: many

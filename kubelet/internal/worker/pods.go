@@ -135,11 +135,23 @@ func (p *Pods) Observe(uid types.UID) {
 }
 
 // Wake lets a pod be looked at again; nothing about it changed in the runtime.
+// Containers that could not be started still wait for their time.
 func (p *Pods) Wake(uid types.UID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if w := p.workers[uid]; w != nil {
 		w.retryNow()
+	}
+}
+
+// Retry lets a pod be looked at again, and those containers be started at once
+// that could not be: what they need has changed.
+func (p *Pods) Retry(uid types.UID, concerned func(*corev1.Pod) []string) {
+	p.mu.Lock()
+	w := p.workers[uid]
+	p.mu.Unlock()
+	if w != nil {
+		w.retry(concerned)
 	}
 }
 

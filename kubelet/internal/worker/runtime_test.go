@@ -307,7 +307,7 @@ func TestImageVanishes(t *testing.T) {
 		s.mu.Lock()
 		s.away = ""
 		s.mu.Unlock()
-		s.pods.Wake("u")
+		s.pods.Retry("u", func(*corev1.Pod) []string { return []string{"main"} })
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if got := s.around.status("u").ContainerStatuses[0]; got.RestartCount != 1 || got.State.Running == nil {

@@ -45,6 +45,7 @@ type Worker struct {
 	stopped   chan struct{} // closed by stopOnce once the containers have ended
 	dirty     bool          // the runtime has news
 	hurry     bool          // waiting for a failure's pause is over
+	free      []string      // containers for which something has changed that they need to start
 	cancel    context.CancelFunc
 	observed  *runtime.Pod
 	last      *corev1.PodStatus
@@ -66,7 +67,7 @@ type Worker struct {
 	before   map[string]plan.Backoff // the last plan
 	waiting  map[string]status.Waiting
 	held     map[string]time.Time // containers that are not started before, after a failure of theirs
-	retry    time.Time            // nothing is done before this, after a failure of the pod
+	paused   time.Time            // nothing is done before this, after a failure of the pod
 	failures int
 	kill     *killing
 	reported bool           // that the pod runs
@@ -101,6 +102,7 @@ func (w *Worker) poke() {
 // update says what the pod should be now.
 func (w *Worker) update(pod *corev1.Pod) {
 	w.mu.Lock()
+	w.free = append(w.free, changed(w.pod, pod)...)
 	w.pod, w.removed, w.hurry = pod, false, true
 	w.expect()
 	if pod.DeletionTimestamp != nil && w.cancel != nil {
@@ -159,6 +161,17 @@ func (w *Worker) retryNow() {
 	w.hurry = true
 	w.mu.Unlock()
 	w.poke()
+}
+
+func (w *Worker) retry(concerned func(*corev1.Pod) []string) {
+	w.mu.Lock()
+	pod := w.pod
+	w.mu.Unlock()
+	names := concerned(pod)
+	w.mu.Lock()
+	w.free = append(w.free, names...)
+	w.mu.Unlock()
+	w.retryNow()
 }
 
 func (w *Worker) seen() *runtime.Pod {
@@ -369,9 +382,12 @@ func (w *Worker) take(ctx context.Context) (view, bool, context.Context, context
 	dirty := w.dirty
 	w.dirty = false
 	if w.hurry {
-		w.hurry, w.retry = false, time.Time{}
-		clear(w.held)
+		w.hurry, w.paused = false, time.Time{}
 	}
+	for _, name := range w.free {
+		delete(w.held, name)
+	}
+	w.free = nil
 	w.cancel = cancel
 	return v, dirty, live, cancel
 }
