@@ -118,6 +118,11 @@ type endpoint struct {
 
 func serveFor(t *testing.T, pods Pods, o Options) *endpoint {
 	t.Helper()
+	return serveWith(t, pods, o, func(*Server) {})
+}
+
+func serveWith(t *testing.T, pods Pods, o Options, change func(*Server)) *endpoint {
+	t.Helper()
 	e := &endpoint{t: t, ca: newAuthority(t)}
 	e.admin = e.ca.user("admin", masters)
 	serving, _ := e.ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "n"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
@@ -129,7 +134,9 @@ func serveFor(t *testing.T, pods Pods, o Options) *endpoint {
 	e.address = l.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- New(pods, o).Serve(ctx, l) }()
+	s := New(pods, o)
+	change(s)
+	go func() { done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		<-done

@@ -190,6 +190,9 @@ func noLog(pod *corev1.Pod, name string, previous bool) string {
 // Links are followed within it only; pipes and devices are not opened.
 func (s *Server) systemLogs() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out := paced{ResponseWriter: w, control: http.NewResponseController(w), stall: s.stallTime}
+		defer out.finish()
+		w = out
 		if r.URL.Query().Has("query") {
 			s.queryLogs(w, r)
 			return

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ const (
 	maxLogLines   = 100000
 	maxPattern    = 1024
 	maxServices   = 20
+	lookTime      = 30 * time.Second // for whether it has anything of some services
 	journalTime   = 30 * time.Second
 	journalFormat = "2006-01-02 15:04:05.999999999 UTC" // as journalctl reads
 )
@@ -147,12 +147,10 @@ func (s *Server) queryLogs(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusNotAcceptable)
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), journalTime)
-	defer cancel()
 	if q.file == "" {
-		missing := slices.DeleteFunc(slices.Clone(q.services), func(unit string) bool { return inJournal(ctx, unit) })
+		missing := notInJournal(r.Context(), q.services)
 		if len(missing) == 0 {
-			s.journal(ctx, w, q)
+			s.journal(r.Context(), w, q)
 			return
 		}
 		if len(q.services) > 1 {
@@ -163,16 +161,24 @@ func (s *Server) queryLogs(w http.ResponseWriter, r *http.Request) {
 	s.logFile(w, r, q)
 }
 
-// inJournal reports whether the journal has anything of a service.
-func inJournal(ctx context.Context, unit string) bool {
-	out, err := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", "--unit="+unit).Output()
-	return err == nil && len(out) > 0
+// notInJournal are the services of which the journal has nothing.
+func notInJournal(ctx context.Context, units []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	return slices.DeleteFunc(slices.Clone(units), func(unit string) bool {
+		out, err := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--lines=1", "--unit="+unit).Output()
+		return err == nil && len(out) > 0
+	})
 }
 
+// journal answers with what journalctl says. An answer that is not whole says so
+// at its end: by then its status has been sent.
 func (s *Server) journal(ctx context.Context, w http.ResponseWriter, q *logQuery) {
+	ctx, cancel := context.WithTimeout(ctx, s.journalTime)
+	defer cancel()
 	c := exec.CommandContext(ctx, "journalctl", q.arguments()...)
 	said := &strings.Builder{}
-	c.Stderr = said
+	c.Stderr, c.WaitDelay = said, time.Second
 	out, err := c.StdoutPipe()
 	if err == nil {
 		err = c.Start()
@@ -182,9 +188,19 @@ func (s *Server) journal(ctx context.Context, w http.ResponseWriter, q *logQuery
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.Copy(w, bufio.NewReader(out)) // who reads may go
-	if err := c.Wait(); err != nil && said.Len() > 0 {
+	if _, err := io.Copy(w, out); err != nil {
+		cancel() // nobody reads any more, and who writes must not wait for that
+	}
+	err = c.Wait()
+	var exit *exec.ExitError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		fmt.Fprintf(w, "error: the journal is cut off here, after %v: ask for less of it, by sinceTime, untilTime, tailLines or pattern\n", s.journalTime)
+	case err == nil || ctx.Err() != nil:
+	case said.Len() > 0:
 		fmt.Fprintln(w, strings.TrimSpace(said.String()))
+	case !errors.As(err, &exit) || !exit.Exited(): // an exit says that nothing matched
+		fmt.Fprintf(w, "error: the journal is cut off here: journalctl: %v\n", err)
 	}
 }
 

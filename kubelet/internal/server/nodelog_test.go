@@ -1,12 +1,16 @@
 package server
 
 import (
+	"crypto/tls"
+	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLogQuery(t *testing.T) {
@@ -108,6 +112,128 @@ func TestLogFiles(t *testing.T) {
 	} {
 		if code, text := e.get("/logs/?" + c.query); code != c.code || !strings.HasPrefix(text, c.want) {
 			t.Errorf("%s: %d %q, want %d %q", c.query, code, text, c.code, c.want)
+		}
+	}
+}
+
+// journalOf has journalctl be a script that says what a service's journal has.
+func journalOf(t *testing.T, script string) {
+	t.Helper()
+	dir := t.TempDir()
+	text := "#!/bin/sh\ncase \"$*\" in *--lines=1\\ *) echo something; exit;; esac\n" + script + "\n"
+	if err := os.WriteFile(filepath.Join(dir, "journalctl"), []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+}
+
+// An answer that is not all there is says so, and only such a one.
+func TestJournalCutOff(t *testing.T) {
+	for _, c := range []struct{ name, script, want string }{
+		{"whole", "echo one", "one\n"},
+		{"nothing matched", "exit 1", ""},
+		{"refused", "echo bad pattern >&2; exit 1", "bad pattern\n"},
+		{"too much", "echo one; exec sleep 10000", "error: the journal is cut off here, after 200ms: ask for less of it, by sinceTime, untilTime, tailLines or pattern\n"},
+		{"killed", "echo one; kill -9 $$", "one\nerror: the journal is cut off here: journalctl: signal: killed\n"},
+	} {
+		journalOf(t, c.script)
+		e := serveWith(t, &held{}, Options{LogDir: t.TempDir(), LogQuery: true}, func(s *Server) {
+			if s.journalTime = time.Hour; c.name == "too much" {
+				s.journalTime = 200 * time.Millisecond
+			}
+		})
+		if code, text := e.get("/logs/?query=kubelet"); code != 200 || text != c.want && (c.name != "too much" || text != "one\n"+c.want) {
+			t.Errorf("%s: %d %q", c.name, code, text)
+		}
+	}
+}
+
+// Who goes away, or stays and reads nothing, holds nothing.
+func TestReadersWhoDoNotRead(t *testing.T) {
+	logs := t.TempDir()
+	large, err := os.Create(filepath.Join(logs, "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer large.Close()
+	if err := large.Truncate(1 << 36); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, script, path string
+		goes               bool
+	}{
+		{"goes from a journal that says nothing", "exec sleep 10000", "/logs/?query=kubelet", true},
+		{"goes from a journal that says much", "exec yes", "/logs/?query=kubelet", true},
+		{"reads nothing of a journal", "exec yes", "/logs/?query=kubelet", false},
+		{"reads nothing of a file", "", "/logs/large", false},
+	} {
+		journalOf(t, c.script)
+		began, ended := make(chan bool), make(chan bool)
+		e := serveWith(t, &held{}, Options{LogDir: logs, LogQuery: true, Served: func(string, string, bool) func() {
+			close(began)
+			return func() { close(ended) }
+		}}, func(s *Server) {
+			if s.journalTime, s.stallTime = time.Hour, 100*time.Millisecond; c.goes {
+				s.stallTime = time.Hour
+			}
+		})
+		config := e.tls(e.admin)
+		config.NextProtos = []string{"http/1.1"}
+		conn, err := tls.Dial("tcp", e.address, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: n\r\n\r\n", c.path); err != nil {
+			t.Fatal(err)
+		}
+		<-began
+		if c.goes {
+			conn.Close()
+		}
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Errorf("%s: it is still being served", c.name)
+		}
+		conn.Close()
+	}
+}
+
+// clocked is a response that notes its deadline.
+type clocked struct {
+	recorder
+	deadline time.Time
+	written  []time.Time // the deadlines of what was sent
+}
+
+func (c *clocked) SetWriteDeadline(t time.Time) error { c.deadline = t; return nil }
+
+func (c *clocked) Write(p []byte) (int, error) {
+	c.written = append(c.written, c.deadline)
+	return len(p), nil
+}
+
+func (c *clocked) FlushError() error { c.written = append(c.written, c.deadline); return nil }
+
+// Each part of an answer has its time, and the next answer of the connection
+// does not inherit the last.
+func TestPaced(t *testing.T) {
+	c := &clocked{}
+	p := paced{ResponseWriter: c, control: http.NewResponseController(c), stall: time.Hour}
+	before := time.Now()
+	for range 2 {
+		if _, err := p.Write(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.finish()
+	if len(c.written) != 3 || !c.deadline.IsZero() {
+		t.Errorf("deadlines %v, in the end %v", c.written, c.deadline)
+	}
+	for i, at := range c.written {
+		if at.Before(before.Add(time.Hour)) {
+			t.Errorf("deadline %d is %v", i, at)
 		}
 	}
 }

@@ -32,6 +32,8 @@ const (
 	shutdownTime = 2 * time.Second
 	// defaultIdle is how long exec, attach and port-forward may be silent.
 	defaultIdle = 4 * time.Hour
+	// stallTime is how long a reader of the node's logs may take nothing.
+	stallTime = 2 * time.Minute
 )
 
 // Server is the kubelet's endpoints.
@@ -41,6 +43,8 @@ type Server struct {
 	log   *zap.Logger
 	authn *authenticator
 	authz *authorizer
+	// journalTime and stallTime are the constants, but for tests.
+	journalTime, stallTime time.Duration
 
 	mu      sync.Mutex
 	streams map[net.Conn]bool // guarded by mu: connections that were upgraded
@@ -52,7 +56,7 @@ func New(pods Pods, o Options) *Server {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	s := &Server{o: o, pods: pods, log: o.Log, streams: map[net.Conn]bool{}}
+	s := &Server{o: o, pods: pods, log: o.Log, journalTime: journalTime, stallTime: stallTime, streams: map[net.Conn]bool{}}
 	s.authn, s.authz = &authenticator{o: &s.o}, &authorizer{o: &s.o}
 	return s
 }
