@@ -58,7 +58,7 @@ type Options struct {
 	// refuses.
 	Checkpoint func(ctx context.Context, pod *corev1.Pod, container string, timeout time.Duration) (path string, err error)
 
-	// LogDir is what /logs/ shows; "" shows nothing. LogQuery lets it ask the
+	// LogDir is what /logs/ shows; "" disables it. LogQuery lets it ask the
 	// journal too.
 	LogDir   string
 	LogQuery bool

@@ -105,7 +105,7 @@ func TestPodsAndWhatIsMissing(t *testing.T) {
 	if code, text := e.get("/logs/"); code != 200 || !strings.Contains(text, `<a href="file">`) {
 		t.Errorf("%d %s", code, text)
 	}
-	for _, path := range []string{"/logs/out", "/logs/pipe", "/logs/../../etc/passwd", "/logs/%2e%2e/%2e%2e/etc/passwd", "/debug/pprof/", "/none", "/configz"} {
+	for _, path := range []string{"/logs/out", "/logs/pipe", "/logs/../../etc/passwd", "/logs/%2e%2e/%2e%2e/etc/passwd", "/none", "/configz"} {
 		if code, text := e.get(path); code != 404 && code != 400 && code != 301 {
 			t.Errorf("%s: %d %q", path, code, text)
 		}
@@ -118,6 +118,15 @@ func TestPodsAndWhatIsMissing(t *testing.T) {
 	}
 	if code, text := e.do(e.admin, "", "POST", "/checkpoint/default/p/c?timeout=-5"); code != 400 {
 		t.Errorf("%d %s", code, text)
+	}
+	e = serveFor(t, pods, Options{LogQuery: true})
+	for path, want := range map[string]string{
+		"/logs/": "logs endpoint is disabled.\n", "/logs/kubelet.log": "logs endpoint is disabled.\n", "/logs/?query=kubelet": "logs endpoint is disabled.\n",
+		"/debug/pprof/": "profiling endpoint is disabled.\n", "/debug/pprof/profile?seconds=2": "profiling endpoint is disabled.\n",
+	} {
+		if code, text := e.get(path); code != 405 || text != want {
+			t.Errorf("%s: %d %q", path, code, text)
+		}
 	}
 	e = serveFor(t, pods, Options{NoDebugging: true, Profiling: true, LogDir: logs, LogQuery: true})
 	if code, text := e.do(e.admin, "", "POST", "/checkpoint/default/p/c"); code != 404 || !strings.Contains(text, "can't make checkpoints") {

@@ -147,12 +147,15 @@ func (s *Server) Handler() http.Handler {
 		s.debugging(mux)
 	} else {
 		for _, path := range []string{"/exec/", "/attach/", "/portForward/", "/run/", "/containerLogs/", "/runningpods/", "/logs/", "/debug/pprof/"} {
-			mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-				http.Error(w, "Debug endpoints are disabled.", http.StatusMethodNotAllowed)
-			})
+			mux.HandleFunc(path, disabled("Debug endpoints are disabled."))
 		}
 	}
 	return s.guard(mux)
+}
+
+// disabled answers for what the configuration turns off, as Kubernetes does.
+func disabled(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { http.Error(w, text, http.StatusMethodNotAllowed) }
 }
 
 func (s *Server) optional(mux *http.ServeMux, path string, h http.Handler) {
@@ -175,6 +178,8 @@ func (s *Server) debugging(mux *http.ServeMux) {
 	mux.HandleFunc("GET /runningpods/", s.runningPods)
 	if s.o.LogDir != "" {
 		mux.Handle("/logs/", s.systemLogs())
+	} else {
+		mux.HandleFunc("/logs/", disabled("logs endpoint is disabled."))
 	}
 	if s.o.Profiling {
 		mux.HandleFunc("/debug/pprof/", pprof.Index)
@@ -182,6 +187,8 @@ func (s *Server) debugging(mux *http.ServeMux) {
 		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 		mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	} else {
+		mux.HandleFunc("/debug/pprof/", disabled("profiling endpoint is disabled."))
 	}
 }
 
