@@ -55,9 +55,6 @@ func New(s *scheme.Scheme, definitions *cache.Replica[*apiextensionsv1.CustomRes
 	return c
 }
 
-// Builtin are the resources that need no definition.
-func (c *Catalog) Builtin() []Resource { return slices.Clone(c.builtin) }
-
 // All are the resources there are now, ordered by name.
 func (c *Catalog) All() []Resource {
 	out := slices.Clone(c.builtin)

@@ -244,16 +244,6 @@ func TestFollowEndsWithItsReader(t *testing.T) {
 	}
 }
 
-func TestTail(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "0.log")
-	if err := os.WriteFile(path, []byte(sample), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if have, err := Tail(path, "", 2, 4); err != nil || have != "  c\n" {
-		t.Errorf("%q %v", have, err)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for line := range strings.Lines(sample) {
 		f.Add([]byte(line))

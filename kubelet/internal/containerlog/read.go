@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -345,18 +344,4 @@ func (r *follower) last() error {
 		return nil
 	}
 	return r.emit()
-}
-
-// Tail is the end of a log for people: at most lines lines and bytes bytes,
-// from the beginning of a line on.
-func Tail(path, root string, lines, limit int64) (string, error) {
-	var b strings.Builder
-	if err := Read(context.Background(), path, Options{Root: root, Tail: &lines}, &b, nil); err != nil {
-		return "", err
-	}
-	text := b.String()
-	if int64(len(text)) > limit {
-		text = text[int64(len(text))-limit:]
-	}
-	return text, nil
 }

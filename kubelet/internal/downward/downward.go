@@ -80,10 +80,6 @@ func Field(p Pod, path string) (string, error) {
 	return "", fmt.Errorf("unsupported fieldPath: %v", path)
 }
 
-// NeedsIPs reports whether a field path can only be answered once the pod has
-// its addresses.
-func NeedsIPs(path string) bool { return path == "status.podIP" || path == "status.podIPs" }
-
 // subscript splits path['key'].
 func subscript(path string) (of, key string, ok bool) {
 	of, rest, ok := strings.Cut(path, "['")

@@ -128,17 +128,6 @@ func IsNotFound(err error) bool { return status.Code(err) == codes.NotFound }
 // IsUnimplemented reports that the runtime lacks the call.
 func IsUnimplemented(err error) bool { return status.Code(err) == codes.Unimplemented }
 
-// IsUnavailable reports that the runtime could not be reached.
-func IsUnavailable(err error) bool { return status.Code(err) == codes.Unavailable }
-
-// Message is the runtime's own words about an error.
-func Message(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
 // Health is what the runtime says about itself.
 type Health struct {
 	Version      string // as in "containerd://2.4.2"
