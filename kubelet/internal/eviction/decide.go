@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"xebec.dev/kubelet/internal/cgroup"
 	"xebec.dev/kubelet/internal/runtime"
 )
 
@@ -177,14 +178,27 @@ func (u *Use) used(name corev1.ResourceName) int64 {
 	return u.Disk
 }
 
+// request is what the pod was promised as a whole, its sidecars' share included.
 func request(pod *corev1.Pod, name corev1.ResourceName) int64 {
-	var sum int64
-	for i := range pod.Spec.Containers {
-		q := pod.Spec.Containers[i].Resources.Requests[name]
-		sum += q.Value()
+	q := cgroup.Requests(pod)[name]
+	return q.Value()
+}
+
+// gracePeriod, in seconds, of a pod that a threshold ends. Nobody has time for
+// one that is hard; for others the pod's own is cut to what the node allows, which
+// is none by default. most below zero leaves it as it is.
+func gracePeriod(pod *corev1.Pod, t *Threshold, most int64) int64 {
+	own := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if s := pod.Spec.TerminationGracePeriodSeconds; s != nil {
+		own = *s
 	}
-	q := pod.Spec.Overhead[name]
-	return sum + q.Value()
+	switch {
+	case t.Hard():
+		return 1
+	case most < 0:
+		return own
+	}
+	return max(min(own, most), 1)
 }
 
 // Message says to people why a pod was evicted.
@@ -200,8 +214,7 @@ func Message(u *Use, t *Threshold, o Observation) string {
 	if name == inodesResource || name == pidResource {
 		return b.String()
 	}
-	for i := range u.Pod.Spec.Containers {
-		c := &u.Pod.Spec.Containers[i]
+	for _, c := range slices.Concat(u.Pod.Spec.InitContainers, u.Pod.Spec.Containers) {
 		used := u.ContainerMemory[c.Name]
 		if name == corev1.ResourceEphemeralStorage {
 			used = u.ContainerDisk[c.Name]

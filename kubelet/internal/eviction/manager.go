@@ -21,8 +21,8 @@ const (
 	every = 10 * time.Second
 	// again is how soon to look after a pod was evicted.
 	again = time.Second
-	// patience with a pod's end.
-	patience = 30 * time.Second
+	// patience with a pod's end, at least.
+	leastPatience = 30 * time.Second
 )
 
 // Options of a manager.
@@ -30,7 +30,8 @@ type Options struct {
 	Thresholds []Threshold
 	// Transition is how long a pressure outlasts its cause.
 	Transition time.Duration
-	// MaxGrace of pods evicted for a soft threshold, in seconds.
+	// MaxGrace of pods evicted for a soft threshold, in seconds; below zero
+	// each has its own.
 	MaxGrace int64
 	// Observe reads how much there is of each resource.
 	Observe func(ctx context.Context) map[Signal]Observation
@@ -55,6 +56,8 @@ type Manager struct {
 	// Owned by Run.
 	short []Threshold
 	since map[Threshold]time.Time
+	// stuck are pods that were evicted and do not end: others go instead.
+	stuck map[types.UID]<-chan struct{}
 
 	mu   sync.Mutex
 	last map[Signal]time.Time // guarded by mu: when a signal was last short
@@ -63,7 +66,7 @@ type Manager struct {
 
 // New makes a manager.
 func New(o Options) *Manager {
-	return &Manager{o: o, since: map[Threshold]time.Time{}, last: map[Signal]time.Time{}}
+	return &Manager{o: o, since: map[Threshold]time.Time{}, stuck: map[types.UID]<-chan struct{}{}, last: map[Signal]time.Time{}}
 }
 
 // Thresholds reads the configuration's.
@@ -155,6 +158,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // look reports whether a pod was evicted.
 func (m *Manager) look(ctx context.Context) bool {
+	m.unstick()
 	if m.limits(ctx) {
 		return true
 	}
@@ -178,6 +182,17 @@ func (m *Manager) look(ctx context.Context) bool {
 		o = seen[t.Signal]
 	}
 	return m.one(ctx, t, o)
+}
+
+// unstick forgets pods that have ended after all.
+func (m *Manager) unstick() {
+	for uid, done := range m.stuck {
+		select {
+		case <-done:
+			delete(m.stuck, uid)
+		default:
+		}
+	}
 }
 
 // due is the first threshold that has been crossed for long enough: memory
@@ -235,18 +250,13 @@ func (m *Manager) one(ctx context.Context, t *Threshold, o Observation) bool {
 		m.o.Log.Warn("what pods use can't be read", zap.Error(err))
 		return false
 	}
+	uses = slices.DeleteFunc(uses, func(u Use) bool { return m.stuck[u.Pod.UID] != nil })
 	ranked := Rank(uses, t.Signal)
 	if len(ranked) == 0 {
 		return false
 	}
 	u := &ranked[0]
-	grace := int64(1)
-	if !t.Hard() {
-		grace = m.o.MaxGrace
-		if own := u.Pod.Spec.TerminationGracePeriodSeconds; own != nil && (grace == 0 || *own < grace) {
-			grace = *own
-		}
-	}
+	grace := gracePeriod(u.Pod, t, m.o.MaxGrace)
 	if m.o.Count != nil {
 		m.o.Count(t.Signal)
 	}
@@ -262,12 +272,13 @@ func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, message string, gr
 		return false
 	}
 	m.o.Event(pod, corev1.EventTypeWarning, "Evicted", message)
-	t := time.NewTimer(patience)
+	t := time.NewTimer(max(leastPatience, time.Duration(*grace)*time.Second*3/2))
 	defer t.Stop()
 	select {
 	case <-done:
 	case <-t.C:
-		m.o.Log.Warn("an evicted pod takes long to end", zap.String("namespace", pod.Namespace), zap.String("name", pod.Name))
+		m.stuck[pod.UID] = done
+		m.o.Log.Warn("an evicted pod does not end; others have to go in its place", zap.String("namespace", pod.Namespace), zap.String("name", pod.Name))
 	case <-ctx.Done():
 	}
 	return true
@@ -286,7 +297,7 @@ func (m *Manager) limits(ctx context.Context) bool {
 	evicted := false
 	for i := range uses {
 		u := &uses[i]
-		if Critical(u.Pod) || !Limited(u.Pod) {
+		if Critical(u.Pod) || !Limited(u.Pod) || m.stuck[u.Pod.UID] != nil {
 			continue
 		}
 		if why := OverLimit(u); why != "" {

@@ -1,0 +1,111 @@
+package eviction
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/status"
+)
+
+// One that does not end, although it was evicted, is given its time, and then
+// another goes: it is neither told of twice nor does it keep the node short.
+func TestEvictedDoesNotEnd(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		grace, max int64
+		limited    bool // it used more disk than it may
+		want       string
+	}{
+		{"at once", 0, 0, false, "[b 10s a 41s]"},
+		{"in its time", 60, 100, false, "[b 1m10s a 2m41s]"},
+		{"for its own sake", 0, 0, true, "[b 10s a 41s]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var told []string
+			began := time.Now()
+			ends := make(chan struct{})
+			pods := []Use{use("a", 0, "", 10), use("b", 0, "", 20)}
+			limit := resource.MustParse("1Mi")
+			for _, u := range pods {
+				own := c.grace
+				u.Pod.Spec.TerminationGracePeriodSeconds = &own
+			}
+			if c.limited {
+				pods[1].Pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
+				pods[1].EmptyDirs = map[string]int64{"v": 2 << 20}
+			}
+			m := New(Options{
+				Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: time.Duration(c.grace) * time.Second}}, MaxGrace: c.max,
+				Observe: func(context.Context) map[Signal]Observation { return map[Signal]Observation{Memory: {100, 10000}} },
+				Uses:    func(context.Context, bool) ([]Use, error) { return slices.Clone(pods), nil },
+				Pods:    func() []*corev1.Pod { return []*corev1.Pod{pods[0].Pod, pods[1].Pod} },
+				Evict: func(types.UID, status.Verdict, *int64) (<-chan struct{}, bool) {
+					return ends, true
+				},
+				Event:   func(pod *corev1.Pod, _, _, _ string) { told = append(told, fmt.Sprint(pod.Name, " ", time.Since(began))) },
+				Changed: func() {}, Log: zap.NewNop(),
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- m.Run(ctx) }()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			if got := fmt.Sprint(told); got != c.want {
+				t.Errorf("%s: %s, want %s", c.name, got, c.want)
+			}
+			close(ends) // what is there now is looked at like any other
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			if len(told) < 3 {
+				t.Errorf("%s: once they have ended: %s", c.name, told)
+			}
+			cancel()
+			<-done
+		})
+	}
+}
+
+func TestGracePeriod(t *testing.T) {
+	soft, own := time.Minute, int64(45)
+	for _, c := range []struct {
+		own  *int64
+		soft time.Duration
+		most int64
+		want int64
+	}{
+		{&own, 0, 100, 1}, {&own, soft, 0, 1}, {&own, soft, 20, 20}, {&own, soft, 100, 45}, {&own, soft, -1, 45}, {nil, soft, 100, 30},
+	} {
+		pod := &corev1.Pod{Spec: corev1.PodSpec{TerminationGracePeriodSeconds: c.own}}
+		if got := gracePeriod(pod, &Threshold{Grace: c.soft}, c.most); got != c.want {
+			t.Errorf("%v, at most %d, soft %v: %d, want %d", c.own, c.most, c.soft, got, c.want)
+		}
+	}
+}
+
+// What a sidecar asks for is the pod's as well: one that is within that is no
+// glutton.
+func TestRankWithSidecars(t *testing.T) {
+	within, above := use("within", 0, "10Mi", 100<<20), use("above", 1, "10Mi", 20<<20)
+	always := corev1.ContainerRestartPolicyAlways
+	within.Pod.Spec.InitContainers = []corev1.Container{{Name: "proxy", RestartPolicy: &always, Resources: corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("100Mi")},
+	}}}
+	if got := Rank([]Use{within, above}, Memory); got[0].Pod.Name != "above" {
+		t.Errorf("%s goes first", got[0].Pod.Name)
+	}
+	within.ContainerMemory["proxy"] = 101 << 20
+	want := "The node was low on resource: memory. Threshold quantity: 1Ki, available: 0. Container proxy was using 101Mi, request is 100Mi, has larger consumption of memory. " +
+		"Container c was using 100Mi, request is 10Mi, has larger consumption of memory. "
+	if got := Message(&within, &Threshold{Signal: Memory, Value: 1 << 10}, Observation{}); got != want {
+		t.Errorf("%q", got)
+	}
+}
