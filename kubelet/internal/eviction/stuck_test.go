@@ -51,7 +51,9 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 				Evict: func(types.UID, status.Verdict, *int64) (<-chan struct{}, bool) {
 					return ends, true
 				},
-				Event:   func(pod *corev1.Pod, _, _, _ string) { told = append(told, fmt.Sprint(pod.Name, " ", time.Since(began))) },
+				Event: func(pod *corev1.Pod, _, _, _ string) {
+					told = append(told, fmt.Sprint(pod.Name, " ", time.Since(began)))
+				},
 				Changed: func() {}, Log: zap.NewNop(),
 			})
 			ctx, cancel := context.WithCancel(t.Context())
