@@ -261,11 +261,14 @@ func (m *maker) initCounts() (failed, pending bool) {
 	return false, pending
 }
 
-// abandoned gives every container of a pod that is over a final state.
+// abandoned gives the containers of a pod that is over a final state: those
+// whose turn never came keep waiting, of others that have none nobody knows how
+// they ended.
 func (m *maker) abandoned() {
-	for _, list := range [][]corev1.ContainerStatus{m.out.InitContainerStatuses, m.out.ContainerStatuses, m.out.EphemeralContainerStatuses} {
-		for i := range list {
-			s := &list[i]
+	inits, regular := m.turns()
+	for i, list := range [][]corev1.ContainerStatus{m.out.InitContainerStatuses, m.out.ContainerStatuses, m.out.EphemeralContainerStatuses} {
+		for j := range list {
+			s := &list[j]
 			s.Ready = false
 			if s.State.Terminated != nil {
 				s.Ready = isInit(m.in.Pod, s.Name) && s.State.Terminated.ExitCode == 0
@@ -273,15 +276,42 @@ func (m *maker) abandoned() {
 			no := false
 			s.Started = &no
 			if s.State.Running != nil {
-				s.LastTerminationState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-					Reason: "ContainerStatusUnknown", Message: "The container could not be located when the pod was deleted.  The container used to be Running", ExitCode: 137,
-				}}
-				s.State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-					Reason: "ContainerStatusUnknown", Message: "The container could not be located when the pod was terminated", ExitCode: 137,
-				}}
+				s.LastTerminationState = unknown("The container could not be located when the pod was deleted.  The container used to be Running")
+			}
+			if s.State.Running != nil || s.State.Terminated == nil && (i == 0 && j < inits || i == 1 && regular) {
+				s.State = unknown("The container could not be located when the pod was terminated")
 			}
 		}
 	}
+}
+
+func unknown(message string) corev1.ContainerState {
+	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: "ContainerStatusUnknown", Message: message, ExitCode: 137}}
+}
+
+// turns are how many of the init containers had their turn, and whether the
+// regular ones had.
+func (m *maker) turns() (inits int, regular bool) {
+	began := func(s *corev1.ContainerStatus) bool {
+		return s.State.Waiting == nil || s.LastTerminationState.Terminated != nil
+	}
+	list := m.out.InitContainerStatuses
+	for i := range list {
+		if began(&list[i]) {
+			inits = i + 1
+		}
+	}
+	for i := range m.out.ContainerStatuses {
+		regular = regular || began(&m.out.ContainerStatuses[i])
+	}
+	if regular || len(list) == 0 {
+		return inits, true
+	}
+	last := &list[len(list)-1]
+	if plan.IsSidecar(&m.in.Pod.Spec.InitContainers[len(list)-1]) {
+		return inits, last.Started != nil && *last.Started
+	}
+	return inits, last.State.Terminated != nil && last.State.Terminated.ExitCode == 0
 }
 
 func isInit(pod *corev1.Pod, name string) bool {
