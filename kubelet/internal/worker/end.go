@@ -137,26 +137,31 @@ func (w *Worker) halt() {
 }
 
 // killAll ends containers: all at once, then sidecars in reverse order, then
-// the sandboxes.
+// the sandboxes. Hooks of sidecars do not wait for their turn.
 func (w *Worker) killAll(ctx context.Context, pod *corev1.Pod, seen *runtime.Pod, grace time.Duration) error {
 	until := now().Add(grace)
 	first, sidecars := endOrder(pod, seen)
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	var errs []error
-	one := func(c *runtime.Container, grace time.Duration) {
-		if err := w.killOne(ctx, pod, c.ID, containerOf(pod, c.Name), "", grace); err != nil {
-			mu.Lock()
+	note := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
 			errs = append(errs, err)
-			mu.Unlock()
 		}
 	}
 	for _, c := range first {
-		group.Go(func() { one(c, grace) })
+		group.Go(func() { note(w.killOne(ctx, pod, c.ID, containerOf(pod, c.Name), "", grace)) })
+	}
+	hooks := make([]sync.WaitGroup, len(sidecars))
+	for i, c := range sidecars {
+		hooks[i].Go(func() { w.preStop(ctx, pod, c.ID, containerOf(pod, c.Name), "", grace) })
 	}
 	group.Wait()
-	for _, c := range sidecars {
-		one(c, max(until.Sub(now()), leastGrace))
+	for i, c := range sidecars {
+		hooks[i].Wait()
+		note(w.stop(ctx, c.ID, c.Name, max(until.Sub(now()), leastGrace)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -204,6 +209,16 @@ func (w *Worker) killOne(ctx context.Context, pod *corev1.Pod, id string, c *cor
 	if c != nil {
 		name = c.Name
 	}
+	return w.stop(ctx, id, name, w.preStop(ctx, pod, id, c, why, grace))
+}
+
+// preStop says that a container ends, runs its hook, and gives the time that is
+// left.
+func (w *Worker) preStop(ctx context.Context, pod *corev1.Pod, id string, c *corev1.Container, why string, grace time.Duration) time.Duration {
+	name := ""
+	if c != nil {
+		name = c.Name
+	}
 	if why == "" {
 		why = "Stopping container " + name
 	}
@@ -218,6 +233,10 @@ func (w *Worker) killOne(ctx context.Context, pod *corev1.Pod, id string, c *cor
 		}
 		grace = max(grace-now().Sub(began), leastGrace)
 	}
+	return grace
+}
+
+func (w *Worker) stop(ctx context.Context, id, name string, grace time.Duration) error {
 	if err := w.o.Runtime.StopContainer(ctx, id, grace); err != nil {
 		return fmt.Errorf("stop container %s: %w", name, err)
 	}
