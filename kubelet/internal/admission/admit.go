@@ -3,6 +3,7 @@
 package admission
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -77,11 +78,9 @@ func operatingSystem(in Input) *worker.Refusal {
 	if os := in.Pod.Spec.OS; os != nil && os.Name != corev1.Linux {
 		return &worker.Refusal{Reason: "PodOSNotSupported", Message: "Failed to admit pod as the OS field doesn't match node OS"}
 	}
-	for _, key := range []string{corev1.LabelOSStable, corev1.LabelArchStable} {
-		want, ok := in.Pod.Spec.NodeSelector[key]
-		if have := in.Node.Labels[key]; ok && have != "" && want != have {
-			return &worker.Refusal{Reason: "PodOSSelectorNodeLabelDoesNotMatch", Message: "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"}
-		}
+	want, ok := in.Pod.Spec.NodeSelector[corev1.LabelOSStable]
+	if have := in.Node.Labels[corev1.LabelOSStable]; ok && have != "" && want != have {
+		return &worker.Refusal{Reason: "PodOSSelectorNodeLabelDoesNotMatch", Message: "Failed to admit pod as the `kubernetes.io/os` label doesn't match node label"}
 	}
 	return nil
 }
@@ -111,7 +110,8 @@ type shortage struct {
 // lacks is how much more there would have to be.
 func (s shortage) lacks() int64 { return s.asked + s.used - s.have }
 
-// shortages are all there are, that of pods first.
+// shortages are all there are, in Kubernetes' order: people are told of the
+// first.
 func shortages(in Input) []shortage {
 	allocatable := in.Node.Status.Allocatable
 	var out []shortage
@@ -119,7 +119,7 @@ func shortages(in Input) []shortage {
 		out = append(out, shortage{corev1.ResourcePods, 1, int64(len(in.Others)), most.Value()})
 	}
 	asked := cgroup.Requests(in.Pod)
-	for _, name := range slices.Sorted(maps.Keys(asked)) {
+	for _, name := range slices.SortedFunc(maps.Keys(asked), inOrder) {
 		s := shortage{name: name, asked: amount(name, asked[name]), have: amount(name, allocatable[name])}
 		if _, known := allocatable[name]; s.asked == 0 || !known && extended(name) {
 			continue // what no node has is a cluster's own affair
@@ -132,6 +132,18 @@ func shortages(in Input) []shortage {
 		}
 	}
 	return out
+}
+
+// inOrder has what every node has before the rest.
+func inOrder(a, b corev1.ResourceName) int {
+	rank := func(name corev1.ResourceName) int {
+		common := []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage}
+		if i := slices.Index(common, name); i >= 0 {
+			return i
+		}
+		return len(common)
+	}
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 }
 
 // share is how much of a resource a pod has for itself.

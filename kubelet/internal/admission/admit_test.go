@@ -63,6 +63,13 @@ func TestDecide(t *testing.T) {
 		{"fits", pod("1", nil), []*corev1.Pod{pod("1", nil)}, nil, ""},
 		{"cpu", pod("1500m", nil), []*corev1.Pod{pod("1", nil)}, nil, "OutOfcpu: Node didn't have enough resource: cpu, requested: 1500, used: 1000, capacity: 2000"},
 		{"pods", pod("", nil), []*corev1.Pod{pod("", nil), pod("", nil), pod("", nil)}, nil, "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3"},
+		{"memory before storage", pod("", func(p *corev1.Pod) {
+			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"ephemeral-storage": resource.MustParse("2Gi"), "memory": resource.MustParse("2Gi"), "a.example.com/x": resource.MustParse("1")}
+		}), nil, nil, "OutOfmemory: "},
+		{"another architecture", pod("", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/arch": "arm64"} }), nil, func(in *Input) {
+			in.Node.Labels["kubernetes.io/arch"] = "amd64"
+		}, "NodeAffinity: "},
+		{"another system", pod("", func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{"kubernetes.io/os": "windows"} }), nil, nil, "PodOSSelectorNodeLabelDoesNotMatch: "},
 		{"static", pod("100", static), nil, nil, ""},
 		{"a resource that no node has", pod("", func(p *corev1.Pod) {
 			p.Spec.Containers[0].Resources.Requests = corev1.ResourceList{"example.com/none": resource.MustParse("1")}
