@@ -97,12 +97,15 @@ func (p *Plan) observe(jobs []*batchv1.Job) {
 	for _, j := range jobs {
 		byUID[j.UID] = j
 		how, done := finished(j)
-		listed := slices.ContainsFunc(p.Status.Active, func(r corev1.ObjectReference) bool { return r.UID == j.UID })
+		listed := p.lists(j)
 		switch {
 		case !done && !listed:
-			// Made by a call whose answer was lost, or by hand.
+			// Made by a call whose answer was lost; or by hand, and then the
+			// policy about jobs at work is not about it.
 			p.note(corev1.EventTypeWarning, "UnexpectedJob", "Saw a job that the controller did not create or forgot: %s", j.Name)
-			p.Status.Active = append(p.Status.Active, reference(j))
+			if j.Annotations[scheduledAt] != "" {
+				p.Status.Active = append(p.Status.Active, reference(j))
+			}
 		case done && listed:
 			p.note(corev1.EventTypeNormal, "SawCompletedJob", "Saw completed job: %s, condition: %v", j.Name, how)
 		}
@@ -119,6 +122,11 @@ func (p *Plan) observe(jobs []*batchv1.Job) {
 		_, done := finished(j)
 		return done
 	})
+}
+
+// lists reports whether a job is among the active ones.
+func (p *Plan) lists(j *batchv1.Job) bool {
+	return slices.ContainsFunc(p.Status.Active, func(r corev1.ObjectReference) bool { return r.UID == j.UID })
 }
 
 func reference(j *batchv1.Job) corev1.ObjectReference {
@@ -210,7 +218,7 @@ func (p *Plan) start(c *batchv1.CronJob, jobs []*batchv1.Job, at time.Time) {
 		return
 	case c.Spec.ConcurrencyPolicy == batchv1.ReplaceConcurrent:
 		for _, j := range jobs {
-			if _, done := finished(j); !done {
+			if _, done := finished(j); !done && p.lists(j) {
 				p.Delete = append(p.Delete, j)
 			}
 		}

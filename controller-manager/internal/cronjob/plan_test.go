@@ -25,7 +25,7 @@ func at(t *testing.T, text string) time.Time {
 
 // TestPlan reads lines "schedule …", "made TIME", "last TIME", "zone NAME",
 // "policy NAME", "deadline SECONDS", "suspended", "active NAME", "job NAME
-// START [Complete|Failed]" and "now TIME".
+// START [Complete|Failed]" and "now TIME". A job called c-MINUTE was made here.
 func TestPlan(t *testing.T) {
 	golden.Run(t, "testdata/plan.txt", func(t *testing.T, in []string) string {
 		utc, keep := "UTC", int32(1)
@@ -69,6 +69,9 @@ func TestPlan(t *testing.T) {
 
 func job(t *testing.T, w []string) *batchv1.Job {
 	j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "x", Name: w[0], UID: types.UID(w[0])}}
+	if strings.HasPrefix(w[0], "c-") {
+		j.Annotations = map[string]string{scheduledAt: w[1]}
+	}
 	j.Status.StartTime = &metav1.Time{Time: at(t, w[1])}
 	if len(w) > 2 {
 		j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobConditionType(w[2]), Status: corev1.ConditionTrue}}
