@@ -45,14 +45,15 @@ func (p *planner) outcomeOfCounts() *ending {
 		return &ending{reason: batchv1.JobReasonDeadlineExceeded, message: "Job was active longer than specified deadline"}
 	}
 	if p.indexed {
-		if message, ok := succeeds(spec.SuccessPolicy, p.completions, p.completed); ok {
-			return &ending{well: true, reason: batchv1.JobReasonSuccessPolicy, message: message}
-		}
 		if spec.MaxFailedIndexes != nil && len(p.failed) > int(*spec.MaxFailedIndexes) {
 			return &ending{reason: batchv1.JobReasonMaxFailedIndexesExceeded, message: "Job has exceeded the specified maximal number of failed indexes"}
 		}
 		if len(p.failed) > 0 && len(p.failed)+len(p.completed) >= p.completions {
 			return &ending{reason: batchv1.JobReasonFailedIndexes, message: "Job has failed indexes"}
+		}
+		// What ends the job badly goes before its success policy.
+		if message, ok := succeeds(spec.SuccessPolicy, p.completions, p.completed); ok {
+			return &ending{well: true, reason: batchv1.JobReasonSuccessPolicy, message: message}
 		}
 	}
 	return p.completion()
