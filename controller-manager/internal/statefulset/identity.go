@@ -143,3 +143,15 @@ func claimOwners(s *appsv1.StatefulSet, p *corev1.Pod, condemned bool, have []me
 	}
 	return out
 }
+
+// doomed reports whether a claim belongs to an earlier pod of a name, of when
+// the set was smaller, and will be collected. v is the pod that has the name
+// now, or nil.
+func doomed(s *appsv1.StatefulSet, c *corev1.PersistentVolumeClaim, v *corev1.Pod, name string) bool {
+	if _, scaled := retention(s); scaled != appsv1.DeletePersistentVolumeClaimRetentionPolicyType {
+		return false
+	}
+	return slices.ContainsFunc(c.OwnerReferences, func(r metav1.OwnerReference) bool {
+		return r.Kind == "Pod" && r.APIVersion == "v1" && r.Name == name && (v == nil || r.UID != v.UID)
+	})
+}

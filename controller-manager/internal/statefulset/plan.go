@@ -219,7 +219,7 @@ func (p *planner) fillSlot(at slot) bool {
 		return p.parallel
 	}
 	if v.Status.Phase == corev1.PodPending {
-		p.claims(at.ordinal)
+		p.claims(at.ordinal, v)
 	}
 	if !p.parallel && (v.DeletionTimestamp != nil || !p.available(v)) {
 		p.keep(at, false)
@@ -250,11 +250,12 @@ func (p *planner) keep(at slot, condemned bool) {
 }
 
 // claims plans the claims of an ordinal that are not there. It is false while
-// one of them is on its way out: a pod would be given storage that ends.
-func (p *planner) claims(ordinal int) bool {
+// one of them is on its way out: a pod would be given storage that ends. v is
+// the ordinal's pod, nil when it is yet to be made.
+func (p *planner) claims(ordinal int, v *corev1.Pod) bool {
 	for _, c := range newClaims(p.set, ordinal) {
 		have := p.claim(c.Name)
-		if have != nil && have.DeletionTimestamp != nil {
+		if have != nil && (have.DeletionTimestamp != nil || doomed(p.set, have, v, podName(p.set, ordinal))) {
 			return false
 		}
 		if have == nil {
@@ -266,7 +267,7 @@ func (p *planner) claims(ordinal int) bool {
 }
 
 func (p *planner) create(ordinal int) bool {
-	if !p.claims(ordinal) {
+	if !p.claims(ordinal, nil) {
 		return false
 	}
 	v := p.versionOf(ordinal)

@@ -7,6 +7,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"xebec.dev/controller-manager/internal/golden"
@@ -39,6 +40,9 @@ func TestPlan(t *testing.T) {
 				if pairs["deleted"] != "" {
 					at := metav1.NewTime(podtest.Now)
 					c.DeletionTimestamp = &at
+				}
+				if owner := pairs["pod"]; owner != "" {
+					c.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: owner, UID: types.UID(pairs["uid"])}}
 				}
 				claims[words[1]] = c
 			case "pod":
