@@ -349,6 +349,9 @@ func (k *Kubelet) makeParts(context.Context) error {
 // Run runs the kubelet until ctx ends. Containers go on without it.
 func (k *Kubelet) Run(ctx context.Context) error {
 	k.event(corev1.EventTypeNormal, "Starting", "Starting kubelet.")
+	if k.enforced("pods") { // done by now, or there would be no kubelet
+		k.event(corev1.EventTypeNormal, "NodeAllocatableEnforced", "Updated Node Allocatable limit across pods")
+	}
 	if err := daemon.Notify("READY=1"); err != nil {
 		k.log.Warn("the service manager can't be told", zap.Error(err))
 	}

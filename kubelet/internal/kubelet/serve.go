@@ -41,7 +41,7 @@ func (k *Kubelet) makeServer(context.Context) error {
 		Healthz: k.p.Health, Configz: k.p.Configz, Flagz: k.p.Flagz(), Checkpoint: k.checkpoint, Served: k.metrics.work.request,
 		Statusz: k.p.Statusz("/configz", "/flagz", "/healthz", "/metrics", "/pods", "/stats/summary", "/statusz"),
 		Metrics: k.p.Registry, Probes: k.probeMetrics,
-		NoDebugging: !*k.cfg.DebugHandlers, Profiling: *k.cfg.Profiling, IdleTimeout: k.cfg.StreamIdle.Duration, Log: k.log.Named("server"),
+		NoDebugging: !*k.cfg.DebugHandlers, Profiling: *k.cfg.Profiling, NoFlags: !*k.cfg.DebugFlags, IdleTimeout: k.cfg.StreamIdle.Duration, Log: k.log.Named("server"),
 	}
 	if *k.cfg.SystemLogHandler {
 		o.LogDir, o.LogQuery = "/var/log", *k.cfg.SystemLogQuery

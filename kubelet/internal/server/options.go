@@ -67,6 +67,8 @@ type Options struct {
 	NoDebugging bool
 	// Profiling serves /debug/pprof.
 	Profiling bool
+	// NoFlags says so at /debug/flags/v (enableDebugFlagsHandler: false).
+	NoFlags bool
 	// IdleTimeout ends exec, attach and port-forward connections on which
 	// nothing happens; 0 is four hours.
 	IdleTimeout time.Duration

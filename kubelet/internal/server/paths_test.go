@@ -119,10 +119,11 @@ func TestPodsAndWhatIsMissing(t *testing.T) {
 	if code, text := e.do(e.admin, "", "POST", "/checkpoint/default/p/c?timeout=-5"); code != 400 {
 		t.Errorf("%d %s", code, text)
 	}
-	e = serveFor(t, pods, Options{LogQuery: true})
+	e = serveFor(t, pods, Options{LogQuery: true, NoFlags: true})
 	for path, want := range map[string]string{
 		"/logs/": "logs endpoint is disabled.\n", "/logs/kubelet.log": "logs endpoint is disabled.\n", "/logs/?query=kubelet": "logs endpoint is disabled.\n",
 		"/debug/pprof/": "profiling endpoint is disabled.\n", "/debug/pprof/profile?seconds=2": "profiling endpoint is disabled.\n",
+		"/debug/flags/v": "flags endpoint is disabled.\n",
 	} {
 		if code, text := e.get(path); code != 405 || text != want {
 			t.Errorf("%s: %d %q", path, code, text)

@@ -190,6 +190,9 @@ func (s *Server) debugging(mux *http.ServeMux) {
 	} else {
 		mux.HandleFunc("/debug/pprof/", disabled("profiling endpoint is disabled."))
 	}
+	if s.o.NoFlags {
+		mux.HandleFunc("/debug/flags/v", disabled("flags endpoint is disabled."))
+	}
 }
 
 // observing are the paths that only look.

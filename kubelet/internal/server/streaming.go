@@ -52,7 +52,8 @@ func (s *Server) container(r *http.Request) (*corev1.Pod, Container, error) {
 	if err != nil {
 		return nil, c, err
 	}
-	if !found {
+	if !found || !c.Running {
+		// One that has ended is no different from one that never was: nobody can get into it.
 		return nil, c, &fault{http.StatusInternalServerError, fmt.Sprintf("container not found (%q)", name)}
 	}
 	return pod, c, nil

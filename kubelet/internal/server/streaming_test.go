@@ -40,7 +40,8 @@ func TestStreams(t *testing.T) {
 	pod.Spec.Containers[3].TTY = true
 	e := serveFor(t, &held{
 		pods: []*corev1.Pod{pod}, sandbox: sandbox, runtime: r,
-		containers: map[string]Container{"c": {ID: id, Running: true}, "reader": {ID: reader, Running: true}, "terminal": {ID: terminal, Running: true}, "server": {ID: port, LogPath: res.Status.LogPath, Running: true}},
+		containers: map[string]Container{"c": {ID: id, Running: true}, "reader": {ID: reader, Running: true}, "terminal": {ID: terminal, Running: true}, "server": {ID: port, LogPath: res.Status.LogPath, Running: true},
+			"ended": {ID: id}},
 	}, Options{})
 
 	t.Run("WebSocket", func(t *testing.T) { commandsOverSockets(t, e) })
@@ -346,6 +347,8 @@ func refusals(t *testing.T, e *endpoint) {
 		"/exec/default/none/c?output=1":           "404 pod does not exist\n",
 		"/exec/default/p/wrong-uid/c?output=1":    "404 pod does not exist\n",
 		"/exec/default/p/none?output=1":           "500 container not found (\"none\")\n",
+		"/exec/default/p/ended?output=1":          "500 container not found (\"ended\")\n",
+		"/attach/default/p/ended?output=1":        "500 container not found (\"ended\")\n",
 		"/portForward/default/none":               "404 pod does not exist\n",
 		"/exec/default/p/c?output=1&command=/box": "400 unable to upgrade: missing upgrade headers in request: \"SPDY/3.1\" or websocket is expected\n",
 	} {
