@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,47 +120,55 @@ func TestThresholds(t *testing.T) {
 // the pressure for a while.
 func TestManager(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		available := int64(1000)
-		var evicted []string
-		changes := 0
+		var available, changes atomic.Int64
+		available.Store(1000)
+		var mu sync.Mutex
+		var evicted []string // guarded by mu
+		gone := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(evicted)
+		}
 		began := time.Now()
 		m := New(Options{
 			Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: time.Minute}}, Transition: 5 * time.Minute, MaxGrace: 7,
 			Observe: func(context.Context) map[Signal]Observation {
-				return map[Signal]Observation{Memory: {available, 10000}}
+				return map[Signal]Observation{Memory: {available.Load(), 10000}}
 			},
 			Uses: func(context.Context, bool) ([]Use, error) {
 				return []Use{use("a", 0, "", 10), use("b", 0, "", 20)}, nil
 			},
 			Pods: func() []*corev1.Pod { return nil },
 			Evict: func(uid types.UID, v status.Verdict, grace *int64) (<-chan struct{}, bool) {
+				mu.Lock()
+				defer mu.Unlock()
 				evicted = append(evicted, string(uid)+" "+time.Since(began).String())
 				if v.Reason != "Evicted" || *grace != 7 {
 					t.Errorf("verdict %v, grace %d", v, *grace)
 				}
-				available = 1000
+				available.Store(1000)
 				done := make(chan struct{})
 				close(done)
 				return done, true
 			},
-			Event: func(*corev1.Pod, string, string, string) {}, Changed: func() { changes++ }, Log: zap.NewNop(),
+			Event: func(*corev1.Pod, string, string, string) {}, Changed: func() { changes.Add(1) }, Log: zap.NewNop(),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- m.Run(ctx) }()
 		time.Sleep(35 * time.Second)
-		available = 100
+		available.Store(100)
 		time.Sleep(30 * time.Second)
-		if !m.Pressures().Memory || len(evicted) != 0 {
-			t.Errorf("pressures %v, evicted %v", m.Pressures(), evicted)
+		if !m.Pressures().Memory || len(gone()) != 0 {
+			t.Errorf("pressures %v, evicted %v", m.Pressures(), gone())
 		}
 		time.Sleep(2 * time.Minute)
-		if len(evicted) != 1 || evicted[0] != "b 1m40s" || !m.Pressures().Memory {
-			t.Errorf("evicted %v, pressures %v", evicted, m.Pressures())
+		if got := gone(); len(got) != 1 || got[0] != "b 1m40s" || !m.Pressures().Memory {
+			t.Errorf("evicted %v, pressures %v", gone(), m.Pressures())
 		}
 		time.Sleep(6 * time.Minute)
-		if m.Pressures().Memory || changes != 2 {
-			t.Errorf("pressures %v, %d changes", m.Pressures(), changes)
+		if m.Pressures().Memory || changes.Load() != 2 {
+			t.Errorf("pressures %v, %d changes", m.Pressures(), changes.Load())
 		}
 		cancel()
 		<-done

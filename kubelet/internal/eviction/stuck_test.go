@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,7 +31,8 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 		{"for its own sake", 0, 0, true, "[b 10s a 41s]"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			var told []string
+			var mu sync.Mutex
+			var told []string // guarded by mu
 			began := time.Now()
 			ends := make(chan struct{})
 			pods := []Use{use("a", 0, "", 10), use("b", 0, "", 20)}
@@ -52,6 +54,8 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 					return ends, true
 				},
 				Event: func(pod *corev1.Pod, _, _, _ string) {
+					mu.Lock()
+					defer mu.Unlock()
 					told = append(told, fmt.Sprint(pod.Name, " ", time.Since(began)))
 				},
 				Changed: func() {}, Log: zap.NewNop(),
@@ -61,17 +65,19 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 			go func() { done <- m.Run(ctx) }()
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
+			mu.Lock()
 			if got := fmt.Sprint(told); got != c.want {
 				t.Errorf("%s: %s, want %s", c.name, got, c.want)
 			}
+			mu.Unlock()
 			close(ends) // what is there now is looked at like any other
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
+			cancel()
+			<-done
 			if len(told) < 3 {
 				t.Errorf("%s: once they have ended: %s", c.name, told)
 			}
-			cancel()
-			<-done
 		})
 	}
 }

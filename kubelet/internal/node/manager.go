@@ -153,7 +153,12 @@ func (m *Manager) registerOnce(ctx context.Context) error {
 	switch {
 	case err == nil:
 		m.Seen(have)
-		return m.reconcile(ctx, have)
+		if err := m.reconcile(ctx, have); err != nil {
+			return err
+		}
+		// A kubelet that starts tells how it finds its node, whoever told it before.
+		m.tell(&corev1.NodeStatus{}, Status(&corev1.NodeStatus{}, m.o.Facts(ctx)))
+		return nil
 	case !apierrors.IsNotFound(err):
 		return fmt.Errorf("get node %s: %w", m.o.Spec.Name, err)
 	case !m.o.Register:
@@ -166,6 +171,7 @@ func (m *Manager) registerOnce(ctx context.Context) error {
 		return fmt.Errorf("register node %s: %w", m.o.Spec.Name, err)
 	}
 	m.o.Log.Info("node registered", zap.String("node", made.Name))
+	m.tell(&corev1.NodeStatus{}, &n.Status)
 	m.Seen(made)
 	return nil
 }
@@ -276,7 +282,8 @@ func (m *Manager) tell(old, now *corev1.NodeStatus) {
 	}
 }
 
-// changes are the reasons of the events about conditions that changed.
+// changes are the reasons of the events about conditions that changed. A node's
+// first ones are told too, but for Ready: that it is not yet is no news.
 func changes(old, now *corev1.NodeStatus) []string {
 	words := map[corev1.NodeConditionType][2]string{ // when true, when false
 		corev1.NodeReady:          {"NodeReady", "NodeNotReady"},
@@ -291,7 +298,7 @@ func changes(old, now *corev1.NodeStatus) []string {
 	var out []string
 	for _, c := range now.Conditions {
 		w, ok := words[c.Type]
-		if !ok || before[c.Type] == c.Status {
+		if !ok || before[c.Type] == c.Status || c.Type == corev1.NodeReady && before[c.Type] == "" {
 			continue
 		}
 		reason := w[1]

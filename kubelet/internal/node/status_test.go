@@ -61,8 +61,9 @@ func run(t *testing.T, text string) string {
 		}
 		b.WriteString(show(next))
 		if i > 0 {
-			fmt.Fprintf(&b, "due %t events %v\n", due(status, next, 0, time.Minute), changes(status, next))
+			fmt.Fprintf(&b, "due %t ", due(status, next, 0, time.Minute))
 		}
+		fmt.Fprintf(&b, "events %v\n", changes(status, next))
 		status = next
 	}
 	return b.String()
