@@ -45,6 +45,15 @@ func TestNode(t *testing.T) {
 	if len(n.Status.Images) == 0 || !strings.HasPrefix(n.Status.NodeInfo.ContainerRuntimeVersion, "containerd://") {
 		t.Errorf("images %v, info %v", n.Status.Images, n.Status.NodeInfo)
 	}
+	for _, text := range []string{
+		"Normal Starting  Starting kubelet.\n",
+		"Normal NodeAllocatableEnforced  Updated Node Allocatable limit across pods\n",
+		"Normal NodeHasSufficientMemory  Node " + node.Name + " status is now: NodeHasSufficientMemory\n",
+		"Normal NodeHasNoDiskPressure  Node " + node.Name + " status is now: NodeHasNoDiskPressure\n",
+		"Normal NodeHasSufficientPID  Node " + node.Name + " status is now: NodeHasSufficientPID\n",
+	} {
+		told(t, node.Name, text)
+	}
 	until(t, "lease", func() error {
 		l, err := node.Client.CoordinationV1().Leases("kube-node-lease").Get(t.Context(), node.Name, metav1.GetOptions{})
 		if err != nil {
