@@ -36,13 +36,14 @@ type reconciler struct {
 	services  *cache.Replica[*corev1.Service]
 	pods      *cache.Replica[*corev1.Pod]
 	endpoints *cache.Replica[*corev1.Endpoints]
+	triggers  *endpointslice.Triggers
 	queue     *workqueue.Queue[cache.Key]
 }
 
 func newController(e *control.Env) (control.Runner, error) {
 	r := &reconciler{
 		env: e, services: replica.Of[*corev1.Service](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas),
-		endpoints: replica.Of[*corev1.Endpoints](e.Replicas), queue: e.Queue("endpoint"),
+		endpoints: replica.Of[*corev1.Endpoints](e.Replicas), queue: e.Queue("endpoint"), triggers: endpointslice.NewTriggers(),
 	}
 	r.services.OnChange(func(c cache.Change[*corev1.Service]) { r.queue.Add(c.Key) })
 	r.pods.OnChange(func(c cache.Change[*corev1.Pod]) { endpointslice.OfPod(r.services.Snapshot(), c, r.queue.Add) })
@@ -54,13 +55,15 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	svc, ok := r.services.Snapshot().Lookup(key)
 	have, exists := r.endpoints.Snapshot().Lookup(key)
 	if !ok {
+		r.triggers.Forget(key)
 		return r.remove(ctx, have, exists)
 	}
 	if !endpointslice.Kept(svc) || svc.DeletionTimestamp != nil {
 		return nil
 	}
 	pods := endpointslice.PodsOf(r.pods.Snapshot(), svc)
-	p := plan(svc, pods, have, endpointslice.Trigger(svc, pods))
+	began, now := r.triggers.Since(svc, pods, exists)
+	p := plan(svc, pods, have, began)
 	var err error
 	switch {
 	case p.Create != nil:
@@ -69,7 +72,10 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 		_, err = client.Update(ctx, r.env.Client, p.Update, client.WriteOptions{OmitObject: true})
 	}
 	switch {
-	case err == nil || apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+	case err == nil:
+		r.triggers.Tell(key, now)
+		return nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		return nil
 	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err):
 		return control.Later(endpointsPause) // the replica is behind

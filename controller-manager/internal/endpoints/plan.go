@@ -96,6 +96,7 @@ func plan(svc *corev1.Service, pods []*corev1.Pod, have *corev1.Endpoints, trigg
 		have.Annotations[corev1.EndpointsOverCapacity] == e.Annotations[corev1.EndpointsOverCapacity] {
 		return Plan{}
 	}
+	delete(e.Annotations, corev1.EndpointsLastChangeTriggerTime)
 	if !trigger.IsZero() {
 		e.Annotations[corev1.EndpointsLastChangeTriggerTime] = trigger.UTC().Format(time.RFC3339Nano)
 	}

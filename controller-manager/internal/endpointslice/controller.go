@@ -37,6 +37,7 @@ type reconciler struct {
 	nodes    *cache.Replica[*corev1.Node]
 	slices   *cache.Replica[*discoveryv1.EndpointSlice]
 	ledger   *write.Ledger[*discoveryv1.EndpointSlice]
+	triggers *Triggers
 	queue    *workqueue.Queue[cache.Key]
 
 	mu sync.Mutex
@@ -48,7 +49,7 @@ func newController(e *control.Env) (control.Runner, error) {
 	r := &reconciler{
 		env: e, services: replica.Of[*corev1.Service](e.Replicas), pods: replica.Of[*corev1.Pod](e.Replicas),
 		nodes: replica.Of[*corev1.Node](e.Replicas), slices: replica.Of[*discoveryv1.EndpointSlice](e.Replicas), queue: e.Queue("endpoint_slice"),
-		told: map[cache.Key]map[discoveryv1.AddressType]string{},
+		triggers: NewTriggers(), told: map[cache.Key]map[discoveryv1.AddressType]string{},
 	}
 	r.ledger = write.NewLedger(r.slices)
 	r.services.OnChange(func(c cache.Change[*corev1.Service]) { r.queue.Add(c.Key) })
@@ -92,6 +93,7 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	if !ok || svc.DeletionTimestamp != nil || !Kept(svc) {
 		if !ok {
 			r.ledger.Forget(key)
+			r.triggers.Forget(key)
 			r.mu.Lock()
 			delete(r.told, key)
 			r.mu.Unlock()
@@ -103,8 +105,9 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	} else if !settled {
 		return control.Unsettled()
 	}
-	pods := PodsOf(r.pods.Snapshot(), svc)
-	o := observed{svc: svc, pods: pods, slices: r.owned(key), most: int(r.env.Config.MaxEndpointsPerSlice), trigger: Trigger(svc, pods)}
+	pods, have := PodsOf(r.pods.Snapshot(), svc), r.owned(key)
+	began, now := r.triggers.Since(svc, pods, len(have) > 0)
+	o := observed{svc: svc, pods: pods, slices: have, most: int(r.env.Config.MaxEndpointsPerSlice), trigger: began}
 	o.node = func(name string) *corev1.Node {
 		n, _ := r.nodes.Get("", name)
 		return n
@@ -114,7 +117,7 @@ func (r *reconciler) reconcile(ctx context.Context, key cache.Key) error {
 	}
 	p := plan(o)
 	r.tell(svc, p.Sharing)
-	return r.apply(ctx, svc, p)
+	return r.apply(ctx, svc, p, now)
 }
 
 // tell records events about what is new about the sharing of endpoints.
@@ -152,7 +155,7 @@ func (r *reconciler) owned(key cache.Key) []*discoveryv1.EndpointSlice {
 // seen, this is for safety.
 const missingPause = 30 * time.Second
 
-func (r *reconciler) apply(ctx context.Context, svc *corev1.Service, p Plan) error {
+func (r *reconciler) apply(ctx context.Context, svc *corev1.Service, p Plan, now Told) error {
 	if err := Apply(ctx, r.env, r.ledger, cache.KeyOf(svc), p); err != nil {
 		if apierrors.IsConflict(err) {
 			return control.Retry(err)
@@ -160,6 +163,7 @@ func (r *reconciler) apply(ctx context.Context, svc *corev1.Service, p Plan) err
 		r.env.Events.Eventf(svc, control.Warning, "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service %s/%s: %v", svc.Namespace, svc.Name, err)
 		return fmt.Errorf("endpoint slices of service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
+	r.triggers.Tell(cache.KeyOf(svc), now)
 	if len(p.Missing) > 0 {
 		return control.Later(missingPause)
 	}

@@ -1,13 +1,11 @@
 package endpointslice
 
 import (
-	"time"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
-
-	"maps"
 
 	"xebec.dev/client/cache"
 	"xebec.dev/controller-manager/internal/pod"
@@ -58,15 +56,4 @@ func PodsOf(pods *cache.Snapshot[*corev1.Pod], svc *corev1.Service) []*corev1.Po
 		}
 	}
 	return out
-}
-
-// Trigger is when the newest of what makes the endpoints has changed.
-func Trigger(svc *corev1.Service, pods []*corev1.Pod) time.Time {
-	newest := svc.CreationTimestamp.Time
-	for _, p := range pods {
-		if c := pod.Condition(p, corev1.PodReady); c != nil && c.LastTransitionTime.After(newest) {
-			newest = c.LastTransitionTime.Time
-		}
-	}
-	return newest
 }
