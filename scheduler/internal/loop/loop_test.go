@@ -346,3 +346,37 @@ func TestExtensionPoints(t *testing.T) {
 		})
 	}
 }
+
+// A pod is bound once no write is under way that says that it waits: that one
+// must not come last. One that goes meanwhile leaves nothing behind.
+func TestBindingFollowsStatus(t *testing.T) {
+	for _, gone := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{hold: make(chan struct{})}
+			if gone {
+				s.answer = func(*corev1.Pod, int) error { return errors.New("not found") }
+			}
+			l := start(t, s, Options{})
+			p := workload.Pod("t", "p")
+			l.addPod(p)
+			synctest.Wait()
+			l.addNode("n")
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			expect(t, s.bindings())
+			if gone {
+				l.Post(func() { l.PodChanged(feed.Change[*corev1.Pod]{Old: p}) })
+				synctest.Wait()
+			}
+			close(s.hold)
+			synctest.Wait()
+			expect(t, s.bindings(), "2s p to n")
+			l.Post(func() {
+				if l.bindings != 0 || len(l.status) != 0 || gone && (len(l.assumed) != 0 || l.Cluster.PlacedLen() != 0) {
+					t.Errorf("left behind: %d bindings, %d statuses, %d assumed, %d placed", l.bindings, len(l.status), len(l.assumed), l.Cluster.PlacedLen())
+				}
+			})
+			synctest.Wait()
+		})
+	}
+}

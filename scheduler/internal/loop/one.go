@@ -59,8 +59,12 @@ func (l *Loop) withdraw(e *queue.Entry) {
 	}
 }
 
-// bind sends the binding.
+// bind sends the binding, once no write is under way that says that the pod
+// waits: on another stream it might come after it.
 func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
+	if l.afterStatus(a.Pod.UID, func() { l.bind(e, a, began) }) {
+		return
+	}
 	if l.o.Extenders != nil && l.o.Extenders.Binds(a.Pod.Obj) || !l.batches(e.Profile) {
 		l.bindAside(e, a, began)
 		return

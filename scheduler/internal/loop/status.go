@@ -21,6 +21,7 @@ type statusWrite struct {
 	nominated       string
 	written         bool // condition and nominated are under way or done
 	underWay, again bool
+	then            func() // to be done when nothing is under way
 }
 
 // writeStatus makes a pod's condition and nominated node known, unless they
@@ -101,6 +102,11 @@ func (l *Loop) statusWritten(uid types.UID, err error) {
 		return
 	}
 	s.underWay = false
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+		return
+	}
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		// The next attempt to schedule the pod writes again.
 		s.written = false
@@ -112,4 +118,23 @@ func (l *Loop) statusWritten(uid types.UID, err error) {
 	}
 }
 
-func (l *Loop) forgetStatus(uid types.UID) { delete(l.status, uid) }
+// afterStatus keeps f until the write of a pod's status that is under way has
+// ended, and drops what was to be written next; false when there is none.
+func (l *Loop) afterStatus(uid types.UID, f func()) bool {
+	s := l.status[uid]
+	if s == nil || !s.underWay {
+		return false
+	}
+	s.again, s.then = false, f
+	return true
+}
+
+// forgetStatus of a pod that is bound or gone. A binding that waits goes on:
+// it is refused, and what was reserved given back.
+func (l *Loop) forgetStatus(uid types.UID) {
+	s := l.status[uid]
+	delete(l.status, uid)
+	if s != nil && s.then != nil {
+		s.then()
+	}
+}
