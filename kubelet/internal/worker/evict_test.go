@@ -34,3 +34,29 @@ func TestEvictSooner(t *testing.T) {
 		}
 	})
 }
+
+// What has ended is not ended for another reason: its work was done.
+func TestEvictTooLate(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		p := named(t, "p")
+		p.Spec.RestartPolicy = corev1.RestartPolicyNever
+		s.pods.Update(p)
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		for _, c := range s.running("main") {
+			s.exit(c, 0)
+		}
+		s.mu.Unlock()
+		s.changed("p")
+		time.Sleep(time.Second)
+		if _, ok := s.pods.Evict("p", status.Verdict{Phase: corev1.PodFailed, Reason: "Evicted"}, nil); ok {
+			t.Error("it was evicted")
+		}
+		s.pods.Wake("p")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got := s.around.status("p"); got.Phase != corev1.PodSucceeded || got.Reason != "" {
+			t.Errorf("it is %s %s", got.Phase, got.Reason)
+		}
+	})
+}

@@ -286,7 +286,7 @@ func (p *Pods) Active() []*corev1.Pod {
 }
 
 // Evict ends a pod for the node's sake. done is closed once its containers
-// have ended.
+// have ended; ok is false for one that is over, or that nobody knows.
 func (p *Pods) Evict(uid types.UID, v status.Verdict, grace *int64) (done <-chan struct{}, ok bool) {
 	p.mu.Lock()
 	w := p.workers[uid]
@@ -294,7 +294,7 @@ func (p *Pods) Evict(uid types.UID, v status.Verdict, grace *int64) (done <-chan
 	if w == nil {
 		return nil, false
 	}
-	return w.evict(v, grace), true
+	return w.evict(v, grace)
 }
 
 // now is a variable of the package so that one bubble of tests has one clock.

@@ -126,9 +126,14 @@ func (w *Worker) remove() {
 	w.poke()
 }
 
-func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
+// evict ends the pod, and gives what is closed once it has ended. It is false
+// for one that has: what became of it stays so.
+func (w *Worker) evict(v status.Verdict, grace *int64) (stopped <-chan struct{}, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.at >= ended {
+		return nil, false
+	}
 	if w.verdict == nil {
 		w.verdict, w.grace = &v, grace
 		w.expect()
@@ -136,12 +141,12 @@ func (w *Worker) evict(v status.Verdict, grace *int64) <-chan struct{} {
 			w.cancel()
 		}
 		w.poke()
-	} else if grace != nil && w.at < ended && graceOf(w.pod, grace, nil, "") < graceOf(w.pod, w.grace, nil, "") {
+	} else if grace != nil && graceOf(w.pod, grace, nil, "") < graceOf(w.pod, w.grace, nil, "") {
 		w.grace = grace // why it ends stays as it was
 		w.expect()
 		w.poke()
 	}
-	return w.stopped
+	return w.stopped, true
 }
 
 func (w *Worker) news() {
