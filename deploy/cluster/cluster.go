@@ -10,10 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -86,6 +88,12 @@ type Node struct {
 	before *host.Snapshot
 }
 
+// nameForm is of names that links, namespaces and cgroups can have.
+var nameForm = regexp.MustCompile(`^[a-z0-9]{1,6}$`)
+
+// maxNodes are what a /24 has addresses for, beside the bridge's.
+const maxNodes = 252
+
 func (o *Options) defaults() error {
 	if o.Bin == "" {
 		o.Bin = "bin"
@@ -100,8 +108,15 @@ func (o *Options) defaults() error {
 		}
 	}
 	set(&o.Name, "xebec")
-	if len(o.Name) > 6 {
-		return fmt.Errorf("name %q of the cluster: expected at most six letters, links have short names", o.Name)
+	if !nameForm.MatchString(o.Name) {
+		return fmt.Errorf("name %q of the cluster: expected at most six of a-z and 0-9, links have short names", o.Name)
+	}
+	o.ControlPlanes = max(o.ControlPlanes, 1)
+	if o.Nodes < 0 || o.Nodes > maxNodes {
+		return fmt.Errorf("%d nodes: expected at most %d, or 0 for one in this machine's own network", o.Nodes, maxNodes)
+	}
+	if o.ControlPlanes > max(o.Nodes, 1) {
+		return fmt.Errorf("%d nodes of the control plane: expected at most as many as there are nodes, %d", o.ControlPlanes, max(o.Nodes, 1))
 	}
 	if o.Nodes == 0 {
 		set(&o.Root, "/")
@@ -111,7 +126,6 @@ func (o *Options) defaults() error {
 	set(&o.Subnet, "172.31.99.0/24")
 	set(&o.PodCIDR, "10.244.0.0/16")
 	set(&o.ServiceCIDR, "10.96.0.0/12")
-	o.ControlPlanes = max(o.ControlPlanes, 1)
 	if o.Progress == nil {
 		o.Progress = NewProgress(io.Discard)
 	}
@@ -126,6 +140,22 @@ func (o *Options) second(a netip.Addr) string {
 	}
 	b := a.As4()
 	return fmt.Sprintf("fd00:%x:%x:%x::%x", b[0], b[1], b[2], b[3])
+}
+
+// subnet is that of the nodes: apart from pods and Services, whose ranges
+// xebecadm looks at.
+func (o *Options) subnet() (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(o.Subnet)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 24 {
+		return p, fmt.Errorf("subnet %q of the nodes: expected a /24 such as 172.31.99.0/24", o.Subnet)
+	}
+	p = p.Masked()
+	for s := range strings.SplitSeq(o.PodCIDR+","+o.ServiceCIDR, ",") {
+		if other, err := netip.ParsePrefix(s); err == nil && other.Overlaps(p) {
+			return p, fmt.Errorf("subnet %s of the nodes: expected a range apart from %s of pods or Services", p, other)
+		}
+	}
+	return p, nil
 }
 
 // New describes a cluster; nothing is started.
@@ -152,11 +182,11 @@ func New(o Options) (*Cluster, error) {
 		c.nodes = []*Node{{Name: strings.ToLower(name), Address: address, root: layout.Root(o.Root), bin: o.Bin, progress: o.Progress, cgroup: "/" + o.Name}}
 		return c, host.CheckRoot(c.nodes[0].root)
 	}
-	subnet, err := netip.ParsePrefix(o.Subnet)
+	subnet, err := o.subnet()
 	if err != nil {
-		return nil, fmt.Errorf("subnet of the nodes: %w", err)
+		return nil, err
 	}
-	gateway := subnet.Masked().Addr().Next() // the bridge's
+	gateway := subnet.Addr().Next() // the bridge's
 	a := gateway
 	for i := range o.Nodes {
 		a = a.Next()
@@ -189,12 +219,22 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 // DNS answers. What was started stays when it fails; Stop takes it away.
 func (c *Cluster) Start(ctx context.Context) error {
 	if os.Getuid() != 0 {
-		return errors.New("a node needs root: its kubelet mounts, its runtime makes namespaces")
+		return fmt.Errorf("%w: a node needs root: its kubelet mounts, its runtime makes namespaces", ErrUnfit)
 	}
-	if err := c.need(); err != nil {
-		return err
+	if err := errors.Join(c.need(), c.here()); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	if len(c.nodes) > 0 && c.Nodes > 0 {
+	ctx, stop := c.whileKept(ctx)
+	defer stop()
+	err := c.start(ctx)
+	if taken := context.Cause(ctx); err != nil && errors.Is(taken, ErrTakenDown) {
+		return taken
+	}
+	return err
+}
+
+func (c *Cluster) start(ctx context.Context) error {
+	if c.Nodes > 0 {
 		if err := c.fabric(); err != nil {
 			return err
 		}
@@ -229,6 +269,49 @@ func (c *Cluster) need() error {
 		return fmt.Errorf("these programs are not in %s: %s; `make build tools images` makes them", c.Bin, strings.Join(missing, ", "))
 	}
 	return nil
+}
+
+// here says that the address given for a node is not this machine's.
+func (c *Cluster) here() error {
+	if c.Nodes > 0 || c.Address == "" {
+		return nil
+	}
+	have, err := net.InterfaceAddrs()
+	if err != nil {
+		return err
+	}
+	var all []string
+	for _, a := range have {
+		p, ok := a.(*net.IPNet)
+		if ok && p.IP.Equal(net.ParseIP(c.Address)) {
+			return nil
+		}
+		if ok && p.IP.IsGlobalUnicast() {
+			all = append(all, p.IP.String())
+		}
+	}
+	return fmt.Errorf("address %q: expected one of this machine's: %s", c.Address, strings.Join(all, ", "))
+}
+
+// whileKept ends when the first node's record goes: somebody has taken the
+// cluster down while it was brought up, and nothing of it will come.
+func (c *Cluster) whileKept(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		for kept := false; ; {
+			r, err := host.ReadRecord(c.nodes[0].root)
+			if err == nil && kept && !r.Kept() {
+				cancel(ErrTakenDown)
+			}
+			kept = kept || err == nil && r.Kept()
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // each does something for all nodes at once.

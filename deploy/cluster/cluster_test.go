@@ -2,10 +2,17 @@ package cluster
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"xebec.dev/deploy/internal/host"
+	"xebec.dev/deploy/internal/layout"
 )
 
 func TestNodesOfACluster(t *testing.T) {
@@ -46,11 +53,53 @@ func TestNodesOfBothFamilies(t *testing.T) {
 }
 
 func TestNamesThatLinksCannotHave(t *testing.T) {
-	for _, o := range []Options{{Name: "toolong", Nodes: 1}, {Nodes: 1, Subnet: "x"}, {Nodes: 1, Root: "/tmp/" + strings.Repeat("y", 80)}} {
+	for _, o := range []Options{
+		{Name: "toolong", Nodes: 1}, {Name: "x/..", Nodes: 1}, {Nodes: 1, Subnet: "x"}, {Nodes: 1, Root: "/tmp/" + strings.Repeat("y", 80)},
+		{Nodes: -1}, {Nodes: 253}, {Nodes: 2, ControlPlanes: 3}, {ControlPlanes: 3}, {Nodes: 1, Subnet: "172.31.5.0/28"}, {Nodes: 1, Subnet: "10.244.7.0/24"},
+	} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
 	}
+	if _, err := New(Options{Nodes: 252, ControlPlanes: 3}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddressOfAnotherMachine(t *testing.T) {
+	for address, fine := range map[string]bool{"": true, "127.0.0.1": true, "192.0.2.250": false, "x": false} {
+		c := &Cluster{Options: Options{Address: address}}
+		if err := c.here(); (err == nil) != fine {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+}
+
+// A cluster that is taken down while it is brought up is waited for no longer.
+func TestTakenDownMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := layout.Root(t.TempDir())
+		ctx, stop := (&Cluster{nodes: []*Node{{root: root}}}).whileKept(t.Context())
+		defer stop()
+		r, err := host.ReadRecord(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.MkdirAll(root.Path(host.Data), 0o755); err != nil || !r.Kept() {
+			t.Fatalf("no record: %v", err)
+		}
+		time.Sleep(time.Second) // the record is seen; that there is none yet is no reason
+		if ctx.Err() != nil {
+			t.Fatal("ended while its record was there")
+		}
+		if err := r.Undo(); err != nil {
+			t.Fatal(err)
+		}
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), ErrTakenDown) {
+			t.Error(context.Cause(ctx))
+		}
+	})
 }
 
 func TestMissingProgramsAreToldAtOnce(t *testing.T) {

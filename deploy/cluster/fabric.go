@@ -42,7 +42,7 @@ func (c *Cluster) fabric() error {
 		return err
 	}
 	if err := ip("link", "show", c.bridge()); err == nil {
-		return fmt.Errorf("link %s is there: a cluster %q is up, or was not taken down", c.bridge(), c.Name)
+		return fmt.Errorf("cluster %q, whose link is %s: %w", c.Name, c.bridge(), ErrUp)
 	}
 	if err := steps(
 		words("link add "+c.bridge()+" type bridge"),
@@ -65,11 +65,11 @@ func (c *Cluster) fabric() error {
 }
 
 func (c *Cluster) gateway() (netip.Addr, int, error) {
-	p, err := netip.ParsePrefix(c.Subnet)
+	p, err := c.subnet()
 	if err != nil {
-		return netip.Addr{}, 0, fmt.Errorf("subnet of the nodes: %w", err)
+		return netip.Addr{}, 0, err
 	}
-	return p.Masked().Addr().Next(), p.Bits(), nil
+	return p.Addr().Next(), p.Bits(), nil
 }
 
 // attach gives a node its namespace and a cable to the bridge.

@@ -37,6 +37,12 @@ var proxySettings = []string{"net/netfilter/nf_conntrack_max", "net/netfilter/nf
 // ErrUp says that there is nothing to start.
 var ErrUp = errors.New("it is up already; `make down` takes it down")
 
+// ErrUnfit says that nothing was begun.
+var ErrUnfit = errors.New("nothing was started")
+
+// ErrTakenDown says that somebody has, and that nothing more will come.
+var ErrTakenDown = errors.New("the cluster was taken down while it was brought up")
+
 // ErrTaken says that the machine is another's.
 var ErrTaken = errors.New("this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes")
 

@@ -256,6 +256,23 @@ func (n *Node) residue() ([]string, error) {
 	return left, err
 }
 
+// membersThere is the number of the last node that has files or a namespace.
+func membersThere(cluster string) (int, error) {
+	last := 0
+	for _, pattern := range []string{"/run/xebec-" + cluster + "/n*", "/run/netns/" + cluster + "-n*"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return 0, err
+		}
+		for _, name := range names {
+			if n, err := strconv.Atoi(name[strings.LastIndexByte(name, 'n')+1:]); err == nil && n <= maxNodes {
+				last = max(last, n)
+			}
+		}
+	}
+	return last, nil
+}
+
 // Found is a cluster that was started by another process: its nodes are those
 // whose files are there.
 func Found(o Options) (*Cluster, error) {
@@ -263,9 +280,12 @@ func Found(o Options) (*Cluster, error) {
 		return nil, err
 	}
 	if o.Nodes == 0 {
-		entries, err := os.ReadDir("/run/xebec-" + o.Name)
-		if err == nil && len(entries) > 0 {
-			o.Nodes, o.Root = len(entries), "/run/xebec-"+o.Name
+		n, err := membersThere(o.Name)
+		if err != nil {
+			return nil, err
+		}
+		if n > 0 {
+			o.Nodes, o.Root = n, "/run/xebec-"+o.Name
 		}
 	}
 	if o.Nodes == 0 && o.Address == "" {

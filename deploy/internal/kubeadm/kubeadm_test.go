@@ -97,14 +97,16 @@ func TestValidate(t *testing.T) {
 		change func(*ClusterConfiguration)
 		want   string
 	}{
-		"version":     {func(c *ClusterConfiguration) { c.KubernetesVersion = "v1.36.0" }, "kubernetesVersion"},
-		"subnet":      {func(c *ClusterConfiguration) { c.Networking.ServiceSubnet = "10.96.0.1/12" }, "networking.serviceSubnet"},
-		"overlap":     {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "10.100.0.0/16" }, "networking.podSubnet"},
-		"two of IPv4": {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "10.1.0.0/16,10.2.0.0/16" }, "one of IPv4 and one of IPv6"},
-		"domain":      {func(c *ClusterConfiguration) { c.Networking.DNSDomain = "Bad_" }, "networking.dnsDomain"},
-		"algorithm":   {func(c *ClusterConfiguration) { c.EncryptionAlgorithm = "DSA" }, "encryptionAlgorithm"},
-		"SAN":         {func(c *ClusterConfiguration) { c.APIServer.CertSANs = []string{"a b"} }, "apiServer.certSANs[0]"},
-		"two etcds":   {func(c *ClusterConfiguration) { c.Etcd.External = &ExternalEtcd{Endpoints: []string{"a"}} }, "exclude each other"},
+		"version":       {func(c *ClusterConfiguration) { c.KubernetesVersion = "v1.36.0" }, "kubernetesVersion"},
+		"subnet":        {func(c *ClusterConfiguration) { c.Networking.ServiceSubnet = "10.96.0.1/12" }, "networking.serviceSubnet"},
+		"overlap":       {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "10.100.0.0/16" }, "networking.podSubnet"},
+		"two of IPv4":   {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "10.1.0.0/16,10.2.0.0/16" }, "one of IPv4 and one of IPv6"},
+		"too small":     {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "10.244.0.0/26" }, "a range of /24 or more"},
+		"small of IPv6": {func(c *ClusterConfiguration) { c.Networking.PodSubnet = "fd00:1::/80" }, "a range of /64 or more"},
+		"domain":        {func(c *ClusterConfiguration) { c.Networking.DNSDomain = "Bad_" }, "networking.dnsDomain"},
+		"algorithm":     {func(c *ClusterConfiguration) { c.EncryptionAlgorithm = "DSA" }, "encryptionAlgorithm"},
+		"SAN":           {func(c *ClusterConfiguration) { c.APIServer.CertSANs = []string{"a b"} }, "apiServer.certSANs[0]"},
+		"two etcds":     {func(c *ClusterConfiguration) { c.Etcd.External = &ExternalEtcd{Endpoints: []string{"a"}} }, "exclude each other"},
 	} {
 		cfg := &ClusterConfiguration{}
 		cfg.Default()
@@ -117,6 +119,12 @@ func TestValidate(t *testing.T) {
 	dual.Default()
 	if err := dual.Validate(); err != nil {
 		t.Errorf("dual stack: %v", err)
+	}
+	small := &ClusterConfiguration{Networking: Networking{PodSubnet: "10.1.0.0/26"}}
+	small.ControllerManager.ExtraArgs = []Arg{{Name: "node-cidr-mask-size", Value: "28"}}
+	small.Default()
+	if err := small.Validate(); err != nil {
+		t.Errorf("small ranges of small nodes: %v", err)
 	}
 }
 

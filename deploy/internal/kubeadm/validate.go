@@ -88,6 +88,11 @@ func (c *ClusterConfiguration) Validate() error {
 			}
 		}
 	}
+	for _, p := range pods {
+		if mask := c.nodeMask(p); p.Bits() > mask {
+			bad("networking.podSubnet", p, fmt.Sprintf("a range of /%d or more, that each node has a /%d of (controllerManager.extraArgs: node-cidr-mask-size)", mask, mask))
+		}
+	}
 	if msgs := validation.IsDNS1123Subdomain(c.Networking.DNSDomain); len(msgs) > 0 {
 		bad("networking.dnsDomain", c.Networking.DNSDomain, strings.Join(msgs, "; "))
 	}
@@ -115,6 +120,20 @@ func (c *ClusterConfiguration) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// nodeMask is the length of the ranges that nodes are given of one of the pods'.
+func (c *ClusterConfiguration) nodeMask(pods netip.Prefix) int {
+	mask, names := 64, []string{"node-cidr-mask-size", "node-cidr-mask-size-ipv6"}
+	if pods.Addr().Is4() {
+		mask, names[1] = 24, "node-cidr-mask-size-ipv4"
+	}
+	for _, a := range c.ControllerManager.ExtraArgs {
+		if n, err := strconv.Atoi(a.Value); err == nil && slices.Contains(names, a.Name) {
+			mask = n
+		}
+	}
+	return mask
 }
 
 func subnets(list, field string, errs *[]error) []netip.Prefix {

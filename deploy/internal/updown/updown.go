@@ -19,12 +19,31 @@ import (
 	"xebec.dev/deploy/internal/supervise"
 )
 
+const usage = `xebec-up up      brings a cluster up on this machine
+xebec-up down    takes it down again, and looks that nothing is left
+xebec-up node    supervises containerd and the kubelet of a node
+xebec-up resolve asks a DNS server for the API server's Service
+
+"xebec-up up --help" tells the flags.
+`
+
 // Run does what the first argument says.
 func Run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) == 0 {
 		return errors.New("expected up, down, node or resolve")
 	}
+	err := run(ctx, args, out)
+	if errors.Is(err, pflag.ErrHelp) {
+		return nil // it was told
+	}
+	return err
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
 	switch args[0] {
+	case "help", "-h", "--help":
+		fmt.Fprint(out, usage)
+		return nil
 	case "up":
 		return up(ctx, args[1:], out)
 	case "down":
@@ -55,7 +74,13 @@ func flags(verb string, o *cluster.Options, args []string) error {
 	fs.BoolVar(&o.Ephemeral, "ephemeral", false, "do not wait for the disk: for clusters that are thrown away")
 	fs.BoolVar(&o.Reference, "reference-network", false, "make the pod network of the CNI project's reference plugins")
 	fs.StringArrayVar(&o.InitArgs, "init-arg", nil, "argument of xebecadm init; may be given more than once")
-	return fs.Parse(args)
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if fs.NArg() > 0 {
+		return fmt.Errorf("%s: %q: expected flags only", verb, fs.Arg(0))
+	}
+	return nil
 }
 
 func up(ctx context.Context, args []string, out io.Writer) error {
@@ -67,7 +92,7 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Start(ctx); errors.Is(err, cluster.ErrUp) || errors.Is(err, cluster.ErrTaken) {
+	if err := c.Start(ctx); told(err) {
 		return err
 	} else if err != nil {
 		first := c.Members()[0]
@@ -87,6 +112,11 @@ The cluster is up after %.1f s. To use it:
 make down takes it away.
 `, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin)
 	return nil
+}
+
+// told reports whether an error is of a machine where nothing was begun.
+func told(err error) bool {
+	return errors.Is(err, cluster.ErrUp) || errors.Is(err, cluster.ErrTaken) || errors.Is(err, cluster.ErrUnfit) || errors.Is(err, cluster.ErrTakenDown)
 }
 
 func down(ctx context.Context, args []string, out io.Writer) error {
