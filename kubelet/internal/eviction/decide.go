@@ -252,30 +252,31 @@ func OverLimit(u *Use) string {
 			return fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit)
 		}
 	}
-	var total int64
 	all := true
-	for i := range u.Pod.Spec.Containers {
-		c := &u.Pod.Spec.Containers[i]
+	for _, c := range lasting(u.Pod) {
 		q, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]
-		if !ok {
-			all = false
-			continue
-		}
-		total += q.Value()
-		if u.ContainerDisk[c.Name] > q.Value() {
+		if all = all && ok; ok && u.ContainerDisk[c.Name] > q.Value() {
 			return fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, &q)
 		}
 	}
-	if all && u.Disk > total && len(u.Pod.Spec.Containers) > 0 {
-		return fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", resource.NewQuantity(total, resource.BinarySI))
+	if total := cgroup.Limits(u.Pod)[corev1.ResourceEphemeralStorage]; all && u.Disk > total.Value() {
+		return fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", &total)
 	}
 	return ""
+}
+
+// lasting are the containers that run for as long as the pod does.
+func lasting(pod *corev1.Pod) []corev1.Container {
+	sidecars := slices.DeleteFunc(slices.Clone(pod.Spec.InitContainers), func(c corev1.Container) bool {
+		return c.RestartPolicy == nil || *c.RestartPolicy != corev1.ContainerRestartPolicyAlways
+	})
+	return append(sidecars, pod.Spec.Containers...)
 }
 
 // Limited reports whether a pod's use of local storage is bounded.
 func Limited(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil }) ||
-		slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+		slices.ContainsFunc(lasting(pod), func(c corev1.Container) bool {
 			_, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]
 			return ok
 		})

@@ -117,3 +117,30 @@ func TestRankWithSidecars(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// A sidecar has its own limit, and a share in the pod's. People read the limit
+// as it was written.
+func TestOverLimitWithSidecars(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	limited := func(name, limit string) corev1.Container {
+		c := corev1.Container{Name: name}
+		c.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse(limit)}
+		return c
+	}
+	proxy := limited("proxy", "2000000")
+	proxy.RestartPolicy = &always
+	u := Use{Pod: &corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: "init"}, proxy}, Containers: []corev1.Container{limited("c", "1000000")}}}}
+	for _, c := range []struct {
+		disk, proxy int64
+		want        string
+	}{
+		{3000000, 2000000, ""},
+		{3000001, 2000000, "Pod ephemeral local storage usage exceeds the total limit of containers 3M. "},
+		{3000000, 2000001, `Container proxy exceeded its local ephemeral storage limit "2M". `},
+	} {
+		u.Disk, u.ContainerDisk = c.disk, map[string]int64{"proxy": c.proxy}
+		if got := OverLimit(&u); got != c.want {
+			t.Errorf("%d in all, %d the sidecar's: %q, want %q", c.disk, c.proxy, got, c.want)
+		}
+	}
+}
