@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -81,5 +82,35 @@ func TestServices(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	if _, err := http.Get(at); err == nil {
 		t.Error("the port of a service that is gone answers")
+	}
+}
+
+// TestAddresses: a health check port is open where node ports are, and nowhere
+// else.
+func TestAddresses(t *testing.T) {
+	s := NewServices(NewProxy(time.Minute), zap.NewNop())
+	s.own = func() (out []net.Addr, err error) {
+		for _, text := range []string{"127.0.0.1/8", "192.0.2.7/24", "203.0.113.9/24", "fd00::7/64", "fe80::1/64", "2001:db8::1/64"} {
+			ip, n, err := net.ParseCIDR(text)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, &net.IPNet{IP: ip, Mask: n.Mask})
+		}
+		return out, nil
+	}
+	for _, tt := range []struct{ nodes, want []string }{
+		{[]string{"192.0.2.0/24", "fd00::/64"}, []string{"192.0.2.7", "fd00::7"}},
+		{[]string{"192.0.2.0/24", "192.0.2.7/32", "198.51.100.0/24", "fe80::/64"}, []string{"192.0.2.7"}},
+		{[]string{"203.0.113.9/32"}, []string{"203.0.113.9"}},
+		{[]string{"192.0.2.0/24", "0.0.0.0/0", "::/0"}, []string{""}},
+	} {
+		s.nodes = nil
+		for _, n := range tt.nodes {
+			s.nodes = append(s.nodes, netip.MustParsePrefix(n))
+		}
+		if got, err := s.addresses(); err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%v: %v, %v, want %v", tt.nodes, got, err, tt.want)
+		}
 	}
 }

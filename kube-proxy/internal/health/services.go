@@ -23,6 +23,8 @@ type Services struct {
 	log   *zap.Logger
 	// listen is net.Listen but in tests.
 	listen func(network, address string) (net.Listener, error)
+	// own are the node's addresses.
+	own func() ([]net.Addr, error)
 	// Failed, when set, is told of ports that can't be opened.
 	Failed func(service string, port uint16, err error)
 
@@ -40,7 +42,7 @@ type port struct {
 
 // NewServices makes one without ports.
 func NewServices(p *Proxy, log *zap.Logger) *Services {
-	return &Services{proxy: p, log: log, listen: net.Listen, ports: map[string]*port{}}
+	return &Services{proxy: p, log: log, listen: net.Listen, own: net.InterfaceAddrs, ports: map[string]*port{}}
 }
 
 // Changed follows services.
@@ -112,21 +114,39 @@ func (p *port) close() {
 	p.listeners = nil
 }
 
-// addresses are those of the node ports; networks wider than an address are
-// the whole node.
-func (s *Services) addresses() (out []string) {
+// addresses are those of the node ports: the node's own in their networks,
+// once it is known which.
+func (s *Services) addresses() (out []string, err error) {
+	var own []net.Addr
 	for _, n := range s.nodes {
-		if !n.IsSingleIP() {
-			return []string{""}
+		switch {
+		case n.Bits() == 0:
+			return []string{""}, nil
+		case n.IsSingleIP():
+			if a := n.Addr().String(); !slices.Contains(out, a) {
+				out = append(out, a)
+			}
+			continue
 		}
-		out = append(out, n.Addr().String())
+		if own == nil {
+			if own, err = s.own(); err != nil {
+				return nil, fmt.Errorf("the node's addresses: %w", err)
+			}
+		}
+		for _, a := range own {
+			p, err := netip.ParsePrefix(a.String())
+			if ip := p.Addr().Unmap(); err == nil && n.Contains(ip) && !(ip.Is6() && ip.IsLinkLocalUnicast()) && !slices.Contains(out, ip.String()) {
+				out = append(out, ip.String())
+			}
+		}
 	}
-	return out
+	return out, nil
 }
 
 func (s *Services) open(name string, p *port) {
-	var errs []error
-	for _, a := range s.addresses() {
+	all, err := s.addresses()
+	errs := []error{err}
+	for _, a := range all {
 		l, err := s.listen("tcp", net.JoinHostPort(a, fmt.Sprint(p.health.Port)))
 		if err != nil {
 			errs = append(errs, err)
@@ -135,7 +155,7 @@ func (s *Services) open(name string, p *port) {
 		p.listeners = append(p.listeners, l)
 		s.serve(name, l)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err = errors.Join(errs...); err != nil {
 		s.log.Error("the health check port of a service can't be opened", zap.String("service", name), zap.Error(err))
 		if s.Failed != nil {
 			s.Failed(name, p.health.Port, err)
