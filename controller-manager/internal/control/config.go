@@ -31,13 +31,12 @@ type Config struct {
 	LargeClusterSize                                    int32
 	UnhealthyZoneThreshold                              float32
 	TerminatedPodThreshold                              int32
-	QuotaSyncPeriod, PVClaimBinderSyncPeriod            time.Duration
-	NamespaceSyncPeriod                                 time.Duration
+	QuotaSyncPeriod                                     time.Duration
 	LegacyTokenCleanUpPeriod                            time.Duration
 	MaxEndpointsPerSlice, MirroringMaxEndpoints         int32
-	EnableGC, EnableTaintManager                        bool
+	EnableGC                                            bool
 	ExternalCloudProvider                               string
-	DynamicProvisioning, HostPathProvisioner            bool
+	DynamicProvisioning                                 bool
 	NoForceDetach                                       bool
 	Workers                                             map[string]*int
 }
@@ -47,25 +46,21 @@ var workers = map[string]struct {
 	n    int
 	what string
 }{
-	"deployment":                         {5, "deployment objects"},
-	"replicaset":                         {5, "replica sets"},
-	"rc":                                 {5, "replication controllers"},
-	"statefulset":                        {5, "statefulset objects"},
-	"daemonset":                          {2, "daemonset objects"},
-	"job":                                {5, "job objects"},
-	"cron-job":                           {5, "cron job objects"},
-	"endpoint":                           {5, "endpoints"},
-	"service-endpoint":                   {5, "services whose endpoint slices are kept"},
-	"namespace":                          {10, "namespace objects"},
-	"gc":                                 {20, "garbage collector workers"},
-	"serviceaccount-token":               {5, "service account token objects"},
-	"resource-quota":                     {5, "resource quotas"},
-	"ttl-after-finished":                 {5, "ttl-after-finished-controller workers"},
-	"ephemeralvolume":                    {5, "ephemeral volumes"},
-	"horizontal-pod-autoscaler":          {5, "horizontal pod autoscaler objects"},
-	"validating-admission-policy-status": {5, "validating admission policies"},
-	"service":                            {1, "services with load balancers"},
-	"device-taint-eviction":              {50, "device taint evictions"},
+	"deployment":           {5, "deployment objects"},
+	"replicaset":           {5, "replica sets"},
+	"rc":                   {5, "replication controllers"},
+	"statefulset":          {5, "statefulset objects"},
+	"daemonset":            {2, "daemonset objects"},
+	"job":                  {5, "job objects"},
+	"cron-job":             {5, "cron job objects"},
+	"endpoint":             {5, "endpoints"},
+	"service-endpoint":     {5, "services whose endpoint slices are kept"},
+	"namespace":            {10, "namespace objects"},
+	"gc":                   {20, "garbage collector workers"},
+	"serviceaccount-token": {5, "service account token objects"},
+	"resource-quota":       {5, "resource quotas"},
+	"ttl-after-finished":   {5, "ttl-after-finished-controller workers"},
+	"ephemeralvolume":      {5, "ephemeral volumes"},
 }
 
 // WorkersOf is the number of workers of --concurrent-NAME-syncs.
@@ -87,11 +82,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	c.addNodes(fs)
 	fs.Int32Var(&c.TerminatedPodThreshold, "terminated-pod-gc-threshold", 12500, "Number of terminated pods that can exist before the terminated pod garbage collector starts deleting terminated pods. If <= 0, the terminated pod garbage collector is disabled.")
 	fs.DurationVar(&c.QuotaSyncPeriod, "resource-quota-sync-period", 5*time.Minute, "The period for syncing quota usage status in the system")
-	fs.DurationVar(&c.PVClaimBinderSyncPeriod, "pvclaimbinder-sync-period", 15*time.Second, "The period for syncing persistent volumes and persistent volume claims")
 	fs.BoolVar(&c.DynamicProvisioning, "enable-dynamic-provisioning", true, "Enable dynamic provisioning for environments that support it.")
-	fs.BoolVar(&c.HostPathProvisioner, "enable-hostpath-provisioner", false, "Enable HostPath PV provisioning when running without a cloud provider. This allows testing and development of provisioning features.")
 	fs.BoolVar(&c.NoForceDetach, "disable-force-detach-on-timeout", false, "Prevent force detaching volumes based on maximum unmount time and node status. If this flag is set to true, the non-graceful node shutdown feature must be used to recover from node failure.")
-	fs.DurationVar(&c.NamespaceSyncPeriod, "namespace-sync-period", 5*time.Minute, "The period for syncing namespace life-cycle updates")
 	fs.DurationVar(&c.LegacyTokenCleanUpPeriod, "legacy-service-account-token-clean-up-period", 365*24*time.Hour, "The period of time since the last usage of an legacy service account token before it can be deleted.")
 	fs.Int32Var(&c.MaxEndpointsPerSlice, "max-endpoints-per-slice", 100, "The maximum number of endpoints that will be added to an EndpointSlice.")
 	fs.Int32Var(&c.MirroringMaxEndpoints, "mirroring-max-endpoints-per-subset", 1000, "The maximum number of endpoints that will be added to an EndpointSlice by the EndpointSliceMirroring controller.")
@@ -172,5 +164,12 @@ var Ignored = map[string]string{
 	"horizontal-pod-autoscaler-downscale-stabilization":   "this program has no autoscaler",
 	"horizontal-pod-autoscaler-cpu-initialization-period": "this program has no autoscaler",
 	"horizontal-pod-autoscaler-initial-readiness-delay":   "this program has no autoscaler",
+	"concurrent-horizontal-pod-autoscaler-syncs":          "this program has no autoscaler",
+	"concurrent-validating-admission-policy-status-syncs": "this program does not check the types of admission policies",
+	"concurrent-service-syncs":                            "load balancers are the cloud-controller-manager's",
+	"concurrent-device-taint-eviction-syncs":              "this program does not evict for taints of devices",
+	"namespace-sync-period":                               "the state is followed, not listed again",
+	"pvclaimbinder-sync-period":                           "the state is followed, not listed again",
+	"enable-hostpath-provisioner":                         "volumes are CSI's",
 	"feature-gates-file":                                  "gates are given as flags",
 }

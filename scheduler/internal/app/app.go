@@ -222,5 +222,11 @@ func (f *flags) config(p *daemon.Process) (*config.Configuration, error) {
 			set()
 		}
 	}
-	return cfg, config.Validate(cfg)
+	if err := config.Validate(cfg); err != nil {
+		return nil, err
+	}
+	for field, reason := range cfg.Ignored() {
+		p.Log.Warn("a setting has no effect", zap.String("field", field), zap.String("reason", reason))
+	}
+	return cfg, nil
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -159,4 +161,22 @@ func FuzzDecode(f *testing.F) {
 			_, _ = Profiles(c, Deps{}) // an error is as good
 		}
 	})
+}
+
+// What has no effect is told, and nothing else.
+func TestIgnored(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                              "",
+		"percentageOfNodesToScore: 100": "",
+		"percentageOfNodesToScore: 30\nprofiles: [{schedulerName: a, percentageOfNodesToScore: 5}, {schedulerName: b}]\nparallelism: 4": "parallelism percentageOfNodesToScore profiles[0].percentageOfNodesToScore",
+		"clientConnection: {qps: 1000, burst: 2000, contentType: application/json}\ndelayCacheUntilActive: true":                        "clientConnection.contentType clientConnection.qps delayCacheUntilActive",
+	} {
+		c, err := Decode([]byte(head + text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(c.Ignored())), " "); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
 }

@@ -40,6 +40,44 @@ func Decode(content []byte) (*Configuration, error) {
 	return c, nil
 }
 
+// Defaults of what has no effect: other values are told.
+const (
+	defaultParallelism = 16
+	defaultQPS         = 50
+	defaultBurst       = 100
+	defaultContentType = "application/vnd.kubernetes.protobuf"
+)
+
+// Ignored names the fields that were given and do nothing, with the reason.
+func (c *Configuration) Ignored() map[string]string {
+	out := map[string]string{}
+	const all = "all nodes take part in each decision"
+	// 100 asks for what is done anyway.
+	sampled := func(v *int32) bool { return v != nil && *v > 0 && *v < 100 }
+	if sampled(c.PercentageOfNodesToScore) {
+		out["percentageOfNodesToScore"] = all
+	}
+	for i := range c.Profiles {
+		if sampled(c.Profiles[i].PercentageOfNodesToScore) {
+			out[fmt.Sprintf("profiles[%d].percentageOfNodesToScore", i)] = all
+		}
+	}
+	if *c.Parallelism != defaultParallelism {
+		out["parallelism"] = "one goroutine decides"
+	}
+	if c.DelayCacheUntilActive {
+		out["delayCacheUntilActive"] = "a replica that does not lead follows the cluster"
+	}
+	x := &c.ClientConnection
+	if x.QPS != defaultQPS || x.Burst != defaultBurst {
+		out["clientConnection.qps"] = "the API server limits its clients"
+	}
+	if x.AcceptContentTypes != "" || x.ContentType != defaultContentType {
+		out["clientConnection.contentType"] = "the protocol is gRPC with protobuf"
+	}
+	return out
+}
+
 // Write writes a configuration to a file.
 func Write(path string, c *Configuration) error {
 	text, err := yaml.Marshal(c)
@@ -51,7 +89,7 @@ func Write(path string, c *Configuration) error {
 
 func (c *Configuration) defaults() error {
 	c.Kind, c.APIVersion = Kind, Group+"/"+Version
-	setDefault(&c.Parallelism, 16)
+	setDefault(&c.Parallelism, defaultParallelism)
 	setDefault(&c.PercentageOfNodesToScore, 0)
 	setDefault(&c.PodInitialBackoffSeconds, 1)
 	setDefault(&c.PodMaxBackoffSeconds, 10)
@@ -70,16 +108,16 @@ func (c *Configuration) defaults() error {
 	for _, s := range []struct {
 		to *string
 		v  string
-	}{{&le.ResourceLock, "leases"}, {&le.ResourceName, "kube-scheduler"}, {&le.ResourceNamespace, "kube-system"}, {&c.ClientConnection.ContentType, "application/vnd.kubernetes.protobuf"}} {
+	}{{&le.ResourceLock, "leases"}, {&le.ResourceName, "kube-scheduler"}, {&le.ResourceNamespace, "kube-system"}, {&c.ClientConnection.ContentType, defaultContentType}} {
 		if *s.to == "" {
 			*s.to = s.v
 		}
 	}
 	if c.ClientConnection.QPS == 0 {
-		c.ClientConnection.QPS = 50
+		c.ClientConnection.QPS = defaultQPS
 	}
 	if c.ClientConnection.Burst == 0 {
-		c.ClientConnection.Burst = 100
+		c.ClientConnection.Burst = defaultBurst
 	}
 	if len(c.Profiles) == 0 {
 		c.Profiles = []Profile{{}}
