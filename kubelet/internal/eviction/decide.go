@@ -31,6 +31,10 @@ const (
 	ContainerInodes Signal = "containerfs.inodesFree"
 	PIDs            Signal = "pid.available"
 	AllocatableMem  Signal = "allocatableMemory.available"
+	// What a pod uses more of than it may.
+	EmptyDirLimit  Signal = "emptydirfs.limit"
+	ContainerLimit Signal = "ephemeralcontainerfs.limit"
+	PodLimit       Signal = "ephemeralpodfs.limit"
 )
 
 // Observation is how much there is of a resource.
@@ -241,28 +245,28 @@ func shorter(q *resource.Quantity) *resource.Quantity {
 }
 
 // OverLimit says why a pod that uses more local storage than it may is
-// evicted; empty if it doesn't.
-func OverLimit(u *Use) string {
+// evicted, and which limit that is; empty if it doesn't.
+func OverLimit(u *Use) (Signal, string) {
 	for i := range u.Pod.Spec.Volumes {
 		v := &u.Pod.Spec.Volumes[i]
 		if v.EmptyDir == nil || v.EmptyDir.SizeLimit == nil || v.EmptyDir.SizeLimit.Sign() <= 0 {
 			continue
 		}
 		if u.EmptyDirs[v.Name] > v.EmptyDir.SizeLimit.Value() {
-			return fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit)
+			return EmptyDirLimit, fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit)
 		}
 	}
 	all := true
 	for _, c := range lasting(u.Pod) {
 		q, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]
 		if all = all && ok; ok && u.ContainerDisk[c.Name] > q.Value() {
-			return fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, &q)
+			return ContainerLimit, fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, &q)
 		}
 	}
 	if total := cgroup.Limits(u.Pod)[corev1.ResourceEphemeralStorage]; all && u.Disk > total.Value() {
-		return fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", &total)
+		return PodLimit, fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", &total)
 	}
-	return ""
+	return "", ""
 }
 
 // lasting are the containers that run for as long as the pod does.

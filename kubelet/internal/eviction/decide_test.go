@@ -79,20 +79,20 @@ func TestOverLimit(t *testing.T) {
 	u := use("p", 0, "", 0)
 	u.Pod.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: &limit}}}}
 	u.EmptyDirs = map[string]int64{"v": 2 << 20}
-	if got := OverLimit(&u); got != `Usage of EmptyDir volume "v" exceeds the limit "1Mi". ` {
+	if _, got := OverLimit(&u); got != `Usage of EmptyDir volume "v" exceeds the limit "1Mi". ` {
 		t.Errorf("%q", got)
 	}
 	u.EmptyDirs["v"] = 1 << 20
-	if got := OverLimit(&u); got != "" {
+	if _, got := OverLimit(&u); got != "" {
 		t.Errorf("%q", got)
 	}
 	u.Pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: limit}
 	u.ContainerDisk = map[string]int64{"c": 2 << 20}
-	if got := OverLimit(&u); got != `Container c exceeded its local ephemeral storage limit "1Mi". ` {
+	if _, got := OverLimit(&u); got != `Container c exceeded its local ephemeral storage limit "1Mi". ` {
 		t.Errorf("%q", got)
 	}
 	u.ContainerDisk, u.Disk = nil, 3<<20
-	if got := OverLimit(&u); got != "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. " {
+	if _, got := OverLimit(&u); got != "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. " {
 		t.Errorf("%q", got)
 	}
 }

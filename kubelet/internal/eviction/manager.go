@@ -1,6 +1,7 @@
 package eviction
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,8 +22,8 @@ const (
 	every = 10 * time.Second
 	// again is how soon to look after a pod was evicted.
 	again = time.Second
-	// patience with a pod's end, at least.
-	leastPatience = 30 * time.Second
+	// patience with a pod's end before the node is looked at again.
+	patience = 30 * time.Second
 )
 
 // Options of a manager.
@@ -56,17 +57,25 @@ type Manager struct {
 	// Owned by Run.
 	short []Threshold
 	since map[Threshold]time.Time
-	// stuck are pods that were evicted and do not end: others go instead.
-	stuck map[types.UID]<-chan struct{}
+	// leaving are pods that were evicted and have not ended yet.
+	leaving map[types.UID]leaving
 
 	mu   sync.Mutex
 	last map[Signal]time.Time // guarded by mu: when a signal was last short
 	now  Pressures            // guarded by mu
 }
 
+// leaving is a pod's end. One that was evicted for a soft threshold has until
+// then; for a hard one nothing has.
+type leaving struct {
+	done  <-chan struct{}
+	until time.Time
+	hard  bool
+}
+
 // New makes a manager.
 func New(o Options) *Manager {
-	return &Manager{o: o, since: map[Threshold]time.Time{}, stuck: map[types.UID]<-chan struct{}{}, last: map[Signal]time.Time{}}
+	return &Manager{o: o, since: map[Threshold]time.Time{}, leaving: map[types.UID]leaving{}, last: map[Signal]time.Time{}}
 }
 
 // Thresholds reads the configuration's.
@@ -158,7 +167,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 // look reports whether a pod was evicted.
 func (m *Manager) look(ctx context.Context) bool {
-	m.unstick()
+	m.forget()
 	if m.limits(ctx) {
 		return true
 	}
@@ -184,19 +193,36 @@ func (m *Manager) look(ctx context.Context) bool {
 	return m.one(ctx, t, o)
 }
 
-// unstick forgets pods that have ended after all.
-func (m *Manager) unstick() {
-	for uid, done := range m.stuck {
+// forget drops pods that have ended.
+func (m *Manager) forget() {
+	for uid, l := range m.leaving {
 		select {
-		case <-done:
-			delete(m.stuck, uid)
+		case <-l.done:
+			delete(m.leaving, uid)
 		default:
 		}
 	}
 }
 
+// staysOut reports whether a pod can't be chosen: it goes already. One that does
+// so in its own time is not given that when nobody has any.
+func (m *Manager) staysOut(pod *corev1.Pod, hard bool) bool {
+	l, is := m.leaving[pod.UID]
+	return is && (l.hard || !hard)
+}
+
+// inTime reports whether a pod that was evicted is still within its time.
+func (m *Manager) inTime() bool {
+	for _, l := range m.leaving {
+		if time.Now().Before(l.until) {
+			return true
+		}
+	}
+	return false
+}
+
 // due is the first threshold that has been crossed for long enough: memory
-// before the rest, since the kernel won't wait.
+// before the rest, since the kernel won't wait, and hard ones before soft ones.
 func (m *Manager) due() *Threshold {
 	now := time.Now()
 	for t := range m.since {
@@ -214,7 +240,7 @@ func (m *Manager) due() *Threshold {
 		}
 	}
 	slices.SortStableFunc(due, func(a, b Threshold) int {
-		return compareBool(resourceOf(a.Signal) != corev1.ResourceMemory, resourceOf(b.Signal) != corev1.ResourceMemory)
+		return cmp.Or(compareBool(resourceOf(a.Signal) != corev1.ResourceMemory, resourceOf(b.Signal) != corev1.ResourceMemory), compareBool(!a.Hard(), !b.Hard()))
 	})
 	if len(due) == 0 {
 		return nil
@@ -243,42 +269,48 @@ func (m *Manager) pressures(short []Threshold) {
 	}
 }
 
-// one evicts the pod that ranks first.
+// one evicts the pod that ranks first. For a soft threshold one at a time goes,
+// in its time.
 func (m *Manager) one(ctx context.Context, t *Threshold, o Observation) bool {
+	if !t.Hard() && m.inTime() {
+		return false
+	}
 	uses, err := m.o.Uses(ctx, PressureOf([]Signal{t.Signal}).Disk)
 	if err != nil {
 		m.o.Log.Warn("what pods use can't be read", zap.Error(err))
 		return false
 	}
-	uses = slices.DeleteFunc(uses, func(u Use) bool { return m.stuck[u.Pod.UID] != nil })
+	uses = slices.DeleteFunc(uses, func(u Use) bool { return m.staysOut(u.Pod, t.Hard()) })
 	ranked := Rank(uses, t.Signal)
 	if len(ranked) == 0 {
 		return false
 	}
 	u := &ranked[0]
-	grace := gracePeriod(u.Pod, t, m.o.MaxGrace)
-	if m.o.Count != nil {
-		m.o.Count(t.Signal)
-	}
-	return m.evict(ctx, u.Pod, Message(u, t, o), &grace)
+	return m.evict(ctx, u.Pod, t.Signal, Message(u, t, o), gracePeriod(u.Pod, t, m.o.MaxGrace), t.Hard())
 }
 
-func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, message string, grace *int64) bool {
+// evict reports whether the pod goes now. It waits for that, though not for long.
+func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, signal Signal, message string, grace int64, hard bool) bool {
 	done, ok := m.o.Evict(pod.UID, status.Verdict{
 		Phase: corev1.PodFailed, Reason: "Evicted", Message: message,
 		Disrupted: corev1.PodReasonTerminationByKubelet, DisruptedMessage: message,
-	}, grace)
+	}, &grace)
 	if !ok {
 		return false
 	}
-	m.o.Event(pod, corev1.EventTypeWarning, "Evicted", message)
-	t := time.NewTimer(max(leastPatience, time.Duration(*grace)*time.Second*3/2))
+	if _, sooner := m.leaving[pod.UID]; !sooner {
+		m.o.Event(pod, corev1.EventTypeWarning, "Evicted", message)
+		if m.o.Count != nil {
+			m.o.Count(signal)
+		}
+	}
+	m.leaving[pod.UID] = leaving{done, time.Now().Add(time.Duration(grace) * time.Second * 3 / 2), hard}
+	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
 	case <-done:
 	case <-t.C:
-		m.stuck[pod.UID] = done
-		m.o.Log.Warn("an evicted pod does not end; others have to go in its place", zap.String("namespace", pod.Namespace), zap.String("name", pod.Name))
+		m.o.Log.Warn("an evicted pod takes long to end", zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.Int64("graceSeconds", grace))
 	case <-ctx.Done():
 	}
 	return true
@@ -297,12 +329,11 @@ func (m *Manager) limits(ctx context.Context) bool {
 	evicted := false
 	for i := range uses {
 		u := &uses[i]
-		if Critical(u.Pod) || !Limited(u.Pod) || m.stuck[u.Pod.UID] != nil {
+		if Critical(u.Pod) || !Limited(u.Pod) || m.staysOut(u.Pod, true) {
 			continue
 		}
-		if why := OverLimit(u); why != "" {
-			grace := int64(1)
-			evicted = m.evict(ctx, u.Pod, why, &grace) || evicted
+		if signal, why := OverLimit(u); why != "" {
+			evicted = m.evict(ctx, u.Pod, signal, why, 1, true) || evicted
 		}
 	}
 	return evicted

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,52 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 	}
 }
 
+// One that goes in its own time has none left once the node has none; people
+// are told of its eviction once, and others have to go only then.
+func TestHardAfterSoft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var available atomic.Int64
+		var mu sync.Mutex
+		var told []string // guarded by mu
+		note := func(what ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprint(what...))
+		}
+		began := time.Now()
+		pods := []Use{use("a", 0, "", 10), use("b", 0, "", 20)}
+		available.Store(400)
+		m := New(Options{
+			// In either order: what is hard goes first.
+			Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: time.Second}, {Signal: Memory, Value: 200}}, MaxGrace: 100,
+			Observe: func(context.Context) map[Signal]Observation {
+				return map[Signal]Observation{Memory: {available.Load(), 10000}}
+			},
+			Uses: func(context.Context, bool) ([]Use, error) { return slices.Clone(pods), nil },
+			Pods: func() []*corev1.Pod { return nil },
+			Evict: func(uid types.UID, _ status.Verdict, grace *int64) (<-chan struct{}, bool) {
+				note("end ", uid, " within ", *grace, " at ", time.Since(began))
+				return nil, true
+			},
+			Event:   func(pod *corev1.Pod, _, _, _ string) { note("told of ", pod.Name) },
+			Count:   func(s Signal) { note("counted ", s) },
+			Changed: func() {}, Log: zap.NewNop(),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.Run(ctx) }()
+		time.Sleep(time.Minute)
+		available.Store(100)
+		time.Sleep(10 * time.Minute)
+		cancel()
+		<-done
+		want := "[end b within 30 at 20s told of b counted memory.available end b within 1 at 1m1s end a within 1 at 1m32s told of a counted memory.available]"
+		if got := fmt.Sprint(told); got != want {
+			t.Errorf("%s\nwant %s", got, want)
+		}
+	})
+}
+
 func TestGracePeriod(t *testing.T) {
 	soft, own := time.Minute, int64(45)
 	for _, c := range []struct {
@@ -134,12 +181,13 @@ func TestOverLimitWithSidecars(t *testing.T) {
 		disk, proxy int64
 		want        string
 	}{
-		{3000000, 2000000, ""},
-		{3000001, 2000000, "Pod ephemeral local storage usage exceeds the total limit of containers 3M. "},
-		{3000000, 2000001, `Container proxy exceeded its local ephemeral storage limit "2M". `},
+		{3000000, 2000000, " "},
+		{3000001, 2000000, "ephemeralpodfs.limit Pod ephemeral local storage usage exceeds the total limit of containers 3M. "},
+		{3000000, 2000001, `ephemeralcontainerfs.limit Container proxy exceeded its local ephemeral storage limit "2M". `},
 	} {
 		u.Disk, u.ContainerDisk = c.disk, map[string]int64{"proxy": c.proxy}
-		if got := OverLimit(&u); got != c.want {
+		signal, why := OverLimit(&u)
+		if got := string(signal) + " " + why; got != c.want {
 			t.Errorf("%d in all, %d the sidecar's: %q, want %q", c.disk, c.proxy, got, c.want)
 		}
 	}
