@@ -75,6 +75,23 @@ func TestAddressOfAnotherMachine(t *testing.T) {
 	}
 }
 
+func TestNameOfAnotherCluster(t *testing.T) {
+	root := layout.Root(t.TempDir())
+	r, err := host.ReadRecord(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Cluster = "xebec"
+	if err := r.MkdirAll(root.Path(host.Data), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := &Cluster{Options: Options{Name: "two", Progress: NewProgress(&out)}, nodes: []*Node{{Name: "vm", root: root, cgroup: "/two"}}}
+	if err := c.Stop(t.Context()); err != nil || !r.Kept() || !strings.Contains(out.String(), `nothing to take away of a cluster "two": this machine's node is of "xebec"`) {
+		t.Errorf("%v, kept %v: %s", err, r.Kept(), out.String())
+	}
+}
+
 // A cluster that is taken down while it is brought up is waited for no longer.
 func TestTakenDownMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -59,6 +59,7 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
+	r.Cluster = c.Name
 	// The record's own directory first, so that it is in the record.
 	if err := r.MkdirAll(n.root.Path(host.Data), 0o755); err != nil {
 		return err

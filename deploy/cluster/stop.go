@@ -34,6 +34,10 @@ func (c *Cluster) Stop(ctx context.Context) error {
 			c.Progress.Done("%s: nothing to take away: `make up` has made no node of this machine", c.nodes[0].Name)
 			return nil
 		}
+		if r.Cluster != "" && r.Cluster != c.Name {
+			c.Progress.Done("%s: nothing to take away of a cluster %q: this machine's node is of %q", c.nodes[0].Name, c.Name, r.Cluster)
+			return nil
+		}
 	}
 	errs := []error{c.each(func(n *Node) error { return n.stop(ctx) })}
 	if c.Nodes > 0 {

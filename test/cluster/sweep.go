@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,30 +19,26 @@ import (
 
 // A cluster's process holds a lock for as long as it lives, however it ends:
 // a lock that nobody holds is of a cluster that was left behind. Names alone do
-// not tell, for others may call their links so.
+// not tell, for others may call their clusters so: a person's "test" is none of ours.
 
 // locks is where they are; a cluster's is called as it is.
 const locks = "/run/lock/xebec-tests"
 
 var clusterName = regexp.MustCompile(`^t[0-9a-z]{1,5}$`)
 
-// names are those of clusters whose process lives or does not.
+// names are those of clusters that have a lock, whether their process lives or not.
 func names() ([]string, error) {
 	files, err := filepath.Glob(locks + "/*")
 	if err != nil {
 		return nil, err
 	}
-	roots, err := filepath.Glob("/run/xebec-*")
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]bool{}
-	for _, f := range append(files, roots...) {
-		if name := strings.TrimPrefix(filepath.Base(f), "xebec-"); clusterName.MatchString(name) {
-			found[name] = true
+	var found []string
+	for _, f := range files {
+		if name := filepath.Base(f); clusterName.MatchString(name) {
+			found = append(found, name)
 		}
 	}
-	return slices.Sorted(maps.Keys(found)), nil
+	return found, nil
 }
 
 // nodesOf counts a cluster's nodes. Their namespaces and links come before
@@ -108,9 +102,6 @@ func Sweep(ctx context.Context) error {
 	}
 	var errs []error
 	for _, name := range all {
-		if !locked(name) && lives(name) {
-			continue
-		}
 		lock, err := claim(name)
 		if err != nil {
 			errs = append(errs, err)
@@ -130,19 +121,6 @@ func Sweep(ctx context.Context) error {
 		errs = append(errs, release(lock))
 	}
 	return errors.Join(errs...)
-}
-
-// locked reports whether there is a lock, whoever holds it.
-func locked(name string) bool {
-	_, err := os.Stat(filepath.Join(locks, name))
-	return err == nil
-}
-
-// lives tells of a cluster that has no lock, as those of older checkouts: its
-// name has the process' number, which may be another's by now.
-func lives(name string) bool {
-	pid, err := strconv.ParseInt(strings.TrimPrefix(name, prefix), 36, 32)
-	return err == nil && syscall.Kill(int(pid), 0) == nil
 }
 
 func remove(ctx context.Context, name string, nodes int) error {

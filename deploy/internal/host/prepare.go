@@ -45,6 +45,8 @@ func RestrictOOM() bool {
 // Record is what was done to a machine, so that it can be undone and nothing
 // else is touched.
 type Record struct {
+	// Cluster is the name of the node's, so that another's takes nothing away.
+	Cluster string `json:"cluster,omitempty"`
 	// Files and Dirs that were made, Mounts in order, Settings with the value
 	// before.
 	Files    []string          `json:"files,omitempty"`
