@@ -3,6 +3,7 @@ package write
 import (
 	"context"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -78,6 +79,32 @@ func TestSlowStopsAtTheFirstFailures(t *testing.T) {
 	}
 	if len(got) != 15 || failed != 5 || FirstError(got) == nil || Unknown(got) {
 		t.Errorf("%d writes, %d failed; want 1+2+4+8 and 5", len(got), failed)
+	}
+}
+
+// TestBusyServer: writes that a busy server refuses at first are no failures.
+func TestBusyServer(t *testing.T) {
+	var mu sync.Mutex
+	tries := map[string]int{}
+	srv := clienttest.New(t, builtin.Scheme())
+	srv.Intercept = func(_ context.Context, method string, q any) error {
+		c, ok := q.(*pb.CreateRequest)
+		if !ok || method != "Create" {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if tries[c.GetKey().GetName()]++; tries[c.GetKey().GetName()] <= 2 {
+			return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+		}
+		return nil
+	}
+	c := srv.Client(t)
+	b := client.NewBatch(c, 0)
+	go func() { _ = b.Run(t.Context()) }() // ends with the test
+	w := NewWriter(c, b)
+	if got := w.Slow(t.Context(), creates(t, w, 20)); len(got) != 20 || FirstError(got) != nil {
+		t.Errorf("%d of 20 writes, %v", len(got), FirstError(got))
 	}
 }
 

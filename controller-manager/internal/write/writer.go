@@ -19,16 +19,25 @@ type Writer struct {
 // NewWriter makes a writer over a batch that somebody else runs.
 func NewWriter(c *client.Client, b *client.Batch) *Writer { return &Writer{Client: c, batch: b} }
 
-// All sends writes side by side and gives their results in order.
+// All sends writes side by side and gives their results in order. What the
+// server refuses for being busy is sent again: it is no failure to tell of.
 func (w *Writer) All(ctx context.Context, writes []*client.Write) []client.Result {
 	results := make([]client.Result, len(writes))
-	futures := make([]*client.Future, len(writes))
+	answers := make([]chan client.Result, len(writes))
 	for i, q := range writes {
-		futures[i], results[i].Err = w.batch.Go(ctx, q)
+		answer := make(chan client.Result, 1)
+		if results[i].Err = w.batch.Insist(ctx, q, func(r client.Result) { answer <- r }); results[i].Err == nil {
+			answers[i] = answer
+		}
 	}
-	for i, f := range futures {
-		if f != nil {
-			results[i].Response, results[i].Err = f.Wait(ctx)
+	for i, answer := range answers {
+		if answer == nil {
+			continue
+		}
+		select {
+		case results[i] = <-answer:
+		case <-ctx.Done():
+			results[i].Err = ctx.Err()
 		}
 	}
 	return results

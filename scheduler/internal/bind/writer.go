@@ -22,7 +22,8 @@ const (
 	waiting = 16384
 )
 
-// Writer writes to an API server. Results come on goroutines of its own.
+// Writer writes to an API server. Results come on goroutines of its own. What
+// a busy server refuses is sent again, but for events.
 type Writer struct {
 	c        *client.Client
 	bindings *client.Batch
@@ -53,8 +54,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	ended := make(chan error, 5)
 	for _, f := range []func(context.Context) error{
 		w.bindings.Run, w.others.Run, w.events.Run,
-		func(ctx context.Context) error { return feed(ctx, w.status, w.others) },
-		func(ctx context.Context) error { return feed(ctx, w.news, w.events) },
+		func(ctx context.Context) error { return feed(ctx, w.status, w.others.Insist) },
+		func(ctx context.Context) error { return feed(ctx, w.news, w.events.Submit) },
 	} {
 		go func() { ended <- f(ctx) }()
 	}
@@ -66,11 +67,11 @@ func (w *Writer) Run(ctx context.Context) error {
 	return err
 }
 
-func feed(ctx context.Context, jobs <-chan job, to *client.Batch) error {
+func feed(ctx context.Context, jobs <-chan job, to func(context.Context, *client.Write, func(client.Result)) error) error {
 	for {
 		select {
 		case j := <-jobs:
-			if err := to.Submit(ctx, j.write, j.done); err != nil {
+			if err := to(ctx, j.write, j.done); err != nil {
 				j.done(client.Result{Err: err})
 			}
 		case <-ctx.Done():
@@ -101,7 +102,7 @@ func (w *Writer) Bind(p *corev1.Pod, node string, done func(error)) {
 		return
 	}
 	counted := w.count(done)
-	if err := w.bindings.Submit(context.Background(), write, counted); err != nil {
+	if err := w.bindings.Insist(context.Background(), write, counted); err != nil {
 		counted(client.Result{Err: err})
 	}
 }

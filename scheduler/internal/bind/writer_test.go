@@ -30,6 +30,14 @@ func TestWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	busy := 2 // refusals of a server that has too much to do are no answer
+	s.Intercept = func(_ context.Context, method string, _ any) error {
+		if method != "Patch" || busy == 0 {
+			return nil
+		}
+		busy--
+		return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+	}
 	result := make(chan error, 4)
 	done := func(err error) { result <- err }
 	w.PatchStatus(p, []byte(`{"status":{"nominatedNodeName":"n"}}`), done)
