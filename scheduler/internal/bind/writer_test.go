@@ -18,6 +18,14 @@ import (
 // pod; errors are the API's.
 func TestWriter(t *testing.T) {
 	s := clienttest.New(t, builtin.Scheme())
+	busy := 2 // refusals of a server that has too much to do are no answer
+	s.Intercept = func(_ context.Context, method string, _ any) error {
+		if method != "Patch" || busy == 0 {
+			return nil
+		}
+		busy--
+		return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+	}
 	c := s.Client(t)
 	w := NewWriter(c)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -29,14 +37,6 @@ func TestWriter(t *testing.T) {
 	p, err := client.Create(ctx, c, p)
 	if err != nil {
 		t.Fatal(err)
-	}
-	busy := 2 // refusals of a server that has too much to do are no answer
-	s.Intercept = func(_ context.Context, method string, _ any) error {
-		if method != "Patch" || busy == 0 {
-			return nil
-		}
-		busy--
-		return apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
 	}
 	result := make(chan error, 4)
 	done := func(err error) { result <- err }
