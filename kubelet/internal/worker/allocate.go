@@ -127,24 +127,36 @@ func (w *Worker) allocate(pod *corev1.Pod) *corev1.Pod {
 		w.setPending(pod, nil)
 		return pod
 	}
-	reason, message := w.resizable(pod)
-	if reason != "" {
-		w.writeAllocation(w.allocated)
+	before := w.allocated
+	if reason, message := w.reallocate(pod); reason != "" {
 		w.setPending(pod, &status.Resize{Type: corev1.PodResizePending, Reason: reason, Message: message})
 		return w.allocated.of(pod)
 	}
-	shrinks, given := w.allocated, asked(pod)
-	w.writeAllocation(given)
-	w.give(given)
 	w.setPending(pod, nil)
 	w.resize = &status.Resize{Type: corev1.PodResizeInProgress, Generation: pod.Generation}
 	w.o.Events(pod, "", corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+resizeText(pod, ""))
-	if shrinks != nil {
+	if before != nil {
 		w.p.freed(w)
 	}
 	return pod
 }
 
+// reallocate gives the pod what it asks for, or says why not. Nobody else is
+// given the same meanwhile.
+func (w *Worker) reallocate(pod *corev1.Pod) (reason, message string) {
+	w.p.admit.Lock()
+	defer w.p.admit.Unlock()
+	if reason, message = w.resizable(pod); reason != "" {
+		w.writeAllocation(w.allocated)
+		return reason, message
+	}
+	given := asked(pod)
+	w.writeAllocation(given)
+	w.give(given)
+	return "", ""
+}
+
+// resizable needs the lock of admissions.
 func (w *Worker) resizable(pod *corev1.Pod) (reason, message string) {
 	switch {
 	case runtime.IsStatic(pod):
@@ -152,8 +164,6 @@ func (w *Worker) resizable(pod *corev1.Pod) (reason, message string) {
 	case w.o.Resize == nil:
 		return "", ""
 	}
-	w.p.admit.Lock()
-	defer w.p.admit.Unlock()
 	others, _ := w.others()
 	return w.o.Resize(pod, others)
 }
