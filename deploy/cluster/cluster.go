@@ -410,7 +410,9 @@ func (c *Cluster) join(ctx context.Context) error {
 // joinArgs are the words of a join command, of a token made for it.
 func (c *Cluster) joinArgs(ctx context.Context) ([]string, error) {
 	n := c.nodes[0]
-	out, err := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), "--root-dir="+string(n.root), "token", "create", "--ttl=1h", "--print-join-command").Output()
+	// By name: $KUBECONFIG may be that of another cluster, which nodes would then join.
+	out, err := n.Command(ctx, filepath.Join(n.bin, "xebecadm"), "--root-dir="+string(n.root), "token", "create", "--ttl=1h", "--print-join-command",
+		"--kubeconfig="+c.Kubeconfig()).Output()
 	if err != nil {
 		return nil, fmt.Errorf("make a join command: %w: %s", err, stderrOf(err))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -72,6 +73,20 @@ func TestAddressOfAnotherMachine(t *testing.T) {
 		if err := c.here(); (err == nil) != fine {
 			t.Errorf("%q: %v", address, err)
 		}
+	}
+}
+
+// A person who uses one cluster makes another: nodes join their own.
+func TestJoinCommandIsOfTheCluster(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/of/another.conf")
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "xebecadm"), []byte("#!/bin/sh\necho xebecadm join \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := &Cluster{nodes: []*Node{{Name: "n1", root: "/run/xebec-two/n1", bin: bin}}}
+	args, err := c.joinArgs(t.Context())
+	if err != nil || !slices.Contains(args, "--kubeconfig=/run/xebec-two/n1/etc/kubernetes/admin.conf") {
+		t.Errorf("%v, %v", args, err)
 	}
 }
 
