@@ -59,10 +59,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return fmt.Errorf("%q is not known: expected up, down, node or resolve", args[0])
 }
 
+// usual is the name of a cluster that is given none.
+const usual = "xebec"
+
 func flags(verb string, o *cluster.Options, args []string) error {
 	fs := pflag.NewFlagSet("xebec-up "+verb, pflag.ContinueOnError)
 	fs.StringVar(&o.Bin, "bin", "bin", "directory with the programs and images/")
-	fs.StringVar(&o.Name, "name", "xebec", "name of the cluster, of at most six letters")
+	fs.StringVar(&o.Name, "name", usual, "name of the cluster, at most six of a-z and 0-9")
 	fs.IntVar(&o.Nodes, "nodes", 0, "nodes, each in a network namespace of its own; 0 is one in this machine's network")
 	fs.IntVar(&o.ControlPlanes, "control-planes", 1, "how many of the nodes are members of the control plane")
 	fs.StringVar(&o.Root, "root", "", "root directory of the node, or directory of those of several nodes")
@@ -96,7 +99,7 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	} else if err != nil {
 		first := c.Members()[0]
-		return fmt.Errorf("%w\n\nWhat is there stays, to be looked at: the logs are in %s. `make down` takes it away", err, filepath.Dir(first.Log("kubelet")))
+		return fmt.Errorf("%w\n\nWhat is there stays, to be looked at: the logs are in %s. `%s` takes it away", err, filepath.Dir(first.Log("kubelet")), undo(c.Name))
 	}
 	fmt.Fprintf(out, `
 The cluster is up after %.1f s. To use it:
@@ -109,9 +112,17 @@ The cluster is up after %.1f s. To use it:
   kubectl wait --for=condition=Ready pod/try
   kubectl exec try -- wget -qO- http://web
 
-make down takes it away.
-`, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin)
+%s takes it away.
+`, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin, undo(c.Name))
 	return nil
+}
+
+// undo is the command that takes a cluster away.
+func undo(name string) string {
+	if name == usual {
+		return "make down"
+	}
+	return "make down UPFLAGS='--name " + name + "'"
 }
 
 // told reports whether an error is of a machine where nothing was begun.

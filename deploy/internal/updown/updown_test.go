@@ -31,3 +31,11 @@ func TestWords(t *testing.T) {
 		}
 	}
 }
+
+func TestCommandThatUndoes(t *testing.T) {
+	for name, want := range map[string]string{"xebec": "make down", "two": "make down UPFLAGS='--name two'"} {
+		if got := undo(name); got != want {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
