@@ -8,12 +8,13 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Pauses before a write that a busy server refused is sent again: they double,
-// and end after about six seconds.
+// Pauses before a write that a busy server refused is sent again. They double,
+// and end within five seconds, the time between a leader's giving up and the
+// end of its lease: what it decided must not come after its successor.
 const (
 	firstInsist = 20 * time.Millisecond
 	mostInsist  = time.Second
-	insistTries = 10
+	insistTries = 8
 )
 
 // Insist is Submit for a write that need not keep its place among others of
