@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +19,12 @@ type Component struct {
 	Check func(ctx context.Context) error
 }
 
+// Unwell is the error of a part that answered, or that nobody answered for: the
+// message of its condition. Any other error is why it could not be asked.
+type Unwell string
+
+func (u Unwell) Error() string { return string(u) }
+
 // IsComponents reports whether the target is componentstatuses, which are
 // asked for, not stored.
 func (t *Target) IsComponents() bool { return t.Group == "" && t.Plural == "componentstatuses" }
@@ -26,6 +33,9 @@ func (r *Registry) componentObject(ctx context.Context, c *Component) (*storage.
 	cond := corev1.ComponentCondition{Type: corev1.ComponentHealthy, Status: corev1.ConditionTrue, Message: "ok"}
 	if err := c.Check(ctx); err != nil {
 		cond.Status, cond.Message, cond.Error = corev1.ConditionFalse, "", err.Error()
+		if unwell, ok := errors.AsType[Unwell](err); ok {
+			cond.Message, cond.Error = string(unwell), ""
+		}
 	}
 	raw, err := (&corev1.ComponentStatus{ObjectMeta: metav1.ObjectMeta{Name: c.Name}, Conditions: []corev1.ComponentCondition{cond}}).Marshal()
 	if err != nil {

@@ -92,7 +92,7 @@ func (s *Server) handler() (http.Handler, error) {
 		Hooks: s.resourceHooks(), CanCreate: s.canCreate, EventTTL: s.cfg.EventTTL,
 		Reviewer:   reviews{&review.Reviewer{Authorizer: permissions.Authorizer, Tokens: auth.Tokens, Own: auth.Audiences}},
 		Tokens:     tokens{auth.Requests},
-		Components: []registry.Component{{Name: "etcd-0", Check: s.store.Ready}},
+		Components: s.components(),
 	})
 	if s.keys != nil {
 		s.registry.StaleBefore = s.keys.staleBefore
