@@ -2,16 +2,7 @@ package chaos
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -29,7 +20,7 @@ import (
 	"xebec.dev/client"
 	"xebec.dev/client/cache"
 	streams "xebec.dev/client/stream"
-	"xebec.dev/test/apiservertest"
+	"xebec.dev/test/clientca"
 )
 
 // TestHerd is F34: 500 kubelets lose their server at once and come back at
@@ -48,7 +39,10 @@ func TestHerd(t *testing.T) {
 	if _, err := client.Create(t.Context(), admin, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "default"}}); err != nil {
 		t.Fatal(err)
 	}
-	sign := authority(t, s)
+	ca, err := clientca.Open(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -56,7 +50,9 @@ func TestHerd(t *testing.T) {
 	herd := make([]*member, nodes)
 	for i := range herd {
 		herd[i] = &member{name: fmt.Sprintf("node-%03d", i), config: client.Config{Server: s.URL, CAFile: filepath.Join(s.Dir, "pki", "ca.crt")}}
-		herd[i].config.CertData, herd[i].config.KeyData = sign("system:node:"+herd[i].name, "system:nodes")
+		if herd[i].config.CertData, herd[i].config.KeyData, err = ca.Sign("system:node:"+herd[i].name, "system:nodes"); err != nil {
+			t.Fatal(err)
+		}
 		running.Go(func() {
 			if err := herd[i].run(ctx); err != nil && ctx.Err() == nil {
 				t.Errorf("%s: %v", herd[i].name, err)
@@ -245,51 +241,4 @@ func (m *member) renew(ctx context.Context, c *client.Client, lease *coordinatio
 		m.oldest.Store(max(m.oldest.Load(), time.Now().UnixNano()-last))
 	}
 	return lease, nil
-}
-
-// authority signs certificates of clients as the server's own.
-func authority(t testing.TB, s *apiservertest.Server) func(name, group string) (certificate, key []byte) {
-	t.Helper()
-	dir := filepath.Join(s.Dir, "pki")
-	read := func(name string) []byte {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		block, _ := pem.Decode(text)
-		if block == nil {
-			t.Fatalf("%s is no PEM file", name)
-		}
-		return block.Bytes
-	}
-	parent, err := x509.ParseCertificate(read("ca.crt"))
-	private, keyErr := x509.ParsePKCS8PrivateKey(read("ca.key"))
-	if err := errors.Join(err, keyErr); err != nil {
-		t.Fatal(err)
-	}
-	return func(name, group string) ([]byte, []byte) {
-		t.Helper()
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-		if err != nil {
-			t.Fatal(err)
-		}
-		leaf := &x509.Certificate{
-			SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{group}},
-			NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-		}
-		der, err := x509.CreateCertificate(rand.Reader, leaf, parent, key.Public(), private)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})
-	}
 }

@@ -44,7 +44,7 @@ func onNode(name, node, claim string) string {
 // TestAttachments: they follow the pods to a node, and from there to another.
 func TestAttachments(t *testing.T) {
 	c := newCluster(t)
-	c.manage("--use-service-account-credentials")
+	c.manage()
 	ns := c.namespace(t)
 	d := c.drive(t)
 	one, two := "one-"+ns, "two-"+ns

@@ -6,7 +6,7 @@ import "testing"
 func TestControllers(t *testing.T) {
 	c := newCluster(t)
 	// Each controller has the rights of its own service account, no more.
-	c.manage("--use-service-account-credentials")
+	c.manage()
 	c.drive(t, "n1", "n2", "n3")
 	for _, x := range []struct {
 		name string

@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"xebec.dev/test/apiservertest"
+	"xebec.dev/test/clientca"
 )
 
 // patience is how long anything may take on a loaded machine.
@@ -54,7 +55,8 @@ type manager struct {
 	log  string
 }
 
-// manage starts a controller manager; it ends with the test.
+// manage starts a controller manager with the rights that it has in a cluster;
+// it ends with the test.
 func (c *cluster) manage(args ...string) *manager {
 	c.t.Helper()
 	pki := filepath.Join(c.server.Dir, "pki")
@@ -62,9 +64,17 @@ func (c *cluster) manage(args ...string) *manager {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	ca, err := clientca.Open(c.server.Dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(c.t.TempDir(), "kubeconfig")
+	if err := ca.Kubeconfig(kubeconfig, c.server.URL, "system:kube-controller-manager"); err != nil {
+		c.t.Fatal(err)
+	}
 	m := &manager{exit: make(chan error, 1), log: log.Name()}
 	m.cmd = exec.Command(apiservertest.Binary("kube-controller-manager"), append([]string{
-		"--kubeconfig=" + c.server.Kubeconfig, "--secure-port=0", "--leader-elect=false", "-v=4",
+		"--kubeconfig=" + kubeconfig, "--use-service-account-credentials", "--secure-port=0", "--leader-elect=false", "-v=4",
 		"--cluster-signing-cert-file=" + filepath.Join(pki, "ca.crt"), "--cluster-signing-key-file=" + filepath.Join(pki, "ca.key"),
 		"--node-monitor-grace-period=1h", // the driver's nodes never speak again
 		"--root-ca-file=" + filepath.Join(pki, "ca.crt"), "--service-account-private-key-file=" + filepath.Join(pki, "sa.key"),

@@ -29,7 +29,7 @@ func TestLegacyTokens(t *testing.T) {
 		}
 	}
 	// A manager looks when it starts, and then once a day.
-	args := []string{"--use-service-account-credentials", "--legacy-service-account-token-clean-up-period=1ms"}
+	args := []string{"--legacy-service-account-token-clean-up-period=1ms"}
 	m := c.manage(args...)
 	const label = "kubernetes.io/legacy-token-invalid-since"
 	eventually(t, "the token is declared invalid", func() error {

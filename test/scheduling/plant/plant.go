@@ -20,6 +20,7 @@ import (
 
 	"xebec.dev/api/builtin"
 	"xebec.dev/client"
+	"xebec.dev/test/clientca"
 )
 
 // Plant is the three processes and how to reach them.
@@ -65,6 +66,9 @@ func Start(o Options) (*Plant, error) {
 	if err == nil {
 		err = p.APIServer.ready(p.URL + "/readyz")
 	}
+	if err == nil {
+		err = p.identity()
+	}
 	if err == nil && !o.NoScheduler {
 		err = p.StartScheduler(o.Scheduler...)
 	}
@@ -74,6 +78,18 @@ func Start(o Options) (*Plant, error) {
 	}
 	return p, nil
 }
+
+// identity makes the scheduler's kubeconfig: it has the rights and the share of
+// the server that it has in a cluster, not the administrator's.
+func (p *Plant) identity() error {
+	ca, err := clientca.Open(filepath.Join(p.Dir, "apiserver"))
+	if err != nil {
+		return err
+	}
+	return ca.Kubeconfig(p.schedulerKubeconfig(), p.URL, "system:kube-scheduler")
+}
+
+func (p *Plant) schedulerKubeconfig() string { return filepath.Join(p.Dir, "scheduler.kubeconfig") }
 
 // StartScheduler starts the scheduler, again after it was stopped.
 func (p *Plant) StartScheduler(args ...string) (err error) {
@@ -87,7 +103,7 @@ func (p *Plant) AnotherScheduler(args ...string) (*Process, error) {
 }
 
 func (p *Plant) scheduler(port int, args []string) (*Process, error) {
-	all := append([]string{"--kubeconfig=" + p.Kubeconfig, "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--leader-elect=false",
+	all := append([]string{"--kubeconfig=" + p.schedulerKubeconfig(), "--bind-address=127.0.0.1", fmt.Sprintf("--secure-port=%d", port), "--leader-elect=false",
 		"--authorization-always-allow-paths=/healthz,/readyz,/livez,/metrics,/configz,/debug/*,/metrics/resources,/statusz", "--contention-profiling=false"}, args...)
 	s, err := spawn(filepath.Join(p.bin, "kube-scheduler"), all...)
 	if err != nil {
