@@ -30,9 +30,12 @@ var settings = [][2]string{{"net/ipv4/ip_forward", "1"}, {"net/ipv6/conf/all/for
 // machineSettings are the whole machine's: one watcher a pod is a lot of them.
 var machineSettings = [][2]string{{"fs/inotify/max_user_instances", "8192"}, {"fs/inotify/max_user_watches", "524288"}}
 
-// proxySettings are those that kube-proxy changes.
+// proxySettings are those that kube-proxy changes, in one mode or another.
 var proxySettings = []string{"net/netfilter/nf_conntrack_max", "net/netfilter/nf_conntrack_tcp_timeout_established", "net/netfilter/nf_conntrack_tcp_timeout_close_wait",
-	"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
+	"net/netfilter/nf_conntrack_udp_timeout", "net/netfilter/nf_conntrack_udp_timeout_stream", "net/netfilter/nf_conntrack_tcp_be_liberal",
+	"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables",
+	"net/ipv4/conf/all/route_localnet", "net/ipv4/conf/all/arp_ignore", "net/ipv4/conf/all/arp_announce",
+	"net/ipv4/vs/conntrack", "net/ipv4/vs/expire_nodest_conn", "net/ipv4/vs/expire_quiescent_template", "net/ipv4/vs/conn_reuse_mode"}
 
 // ErrUp says that there is nothing to start.
 var ErrUp = errors.New("it is up already; `make down` takes it down")

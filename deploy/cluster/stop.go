@@ -161,7 +161,7 @@ func (n *Node) clean() error {
 		return errors.Join(append(errs, err)...)
 	}
 	n.before = r.Before
-	errs = append(errs, n.removeLinks(r), host.RemoveTraces(n.root))
+	errs = append(errs, n.removeNetwork(r), host.RemoveTraces(n.root))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -186,9 +186,9 @@ func (n *Node) clean() error {
 	return err
 }
 
-// removeLinks removes links that were not there before the node was, of those
-// a pod network makes.
-func (n *Node) removeLinks(r *host.Record) error {
+// removeNetwork removes what was not there before the node was: links of those
+// a pod network makes, empty tables of iptables.
+func (n *Node) removeNetwork(r *host.Record) error {
 	if n.NetNS != "" || r.Before == nil {
 		return nil
 	}
@@ -202,7 +202,7 @@ func (n *Node) removeLinks(r *host.Record) error {
 			errs = append(errs, removeLink(l))
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.Before.RemoveShells())...)
 }
 
 // residue looks for what is left, with its own eyes.

@@ -292,13 +292,18 @@ func Take() (*Snapshot, error) {
 		return nil, err
 	}
 	tables, err := (&nftables.Conn{}).ListTables()
-	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) && !errors.Is(err, syscall.EPROTONOSUPPORT) {
+	if err != nil && !unsupported(err) {
 		return nil, fmt.Errorf("list the tables of nftables: %w", err)
 	}
 	for _, t := range tables {
 		s.Tables = append(s.Tables, t.Name)
 	}
 	return s, nil
+}
+
+// unsupported says that the kernel has no nftables.
+func unsupported(err error) bool {
+	return errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.EPROTONOSUPPORT)
 }
 
 // Left is what is there now of a node's and was not then. What others have
