@@ -13,7 +13,7 @@ LDFLAGS := -s -w -X xebec.dev/apiserver/internal/version.GitVersion=$(VERSION) \
 	-X xebec.dev/client/daemon.GitVersion=$(VERSION) -X xebec.dev/client/daemon.GitCommit=$(COMMIT) \
 	-X xebec.dev/deploy/internal/cli.Version=$(VERSION) -X xebec.dev/deploy/internal/cli.Commit=$(COMMIT)
 
-.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench bench-cluster race fuzz clean
+.PHONY: all build kubectl etcd helm test test-server test-nodes check generate bench bench-server bench-cluster race fuzz clean
 
 all: build
 
@@ -65,7 +65,9 @@ generate: $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-grpc $(TOOLS)/buf ## gen
 	cd proto && PATH=$(TOOLS):$$PATH buf generate
 	cd api && go generate ./...
 
-bench: build ## the API server beside the peer, as a table of ratios
+bench: bench-server bench-cluster ## every figure of docs/benchmarks.md; as root
+
+bench-server: build ## the API server beside the peer, as a table of ratios
 	cd test && go run ./bench
 
 bench-cluster: images ## the other daemons: scheduling, controllers, proxy, pod starts; as root

@@ -88,7 +88,7 @@ func machine() string {
 }
 
 const (
-	openMark  = "<!-- tables: make bench -->"
+	openMark  = "<!-- tables: make bench-server -->"
 	closeMark = "<!-- end of tables -->"
 )
 
