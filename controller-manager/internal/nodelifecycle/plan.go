@@ -145,6 +145,15 @@ func unknown(n *corev1.Node, now time.Time) (out []corev1.NodeCondition) {
 			out = append(out, next)
 		}
 	}
+	// A patch gives the list its order, and people are used to the node's.
+	place := func(c corev1.NodeCondition) int {
+		i := slices.IndexFunc(n.Status.Conditions, func(k corev1.NodeCondition) bool { return k.Type == c.Type })
+		if i < 0 {
+			return len(n.Status.Conditions)
+		}
+		return i
+	}
+	slices.SortStableFunc(out, func(a, b corev1.NodeCondition) int { return place(a) - place(b) })
 	return out
 }
 
