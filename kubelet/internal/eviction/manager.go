@@ -59,6 +59,9 @@ type Manager struct {
 	since map[Threshold]time.Time
 	// leaving are pods that were evicted and have not ended yet.
 	leaving map[types.UID]leaving
+	// softly is closed once the last of those that have time to end has; nil is
+	// that none is waited for.
+	softly <-chan struct{}
 
 	mu   sync.Mutex
 	last map[Signal]time.Time // guarded by mu: when a signal was last short
@@ -154,6 +157,10 @@ func (m *Manager) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-t.C:
+		case <-m.softly:
+			m.softly = nil
+			t.Reset(again)
+			continue
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -174,23 +181,31 @@ func (m *Manager) look(ctx context.Context) bool {
 	seen := m.o.Observe(ctx)
 	m.short = Met(m.o.Thresholds, seen, m.short)
 	m.pressures(m.short)
-	t := m.due()
-	if t == nil {
-		return false
-	}
-	o := seen[t.Signal]
-	m.o.Log.Warn("the node is short of a resource", zap.String("signal", string(t.Signal)), zap.Int64("available", o.Available), zap.Int64("threshold", t.at(o)))
-	if PressureOf([]Signal{t.Signal}).Disk {
-		if err := m.o.Reclaim(ctx); err != nil {
-			m.o.Log.Warn("images could not be removed to make room", zap.Error(err))
+	reclaimed := false
+	for _, t := range m.due() {
+		o := seen[t.Signal]
+		m.o.Log.Warn("the node is short of a resource", zap.String("signal", string(t.Signal)), zap.Int64("available", o.Available), zap.Int64("threshold", t.at(o)))
+		if PressureOf([]Signal{t.Signal}).Disk {
+			if !reclaimed {
+				m.reclaim(ctx)
+				seen, reclaimed = m.o.Observe(ctx), true
+			}
+			if !slices.Contains(Met(m.o.Thresholds, seen, m.short), t) {
+				continue
+			}
+			o = seen[t.Signal]
 		}
-		seen = m.o.Observe(ctx)
-		if !slices.Contains(Met(m.o.Thresholds, seen, m.short), *t) {
-			return false
+		if m.one(ctx, &t, o) {
+			return true
 		}
-		o = seen[t.Signal]
 	}
-	return m.one(ctx, t, o)
+	return false
+}
+
+func (m *Manager) reclaim(ctx context.Context) {
+	if err := m.o.Reclaim(ctx); err != nil {
+		m.o.Log.Warn("images could not be removed to make room", zap.Error(err))
+	}
 }
 
 // forget drops pods that have ended.
@@ -221,9 +236,9 @@ func (m *Manager) inTime() bool {
 	return false
 }
 
-// due is the first threshold that has been crossed for long enough: memory
-// before the rest, since the kernel won't wait, and hard ones before soft ones.
-func (m *Manager) due() *Threshold {
+// due are the thresholds that have been crossed for long enough: hard ones before
+// soft ones, and of those memory before the rest, since the kernel won't wait.
+func (m *Manager) due() []Threshold {
 	now := time.Now()
 	for t := range m.since {
 		if !slices.Contains(m.short, t) {
@@ -240,12 +255,9 @@ func (m *Manager) due() *Threshold {
 		}
 	}
 	slices.SortStableFunc(due, func(a, b Threshold) int {
-		return cmp.Or(compareBool(resourceOf(a.Signal) != corev1.ResourceMemory, resourceOf(b.Signal) != corev1.ResourceMemory), compareBool(!a.Hard(), !b.Hard()))
+		return cmp.Or(compareBool(!a.Hard(), !b.Hard()), compareBool(resourceOf(a.Signal) != corev1.ResourceMemory, resourceOf(b.Signal) != corev1.ResourceMemory))
 	})
-	if len(due) == 0 {
-		return nil
-	}
-	return &due[0]
+	return due
 }
 
 func (m *Manager) pressures(short []Threshold) {
@@ -289,7 +301,8 @@ func (m *Manager) one(ctx context.Context, t *Threshold, o Observation) bool {
 	return m.evict(ctx, u.Pod, t.Signal, Message(u, t, o), gracePeriod(u.Pod, t, m.o.MaxGrace), t.Hard())
 }
 
-// evict reports whether the pod goes now. It waits for that, though not for long.
+// evict reports whether the pod goes now. It waits for that, though not for long,
+// and not for one that has time: the node may run short of something else.
 func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, signal Signal, message string, grace int64, hard bool) bool {
 	done, ok := m.o.Evict(pod.UID, status.Verdict{
 		Phase: corev1.PodFailed, Reason: "Evicted", Message: message,
@@ -305,6 +318,10 @@ func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, signal Signal, mes
 		}
 	}
 	m.leaving[pod.UID] = leaving{done, time.Now().Add(time.Duration(grace) * time.Second * 3 / 2), hard}
+	if !hard {
+		m.softly = done
+		return true
+	}
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {

@@ -129,6 +129,71 @@ func TestHardAfterSoft(t *testing.T) {
 	})
 }
 
+// What the node is short of besides is looked at: a threshold for which nobody
+// can go, or not yet, holds back no other, nor the removal of images.
+func TestShortOfTwo(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		memory     time.Duration // 0 is a hard threshold
+		diskFrom   time.Duration
+		ends, look time.Duration // ends 0 is never
+		want       string
+	}{
+		{"one goes in its time", time.Second, 22 * time.Second, 0, 40 * time.Second, "[b memory.available 20s reclaim 31s a nodefs.available 31s]"},
+		{"all go already", 0, 0, 0, 75 * time.Second, "[b memory.available 10s a memory.available 41s reclaim 1m12s]"},
+		{"who had time has ended", time.Second, time.Hour, 5 * time.Second, 30 * time.Second, "[b memory.available 20s a memory.available 26s]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			var told []string // guarded by mu
+			began := time.Now()
+			note := func(what ...any) {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, fmt.Sprint(append(what, " ", time.Since(began))...))
+			}
+			pods := []Use{use("a", 0, "", 10), use("b", 0, "", 20)}
+			pods[0].Disk, pods[1].Disk = 20, 10
+			var over sync.Map // pods that have ended
+			var victim string // owned by the manager's goroutine
+			m := New(Options{
+				Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: c.memory}, {Signal: NodeFS, Value: 500}}, MaxGrace: 100,
+				Observe: func(context.Context) map[Signal]Observation {
+					seen := map[Signal]Observation{Memory: {100, 10000}, NodeFS: {10000, 10000}}
+					if time.Since(began) >= c.diskFrom {
+						seen[NodeFS] = Observation{100, 10000}
+					}
+					return seen
+				},
+				Uses: func(context.Context, bool) ([]Use, error) {
+					return slices.DeleteFunc(slices.Clone(pods), func(u Use) bool { _, is := over.Load(u.Pod.UID); return is }), nil
+				},
+				Pods:    func() []*corev1.Pod { return nil },
+				Reclaim: func(context.Context) error { note("reclaim"); return nil },
+				Evict: func(uid types.UID, _ status.Verdict, _ *int64) (<-chan struct{}, bool) {
+					done := make(chan struct{})
+					if c.ends > 0 {
+						time.AfterFunc(c.ends, func() { over.Store(uid, true); close(done) })
+					}
+					return done, true
+				},
+				Event:   func(pod *corev1.Pod, _, _, _ string) { victim = pod.Name },
+				Count:   func(s Signal) { note(victim, " ", s) },
+				Changed: func() {}, Log: zap.NewNop(),
+			})
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error)
+			go func() { done <- m.Run(ctx) }()
+			time.Sleep(c.look)
+			cancel()
+			<-done
+			if got := fmt.Sprint(told); got != c.want {
+				t.Errorf("%s: %s\nwant %s", c.name, got, c.want)
+			}
+		})
+	}
+}
+
 func TestGracePeriod(t *testing.T) {
 	soft, own := time.Minute, int64(45)
 	for _, c := range []struct {
