@@ -18,12 +18,14 @@ const (
 	// MaxBindings is for the scheduler to keep to: it pauses beyond.
 	MaxBindings = 1024
 	inFlight    = 256
+	// Events leave room for bindings where the server limits what is under way.
+	eventsInFlight = 48
 	// waiting writes beside bindings; events beyond are dropped.
 	waiting = 16384
 )
 
 // Writer writes to an API server. Results come on goroutines of its own. What
-// a busy server refuses is sent again, but for events.
+// a busy server refuses is sent again.
 type Writer struct {
 	c        *client.Client
 	bindings *client.Batch
@@ -42,7 +44,7 @@ type job struct {
 // NewWriter makes a writer; Run sends.
 func NewWriter(c *client.Client) *Writer {
 	return &Writer{
-		c: c, bindings: client.NewBatch(c, 2*MaxBindings), others: client.NewBatch(c, inFlight), events: client.NewBatch(c, inFlight),
+		c: c, bindings: client.NewBatch(c, 2*MaxBindings), others: client.NewBatch(c, inFlight), events: client.NewBatch(c, eventsInFlight),
 		status: make(chan job, waiting), news: make(chan job, waiting),
 	}
 }
@@ -54,8 +56,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	ended := make(chan error, 5)
 	for _, f := range []func(context.Context) error{
 		w.bindings.Run, w.others.Run, w.events.Run,
-		func(ctx context.Context) error { return feed(ctx, w.status, w.others.Insist) },
-		func(ctx context.Context) error { return feed(ctx, w.news, w.events.Submit) },
+		func(ctx context.Context) error { return feed(ctx, w.status, w.others) },
+		func(ctx context.Context) error { return feed(ctx, w.news, w.events) },
 	} {
 		go func() { ended <- f(ctx) }()
 	}
@@ -67,11 +69,11 @@ func (w *Writer) Run(ctx context.Context) error {
 	return err
 }
 
-func feed(ctx context.Context, jobs <-chan job, to func(context.Context, *client.Write, func(client.Result)) error) error {
+func feed(ctx context.Context, jobs <-chan job, to *client.Batch) error {
 	for {
 		select {
 		case j := <-jobs:
-			if err := to(ctx, j.write, j.done); err != nil {
+			if err := to.Insist(ctx, j.write, j.done); err != nil {
 				j.done(client.Result{Err: err})
 			}
 		case <-ctx.Done():
