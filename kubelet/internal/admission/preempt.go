@@ -16,8 +16,8 @@ import (
 
 // preempt makes room for a critical pod that does not fit: what is going
 // already is waited for, and where that is not enough others are ended. What
-// should have gone long ago is neither; where nothing else helps the pod runs
-// beside it.
+// should have gone long ago is neither: the pod runs beside it, and nobody else
+// goes in its place, since a runtime that can't end one may end none.
 func preempt(in Input) worker.Decision {
 	short := shortages(in)
 	if len(short) == 0 {
@@ -27,15 +27,16 @@ func preempt(in Input) worker.Decision {
 	if covers(going, short) {
 		return worker.Decision{Wait: true}
 	}
+	late := only(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] == worker.Late })
+	if covers(late, short) {
+		return worker.Decision{}
+	}
 	yields := only(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] == worker.Stays && yieldsTo(o, in.Pod) })
 	if victims := choose(yields, going, short); victims != nil {
 		return worker.Decision{Wait: true, Victims: victims, Short: string(short[0].name)}
 	}
-	if late := only(in.Others, func(o *corev1.Pod) bool { return in.Going[o.UID] == worker.Late }); len(late) > 0 {
+	if len(late) > 0 {
 		gone := slices.Concat(late, going)
-		if covers(late, short) {
-			return worker.Decision{}
-		}
 		if victims := choose(yields, gone, short); victims != nil || covers(gone, short) {
 			return worker.Decision{Wait: true, Victims: victims, Short: string(short[0].name)}
 		}
