@@ -256,14 +256,14 @@ func OverLimit(u *Use) (Signal, string) {
 			return EmptyDirLimit, fmt.Sprintf("Usage of EmptyDir volume %q exceeds the limit %q. ", v.Name, v.EmptyDir.SizeLimit)
 		}
 	}
-	all := true
 	for _, c := range lasting(u.Pod) {
 		q, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]
-		if all = all && ok; ok && u.ContainerDisk[c.Name] > q.Value() {
+		if ok && u.ContainerDisk[c.Name] > q.Value() {
 			return ContainerLimit, fmt.Sprintf("Container %s exceeded its local ephemeral storage limit %q. ", c.Name, &q)
 		}
 	}
-	if total := cgroup.Limits(u.Pod)[corev1.ResourceEphemeralStorage]; all && u.Disk > total.Value() {
+	// The limits that there are bound the pod, even if some container has none.
+	if total, ok := cgroup.Limits(u.Pod)[corev1.ResourceEphemeralStorage]; ok && u.Disk > total.Value() {
 		return PodLimit, fmt.Sprintf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ", &total)
 	}
 	return "", ""
@@ -279,9 +279,6 @@ func lasting(pod *corev1.Pod) []corev1.Container {
 
 // Limited reports whether a pod's use of local storage is bounded.
 func Limited(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil }) ||
-		slices.ContainsFunc(lasting(pod), func(c corev1.Container) bool {
-			_, ok := c.Resources.Limits[corev1.ResourceEphemeralStorage]
-			return ok
-		})
+	_, ok := cgroup.Limits(pod)[corev1.ResourceEphemeralStorage]
+	return ok || slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil })
 }

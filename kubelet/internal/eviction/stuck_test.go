@@ -257,3 +257,35 @@ func TestOverLimitWithSidecars(t *testing.T) {
 		}
 	}
 }
+
+// Limits of some containers bound the pod as a whole, those of one that is over
+// too; where no container has any, nothing does.
+func TestLimited(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	of := func(limit string, restart *corev1.ContainerRestartPolicy) corev1.Container {
+		c := corev1.Container{RestartPolicy: restart}
+		if limit != "" {
+			c.Resources.Limits = corev1.ResourceList{corev1.ResourceEphemeralStorage: resource.MustParse(limit)}
+		}
+		return c
+	}
+	for _, c := range []struct{ init, sidecar, main, want string }{
+		{"", "", "1M", "1M"}, {"", "1M", "", "1M"}, {"", "1M", "2M", "3M"}, {"4M", "1M", "2M", "4M"}, {"4M", "", "", "4M"}, {"", "", "", ""},
+	} {
+		pod := &corev1.Pod{Spec: corev1.PodSpec{InitContainers: []corev1.Container{of(c.init, nil), of(c.sidecar, &always)}, Containers: []corev1.Container{of(c.main, nil), of("", nil)}}}
+		want := ""
+		if c.want != "" {
+			want = "Pod ephemeral local storage usage exceeds the total limit of containers " + c.want + ". "
+		}
+		if _, got := OverLimit(&Use{Pod: pod, Disk: 4000001}); got != want || Limited(pod) != (want != "") {
+			t.Errorf("%+v: %q, limited %t", c, got, Limited(pod))
+		}
+		bound := resource.MustParse("1G")
+		if c.want != "" {
+			bound = resource.MustParse(c.want)
+		}
+		if _, got := OverLimit(&Use{Pod: pod, Disk: bound.Value()}); got != "" {
+			t.Errorf("%+v: within its limit %q", c, got)
+		}
+	}
+}
