@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/kubelet/internal/status"
 )
@@ -57,6 +58,25 @@ func TestEvictTooLate(t *testing.T) {
 		synctest.Wait()
 		if got := s.around.status("p"); got.Phase != corev1.PodSucceeded || got.Reason != "" {
 			t.Errorf("it is %s %s", got.Phase, got.Reason)
+		}
+	})
+}
+
+// Who ends one that is being decided about learns that it never began.
+func TestEvictRefused(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		var done <-chan struct{}
+		s.pods.o.Admit = func(pod *corev1.Pod, _ []*corev1.Pod, _ map[types.UID]Going) Decision {
+			done, _ = s.pods.Evict(pod.UID, status.Verdict{Phase: corev1.PodFailed, Reason: "Evicted"}, nil)
+			return Decision{Refusal: &Refusal{Reason: "OutOfcpu"}}
+		}
+		s.pods.Update(named(t, "p"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		select {
+		case <-done:
+		default:
+			t.Error("it is still waited for")
 		}
 	})
 }

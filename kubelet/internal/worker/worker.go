@@ -505,6 +505,7 @@ func (w *Worker) refuse(v view, r *Refusal) {
 	w.verdict = &status.Verdict{Phase: corev1.PodFailed, Reason: r.Reason, Message: "Pod was rejected: " + r.Message, Rejected: true}
 	w.at = ended
 	w.mu.Unlock()
+	w.stopOnce.Do(func() { close(w.stopped) }) // who evicts it meanwhile waits for that
 	w.report(v)
 }
 
