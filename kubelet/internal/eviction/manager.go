@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"xebec.dev/kubelet/internal/config"
+	"xebec.dev/kubelet/internal/runtime"
 	"xebec.dev/kubelet/internal/status"
 )
 
@@ -317,7 +318,7 @@ func (m *Manager) evict(ctx context.Context, pod *corev1.Pod, signal Signal, mes
 			m.o.Count(signal)
 		}
 	}
-	m.leaving[pod.UID] = leaving{done, time.Now().Add(time.Duration(grace) * time.Second * 3 / 2), hard}
+	m.leaving[pod.UID] = leaving{done, time.Now().Add(runtime.Patience(runtime.Grace(grace))), hard}
 	if !hard {
 		m.softly = done
 		return true

@@ -3,6 +3,7 @@ package eviction
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 	}{
 		{"at once", 0, 0, false, "[b 10s a 41s]"},
 		{"in its time", 60, 100, false, "[b 1m10s a 2m41s]"},
+		{"in as much as it likes", math.MaxInt64, -1, false, "[b 1m10s]"},
 		{"for its own sake", 0, 0, true, "[b 10s a 41s]"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -47,7 +49,7 @@ func TestEvictedDoesNotEnd(t *testing.T) {
 				pods[1].EmptyDirs = map[string]int64{"v": 2 << 20}
 			}
 			m := New(Options{
-				Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: time.Duration(c.grace) * time.Second}}, MaxGrace: c.max,
+				Thresholds: []Threshold{{Signal: Memory, Value: 500, Grace: time.Duration(min(c.grace, 60)) * time.Second}}, MaxGrace: c.max,
 				Observe: func(context.Context) map[Signal]Observation { return map[Signal]Observation{Memory: {100, 10000}} },
 				Uses:    func(context.Context, bool) ([]Use, error) { return slices.Clone(pods), nil },
 				Pods:    func() []*corev1.Pod { return []*corev1.Pod{pods[0].Pod, pods[1].Pod} },

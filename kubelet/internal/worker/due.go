@@ -7,6 +7,8 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"xebec.dev/kubelet/internal/runtime"
 )
 
 // Going is whether a pod that is here is being ended.
@@ -25,9 +27,6 @@ const (
 // time too.
 const leastPatience = 10 * time.Second
 
-// patience with a pod that has a grace period is Kubernetes'.
-func patience(grace time.Duration) time.Duration { return max(grace*3/2, leastPatience) }
-
 // ends needs the lock.
 func (w *Worker) ends() bool {
 	return w.at >= ending || w.verdict != nil || w.removed || w.pod.DeletionTimestamp != nil
@@ -40,7 +39,7 @@ func (w *Worker) expect() {
 		w.due = time.Time{}
 		return
 	}
-	w.due = earlier(w.due, now().Add(patience(graceOf(w.pod, w.grace, nil, ""))))
+	w.due = earlier(w.due, now().Add(max(runtime.Patience(graceOf(w.pod, w.grace, nil, "")), leastPatience)))
 }
 
 func (w *Worker) going() Going {

@@ -18,9 +18,6 @@ import (
 // leastGrace is what a container has at least once its hook is through.
 const leastGrace = 2 * time.Second
 
-// maxGrace is a time, in seconds, with which one can still reckon.
-const maxGrace = 1 << 32
-
 // killing is the end of all containers of a pod, under way.
 type killing struct {
 	grace  time.Duration
@@ -52,7 +49,7 @@ func graceOf(pod *corev1.Pod, override *int64, c *corev1.Container, failed strin
 			seconds = *own.TerminationGracePeriodSeconds
 		}
 	}
-	return time.Duration(min(max(seconds, 1), maxGrace)) * time.Second
+	return runtime.Grace(max(seconds, 1))
 }
 
 // end brings a pod's containers to their end, and comes back until they have.

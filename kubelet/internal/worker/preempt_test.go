@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -178,6 +179,24 @@ func TestPreemptGivesUp(t *testing.T) {
 			}
 		})
 	}
+}
+
+// One that may take as long as it likes is waited for.
+func TestPreemptPatiently(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		s.pods.o.Admit = onePlace
+		s.slow = 2 * time.Hour
+		p, long := named(t, "common"), int64(math.MaxInt64)
+		p.Spec.TerminationGracePeriodSeconds = &long
+		s.pods.Update(p)
+		time.Sleep(time.Second)
+		s.pods.Update(named(t, "critical"))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if got := s.around.status("critical"); got != nil {
+			t.Errorf("while the other ends the critical pod is %+v", got)
+		}
+	})
 }
 
 // Others who wait may have the room that was kept for one that is refused.
