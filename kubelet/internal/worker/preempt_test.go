@@ -199,6 +199,45 @@ func TestPreemptPatiently(t *testing.T) {
 	})
 }
 
+// Nobody is told that one was ended who had ended.
+func TestPreemptTooLate(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		var told []string
+		s.pods.o.Preempted = func(resource string) { told = append(told, resource) }
+		s.pods.o.Events = func(pod *corev1.Pod, _, _, reason, _ string) {
+			if reason == "Preempting" {
+				told = append(told, pod.Name)
+			}
+		}
+		asked := false
+		s.pods.o.Admit = func(pod *corev1.Pod, _ []*corev1.Pod, _ map[types.UID]Going) Decision {
+			if pod.Name != "critical" || asked {
+				return Decision{}
+			}
+			asked = true
+			return Decision{Wait: true, Short: "cpu", Victims: []*corev1.Pod{named(t, "gone"), named(t, "over"), named(t, "stays")}}
+		}
+		over := named(t, "over")
+		over.Spec.RestartPolicy = corev1.RestartPolicyNever
+		s.pods.Update(over)
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		for _, c := range s.running("main") {
+			s.exit(c, 0)
+		}
+		s.mu.Unlock()
+		s.changed("over")
+		s.pods.Update(named(t, "stays"))
+		time.Sleep(time.Second)
+		s.pods.Update(named(t, "critical"))
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if want := []string{"stays", "cpu"}; !slices.Equal(told, want) {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
 // Others who wait may have the room that was kept for one that is refused.
 func TestRefusedAfterAll(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *scene) {

@@ -523,12 +523,14 @@ func (w *Worker) reserve(yes bool) (before bool) {
 func (w *Worker) preempt(d Decision) {
 	const reason, message = "Preempting", "Preempted in order to admit critical pod"
 	for _, victim := range d.Victims {
-		w.log.Info("ending a pod to make room for a critical one", zap.String("victim", victim.Namespace+"/"+victim.Name), zap.String("resource", d.Short))
-		w.o.Events(victim, "", corev1.EventTypeWarning, reason, message)
-		w.p.Evict(victim.UID, status.Verdict{
+		if _, ok := w.p.Evict(victim.UID, status.Verdict{
 			Phase: corev1.PodFailed, Reason: reason, Message: message,
 			Disrupted: corev1.PodReasonTerminationByKubelet, DisruptedMessage: "Pod was preempted by Kubelet to accommodate a critical pod.",
-		}, nil)
+		}, nil); !ok {
+			continue // it has ended meanwhile
+		}
+		w.log.Info("ending a pod to make room for a critical one", zap.String("victim", victim.Namespace+"/"+victim.Name), zap.String("resource", d.Short))
+		w.o.Events(victim, "", corev1.EventTypeWarning, reason, message)
 		if w.o.Preempted != nil {
 			w.o.Preempted(d.Short)
 		}
