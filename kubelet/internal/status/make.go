@@ -308,11 +308,16 @@ func (m *maker) turns() (inits int, regular bool) {
 		return inits, true
 	}
 	last := &list[len(list)-1]
-	if plan.IsSidecar(&m.in.Pod.Spec.InitContainers[len(list)-1]) {
-		return inits, last.Started != nil && *last.Started
+	if c := &m.in.Pod.Spec.InitContainers[len(list)-1]; plan.IsSidecar(c) {
+		old := find(m.old.InitContainerStatuses, c.Name)
+		// It has ended, so that it had started is no longer to be seen; without a
+		// probe it had as soon as it ran.
+		return inits, began(last) && c.StartupProbe == nil || hasStarted(last) || old != nil && hasStarted(old)
 	}
 	return inits, last.State.Terminated != nil && last.State.Terminated.ExitCode == 0
 }
+
+func hasStarted(s *corev1.ContainerStatus) bool { return s.Started != nil && *s.Started }
 
 func isInit(pod *corev1.Pod, name string) bool {
 	return slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == name && !plan.IsSidecar(&c) })

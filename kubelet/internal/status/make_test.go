@@ -122,6 +122,9 @@ func parse(t *testing.T, text string) Input {
 			spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: f[1]})
 		case "sidecar":
 			spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: f[1], RestartPolicy: &always})
+			if len(f) > 2 && f[2] == "probed" {
+				spec.InitContainers[len(spec.InitContainers)-1].StartupProbe = &corev1.Probe{}
+			}
 		case "gate":
 			spec.ReadinessGates = append(spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: corev1.PodConditionType(f[1])})
 		case "condition":
@@ -136,6 +139,9 @@ func parse(t *testing.T, text string) Input {
 			observed(t, &in, f)
 		case "was":
 			in.Pod.Status.ContainerStatuses = append(in.Pod.Status.ContainerStatuses, corev1.ContainerStatus{Name: f[1], RestartCount: 3, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}})
+		case "started": // a sidecar that had
+			yes := true
+			in.Pod.Status.InitContainerStatuses = append(in.Pod.Status.InitContainerStatuses, corev1.ContainerStatus{Name: f[1], Started: &yes, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}})
 		case "waiting":
 			in.Waiting[f[1]] = Waiting{Reason: f[2]}
 		case "ended":
