@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,43 @@ func TestPullPauses(t *testing.T) {
 	for _, e := range []string{`Pulling: Pulling image "a"`, `Failed: Failed to pull image "a": no such image`, `BackOff: Back-off pulling image "a"`, `Pulled: Successfully pulled image "a" in 0s (0s including waiting). Image size: 7 bytes.`} {
 		if !strings.Contains(strings.Join(events, "\n"), e) {
 			t.Errorf("no event %q among %q", e, events)
+		}
+	}
+}
+
+// A password that was corrected is tried at once; the rest of a secret does not
+// matter, nor in which order it is read.
+func TestPullPauseEndsWithNewCredentials(t *testing.T) {
+	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	r := &registry{have: map[string]bool{}, fails: 5}
+	p := NewPuller(r, Options{Now: func() time.Time { return now }})
+	user := func(host, name string) entry { return entry{host: host, auth: &runtimeapi.AuthConfig{Username: name}} }
+	for _, c := range []struct {
+		keys  Keyring
+		after time.Duration
+		want  string
+	}{
+		{nil, 0, "ErrImagePull []"},
+		{nil, time.Second, "ImagePullBackOff []"},
+		{Keyring{user("other.io", "x")}, 0, "ImagePullBackOff []"},
+		{Keyring{user("reg.io", "a"), user("reg.io", "b")}, 0, "ErrImagePull [a b]"},
+		{Keyring{user("reg.io", "b"), user("other.io", "x"), user("reg.io", "a")}, 19 * time.Second, "ImagePullBackOff []"},
+		{Keyring{user("reg.io", "b"), user("reg.io", "a")}, time.Second, "ErrImagePull [b a]"}, // the second pause was of twenty seconds
+		{Keyring{user("reg.io", "c")}, 0, "<nil> [c]"},
+	} {
+		now, r.pulls = now.Add(c.after), nil
+		read := 0
+		_, err := p.Ensure(t.Context(), Want{Image: "reg.io/a:1", Pod: "uid", Event: func(string, string, string) {}, Keys: func() Keyring {
+			read++
+			return c.keys
+		}})
+		got := "<nil>"
+		var e *Error
+		if errors.As(err, &e) {
+			got = e.Reason
+		}
+		if got = fmt.Sprint(got, " ", slices.DeleteFunc(r.pulls, func(s string) bool { return s == "" })); got != c.want || read != 1 {
+			t.Errorf("%v after %v: %s, want %s; credentials were read %d times", c.keys, c.after, got, c.want, read)
 		}
 	}
 }

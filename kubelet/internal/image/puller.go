@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -77,6 +79,7 @@ type failure struct {
 	delay   time.Duration
 	at      time.Time
 	message string
+	shown   string // the pod's credentials that did not help
 }
 
 // NewPuller makes a puller over the runtime's image service.
@@ -102,6 +105,19 @@ type Want struct {
 	Event   Event
 }
 
+// shown sums up the pod's credentials for the image.
+func (w *Want) shown() string {
+	if w.Keys == nil {
+		return ""
+	}
+	var sums []string
+	for _, e := range w.Keys().find(w.Image) {
+		sums = append(sums, hashOf(e.auth))
+	}
+	slices.Sort(sums)
+	return strings.Join(sums, " ")
+}
+
 // Ensure makes an image present and gives what the runtime has. Errors are *Error.
 func (p *Puller) Ensure(ctx context.Context, w Want) (*runtimeapi.Image, error) {
 	name, err := WithTag(w.Image)
@@ -116,6 +132,9 @@ func (p *Puller) Ensure(ctx context.Context, w Want) (*runtimeapi.Image, error) 
 		message := fmt.Sprintf("Failed to inspect image %q: %v", w.Image, err)
 		w.Event(corev1.EventTypeWarning, "InspectFailed", message)
 		return nil, &Error{Reason: InspectFailed, Message: message}
+	}
+	if w.Keys != nil {
+		w.Keys = sync.OnceValue(w.Keys)
 	}
 	there := have != nil && w.Policy != corev1.PullAlways
 	switch open := there && p.o.Records.Open(w.Image, have.Id, w.Keys); {
@@ -147,10 +166,11 @@ func (p *Puller) status(ctx context.Context, spec *runtimeapi.ImageSpec) (*runti
 	return res.Image, nil
 }
 
-// pull waits its pause out by refusing: the caller comes again.
+// pull waits its pause out by refusing: the caller comes again. A pod that shows
+// other credentials than those that failed does not wait.
 func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (*runtimeapi.Image, error) {
-	key := w.Pod + " " + w.Image
-	if f, until := p.paused(key); f != nil {
+	key, shown := w.Pod+" "+w.Image, w.shown()
+	if f, until := p.paused(key, shown); f != nil {
 		w.Event(corev1.EventTypeNormal, "BackOff", fmt.Sprintf("Back-off pulling image %q", w.Image))
 		return nil, &Error{Reason: ImagePullBackOff, Message: fmt.Sprintf("Back-off pulling image %q: %s: %s", w.Image, ErrImagePull, f.message), Until: until}
 	}
@@ -167,7 +187,7 @@ func (p *Puller) pull(ctx context.Context, w Want, spec *runtimeapi.ImageSpec) (
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		until := p.failed(key, err.Error())
+		until := p.failed(key, shown, err.Error())
 		w.Event(corev1.EventTypeWarning, "Failed", fmt.Sprintf("Failed to pull image %q: %v", w.Image, err))
 		return nil, &Error{Reason: ErrImagePull, Message: err.Error(), Until: until}
 	}
@@ -260,12 +280,12 @@ func (p *Puller) leave() {
 	}
 }
 
-func (p *Puller) paused(key string) (*failure, time.Time) {
+func (p *Puller) paused(key, shown string) (*failure, time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, ok := p.failures[key]
 	until := f.at.Add(f.delay)
-	if !ok || !until.After(p.o.Now()) {
+	if !ok || f.shown != shown || !until.After(p.o.Now()) {
 		return nil, time.Time{}
 	}
 	return &f, until
@@ -273,7 +293,7 @@ func (p *Puller) paused(key string) (*failure, time.Time) {
 
 // failed counts a failure and says when to try again. Failures of long ago
 // are forgotten.
-func (p *Puller) failed(key, message string) time.Time {
+func (p *Puller) failed(key, shown, message string) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.o.Now()
@@ -283,7 +303,7 @@ func (p *Puller) failed(key, message string) time.Time {
 	} else {
 		f.delay = min(2*f.delay, maxPause)
 	}
-	f.at, f.message = now, message
+	f.at, f.message, f.shown = now, message, shown
 	p.failures[key] = f
 	for k, old := range p.failures {
 		if now.Sub(old.at) > 2*maxPause {

@@ -104,3 +104,38 @@ func TestChanged(t *testing.T) {
 		}
 	}
 }
+
+// A pull secret that was corrected is tried at once, one that shows the same as
+// before is not.
+func TestPullSecretChanges(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		var mu sync.Mutex
+		password := "wrong" // guarded by mu
+		s.pods.o.Secrets = func(_ context.Context, pod *corev1.Pod) ([]*corev1.Secret, []string) {
+			mu.Lock()
+			defer mu.Unlock()
+			config := fmt.Sprintf(`{"auths":{"away.example":{"username":"u","password":%q}}}`, password)
+			return []*corev1.Secret{{Type: corev1.SecretTypeDockerConfigJson, Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(config)}}}, nil
+		}
+		p := twoContainers(t, ", image: away.example/x")
+		p.Spec.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "pull"}}
+		s.pods.Update(p)
+		time.Sleep(10 * time.Minute) // by now it is pulled every five minutes
+		for _, c := range []struct {
+			password string
+			want     int
+		}{{"wrong", 0}, {"right", 1}, {"right", 0}} {
+			synctest.Wait()
+			pulls := s.called("PullImage")
+			mu.Lock()
+			password = c.password
+			mu.Unlock()
+			s.pods.Retry("u", func(*corev1.Pod) []string { return []string{"other"} })
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := s.called("PullImage") - pulls; n != c.want {
+				t.Errorf("%s: %d pulls, want %d", c.password, n, c.want)
+			}
+		}
+	})
+}
