@@ -79,7 +79,7 @@ bench-cluster: images ## the other daemons: scheduling, controllers, proxy, pod 
 	cd test && go run ./kubelet/bench
 
 # What shares memory between goroutines and has tests that make them meet.
-RACY := client:./... apiserver:./internal/bell,./internal/h2/...,./internal/watchcache/...,./internal/rpc/... \
+RACY := client:./... apiserver:./internal/bell,./internal/flow,./internal/h2/...,./internal/watchcache/...,./internal/rpc/... \
 	scheduler:./internal/queue,./internal/loop,./internal/bind,./internal/feed,./internal/cache \
 	controller-manager:./internal/write,./internal/dependents,./internal/manager \
 	kube-proxy:./internal/state/...,./internal/conntrack/...,./internal/health/... kubelet:./internal/worker/...,./internal/pleg/...,./internal/status/...,./internal/object/...

@@ -1,9 +1,11 @@
 // Package flow bounds the requests being served at once, reads and writes
-// apart, so that a flood costs a 429 and not the server.
+// apart, so that a flood costs a 429 and not the server. Those for whom there is
+// no place wait for a while, and users take turns.
 package flow
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,7 +16,7 @@ import (
 // InFlight is max-in-flight flow control. Watches and streams hold no place:
 // they are cursors.
 type InFlight struct {
-	reads, writes chan struct{}
+	reads, writes *places
 	// Changed is told of each place taken and given back.
 	Changed func(mutating bool, by float64)
 	// LongRunning is told of watches and streams that begin and end; nil is nobody.
@@ -31,20 +33,14 @@ func New(reads, writes int, changed func(mutating bool, by float64)) *InFlight {
 	if changed == nil {
 		changed = func(bool, float64) {}
 	}
-	return &InFlight{reads: places(reads), writes: places(writes), Changed: changed}
-}
-
-func places(n int) chan struct{} {
-	if n <= 0 {
-		return nil
-	}
-	return make(chan struct{}, n)
+	return &InFlight{reads: newPlaces(reads), writes: newPlaces(writes), Changed: changed}
 }
 
 var readVerbs = map[string]bool{"get": true, "list": true, "head": true}
 
-// Enter takes a place or refuses with 429; the system's masters always enter.
-func (f *InFlight) Enter(_ context.Context, r *request.Request) (func(), error) {
+// Enter takes a place, waiting for one if it must, or refuses with 429; the
+// system's masters enter at once, always.
+func (f *InFlight) Enter(ctx context.Context, r *request.Request) (func(), error) {
 	if longRunning(&r.Info) {
 		if f.LongRunning == nil {
 			return func() {}, nil
@@ -53,34 +49,41 @@ func (f *InFlight) Enter(_ context.Context, r *request.Request) (func(), error) 
 		return func() { f.LongRunning(r, -1) }, nil
 	}
 	mutating := !readVerbs[r.Verb]
-	ch := f.reads
+	p := f.reads
 	if mutating {
-		ch = f.writes
+		p = f.writes
 	}
-	if ch == nil {
+	switch {
+	case p == nil:
 		return f.count(mutating, nil), nil
-	}
-	select {
-	case ch <- struct{}{}:
-		return f.count(mutating, ch), nil
-	default:
-	}
-	for _, g := range r.User.Groups {
-		if g == "system:masters" {
-			return f.count(mutating, nil), nil
+	case slices.Contains(r.User.Groups, "system:masters"):
+		if !p.takeFree() {
+			p = nil
 		}
+		return f.count(mutating, p), nil
+	case p.take(ctx, lineOf(r)):
+		return f.count(mutating, p), nil
 	}
 	return nil, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
 }
 
-func (f *InFlight) count(mutating bool, ch chan struct{}) func() {
+// lineOf is where a request waits: with its user's others; but for who keeps a
+// lease, whose life hangs on it, in a line for these.
+func lineOf(r *request.Request) string {
+	if r.Group == "coordination.k8s.io" && r.Resource == "leases" {
+		return "lease of " + r.User.Name
+	}
+	return "user " + r.User.Name
+}
+
+func (f *InFlight) count(mutating bool, p *places) func() {
 	f.active.Add(1)
 	f.Changed(mutating, 1)
 	return func() {
 		f.active.Add(-1)
 		f.Changed(mutating, -1)
-		if ch != nil {
-			<-ch
+		if p != nil {
+			p.give()
 		}
 	}
 }
