@@ -4,8 +4,8 @@
 # directory and a limit of time for all of it; -sweep takes away what killed
 # runs of tests with containers have left:
 #   tools/again.sh test 12m -sweep -p=1 -short ./kubelet/... ./e2e
-# Ends with 0: passed; 1: failed twice; 3: the time was up before anything had
-# failed twice.
+# Ends with 0: passed; 1: failed twice, or once when there was no time to see it
+# again; 3: the time was up before anything had failed.
 set -euo pipefail
 if [ $# -lt 3 ]; then
   echo "usage: $0 MODULE LIMIT [-sweep] [FLAG OF GO TEST...] PACKAGE..." >&2

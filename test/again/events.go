@@ -29,10 +29,11 @@ func (k key) String() string {
 // result is what a run of packages came to.
 type result struct {
 	failed map[string][]string // package → its top-level tests that failed
-	broken []string            // packages that failed, but none of their tests did
+	broken []string            // packages that failed as a whole: no test did, or they ended in the middle
 	builds []string            // packages that do not build
 	begun  map[key]bool        // tests that began and did not end
 	over   map[string]bool     // packages that came to an end
+	ran    map[string]bool     // packages of which every test had its turn
 	raced  bool                // the race detector found something
 	took   map[key]float64     // seconds that tests took which passed
 }
@@ -52,7 +53,7 @@ type collector struct {
 }
 
 func newCollector(tell func(string)) *collector {
-	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, over: map[string]bool{}, took: map[key]float64{}}, output: map[key]*bytes.Buffer{}, tell: tell}
+	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, over: map[string]bool{}, ran: map[string]bool{}, took: map[key]float64{}}, output: map[key]*bytes.Buffer{}, tell: tell}
 }
 
 // line takes a line of the output; what is no event is told as it is.
@@ -76,7 +77,11 @@ func (c *collector) line(text []byte) {
 			c.began(k)
 		}
 	case e.Action == "output" && e.Test == "":
-		if e.Output != "PASS\n" { // "ok" follows
+		switch e.Output {
+		case "PASS\n": // "ok" follows
+		case "FAIL\n": // what package testing says once all tests are through
+			c.ran[e.Package] = true
+		default:
 			c.tell(e.Output)
 		}
 	case e.Action == "output" && c.output[k] != nil:
@@ -114,7 +119,9 @@ func (c *collector) packageOver(e event) {
 		}
 	}
 	slices.Sort(c.failed[e.Package])
-	if len(c.failed[e.Package]) == 0 && !slices.ContainsFunc(c.builds, func(p string) bool { return strings.HasPrefix(p, e.Package) }) {
+	// One that ended before its end has tests that nobody has seen.
+	whole := len(c.failed[e.Package]) == 0 || !c.ran[e.Package]
+	if whole && !slices.ContainsFunc(c.builds, func(p string) bool { return strings.HasPrefix(p, e.Package) }) {
 		delete(c.failed, e.Package)
 		c.broken = append(c.broken, e.Package)
 	}
@@ -149,7 +156,7 @@ func (r *result) slowest(n int) string {
 }
 
 // again are the arguments of a second run for each package in which something
-// failed: of those tests only, of all if none is to blame.
+// failed: of those tests only, of all if none is to blame or not all were run.
 func (r *result) again() [][]string {
 	var runs [][]string
 	for _, p := range r.packages() {

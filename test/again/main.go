@@ -6,8 +6,9 @@
 //
 //	go run ./again [-limit DURATION] [-sweep] [FLAG OF GO TEST…] PACKAGE…
 //
-// It ends with 0 when all passed, with 1 when something failed twice, and with
-// 3 when the time was up before anything had failed twice.
+// It ends with 0 when all passed, with 1 when something failed twice, or once
+// when there was no time to see it again, or when nothing passed; and with 3 when
+// the time was up before anything had failed.
 package main
 
 import (
@@ -134,6 +135,9 @@ func (r *runner) run(ctx context.Context, args []string) int {
 	case first.raced:
 		r.tell("again: FAILED: a data race is there, whether it is seen again or not\n")
 		return failed
+	case first.good() && ctx.Err() != nil && len(first.took) == 0:
+		r.tell("again: FAILED: nothing passed in all that time\n")
+		return failed
 	case first.good() && ctx.Err() != nil:
 		return late
 	case first.good():
@@ -145,16 +149,11 @@ func (r *runner) run(ctx context.Context, args []string) int {
 // second runs again what failed.
 func (r *runner) second(ctx context.Context, first *result, flags []string) int {
 	code := passed
-	outOfTime := func() {
-		if code == passed {
-			code = late
-		}
-	}
 	for _, args := range first.again() {
 		what := strings.Join(args, " ")
 		if ctx.Err() != nil {
 			r.tell(fmt.Sprintf("again: FAILED ONCE, and there was no time to see it again: %s\n", what))
-			outOfTime()
+			code = failed
 			continue
 		}
 		r.clean("the first run")
@@ -166,7 +165,7 @@ func (r *runner) second(ctx context.Context, first *result, flags []string) int 
 			code = failed
 		case ctx.Err() != nil && now.good():
 			r.tell(fmt.Sprintf("again: THE TIME WAS UP in the middle of the second run of %s\n", what))
-			outOfTime()
+			code = failed
 		case !now.good():
 			r.tell(fmt.Sprintf("again: FAILED TWICE: %s\n", what))
 			code = failed

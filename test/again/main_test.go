@@ -66,7 +66,9 @@ func TestRuns(t *testing.T) {
 		{"all pass", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) {}\n"}, passed, []string{"ok", "again: passed: 1\n"}},
 		{"one fails once", map[string]string{"p/p_test.go": once}, passed, []string{"the reason", "FAILED, once more: -run ^(TestOnce)$ example.com/m/p", "FLAKY, failed and then passed: -run ^(TestOnce)$"}},
 		{"one fails twice", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { t.Error(\"why\") }\n"}, failed, []string{"why", "FAILED TWICE: -run ^(TestX)$ example.com/m/p"}},
-		{"one panics", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { panic(\"why\") }\n"}, failed, []string{"FAILED TWICE: -run ^(TestX)$"}},
+		{"one panics", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { panic(\"why\") }\n"}, failed, []string{"FAILED TWICE: example.com/m/p"}},
+		{"one panics once, and hides one that fails", map[string]string{"p/p_test.go": strings.Replace(once, "t.Error(", "panic(", 1) + "func TestZ(t *testing.T) { t.Error(\"hidden\") }\n"}, failed, []string{"the reason", "hidden", "FAILED TWICE: example.com/m/p"}},
+		{"one ends the program", map[string]string{"p/p_test.go": strings.Replace(once, "t.Error(\"the reason\")", "os.Exit(1)", 1) + "func TestZ(t *testing.T) { t.Error(\"hidden\") }\n"}, failed, []string{"hidden", "FAILED TWICE: example.com/m/p"}},
 		{"no test is to blame", map[string]string{"p/p_test.go": head + "func TestMain(m *testing.M) { println(\"no cluster\"); os.Exit(1) }\n"}, failed, []string{"no cluster", "FAILED TWICE: example.com/m/p"}},
 		{"a race is found once", map[string]string{"p/p_test.go": strings.Replace(once, "t.Error(", "println(\"WARNING: DATA RACE\"); t.Error(", 1)}, failed, []string{"the reason", "FAILED: a data race"}},
 		{"no build", map[string]string{"p/p_test.go": head + "func TestX(t *testing.T) { nothing() }\n"}, failed, []string{"undefined: nothing", "FAILED to build: example.com/m/p"}},
@@ -106,19 +108,25 @@ func interrupted(t *testing.T, test, tests string) (code int, said string) {
 	}, "-count=1", "./...")
 }
 
-// TestTimeIsUp ends in the middle of a test, whose process goes too.
+// TestTimeIsUp ends in the middle of a test, whose process goes too. What passed
+// before counts; where nothing did, something is wrong.
 func TestTimeIsUp(t *testing.T) {
-	code, said := interrupted(t, "TestX", "func TestX(t *testing.T) { select {} }\n")
-	if code != late || !strings.Contains(said, "THE TIME WAS UP in the middle of: example.com/m/p TestX") {
-		t.Errorf("it ends with %d and says:\n%s", code, said)
+	for tests, want := range map[string]int{
+		"func TestW(t *testing.T) {}\nfunc TestX(t *testing.T) { select {} }\n": late,
+		"func TestX(t *testing.T) { select {} }\n":                              failed,
+	} {
+		code, said := interrupted(t, "TestX", tests)
+		if code != want || !strings.Contains(said, "THE TIME WAS UP in the middle of: example.com/m/p TestX") {
+			t.Errorf("it ends with %d, expected %d, and says:\n%s", code, want, said)
+		}
 	}
 }
 
-// TestNoTimeForMore: what failed once is no reason to turn a change away when
-// there was no time to see it again, but it is told.
+// TestNoTimeForMore: what failed once fails when there was no time to see it
+// again.
 func TestNoTimeForMore(t *testing.T) {
 	code, said := interrupted(t, "TestY", "func TestX(t *testing.T) { t.Error(\"why\") }\nfunc TestY(t *testing.T) { select {} }\n")
-	if code != late || !strings.Contains(said, "FAILED ONCE, and there was no time to see it again: -run ^(TestX)$") {
+	if code != failed || !strings.Contains(said, "FAILED ONCE, and there was no time to see it again: -run ^(TestX)$") {
 		t.Errorf("it ends with %d and says:\n%s", code, said)
 	}
 }

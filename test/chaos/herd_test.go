@@ -105,7 +105,7 @@ func TestHerd(t *testing.T) {
 		ready := time.Since(away)
 		all("every node has its stream again", func(m *member) bool { return m.streams() >= int64(round) })
 		streaming := time.Since(away)
-		all("every node renews its lease", func(m *member) bool { return m.renewed.Load() > away.UnixNano()+int64(ready) })
+		all("every node renews its lease", func(m *member) bool { return m.renewed.Load() > int64(away.Sub(epoch)+ready) })
 		t.Logf("ready after %v, every stream asked for after %v, every lease renewed after %v", ready, streaming, time.Since(away))
 		eventually(t, time.Minute, "the administrator's client is connected", func() bool {
 			_, err := client.Get[*corev1.Namespace](ctx, admin, "", "default")
@@ -130,6 +130,9 @@ func TestHerd(t *testing.T) {
 	}
 }
 
+// epoch is before everything: times since it are the steady clock's.
+var epoch = time.Now()
+
 // member asks of a server what a kubelet without work asks: its pods, its node,
 // Services and runtime classes; and it renews its lease every ten seconds.
 type member struct {
@@ -139,7 +142,7 @@ type member struct {
 	mu     sync.Mutex
 	stream *streams.Stream // guarded by mu
 
-	renewed atomic.Int64 // when, in Unix nanoseconds
+	renewed atomic.Int64 // when, in nanoseconds since the epoch
 	oldest  atomic.Int64 // that the lease has been, in nanoseconds
 	heard   atomic.Int64 // pods of this node
 }
@@ -237,8 +240,9 @@ func (m *member) renew(ctx context.Context, c *client.Client, lease *coordinatio
 	if err != nil {
 		return nil, err
 	}
-	if last := m.renewed.Swap(time.Now().UnixNano()); last > 0 {
-		m.oldest.Store(max(m.oldest.Load(), time.Now().UnixNano()-last))
+	at := int64(time.Since(epoch))
+	if last := m.renewed.Swap(at); last > 0 {
+		m.oldest.Store(max(m.oldest.Load(), at-last))
 	}
 	return lease, nil
 }

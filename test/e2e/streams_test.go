@@ -40,9 +40,13 @@ func startCall(ctx context.Context, u user, args ...string) *longCall {
 		u.t.Fatal(err)
 	}
 	go func() {
-		for lines := bufio.NewScanner(out); lines.Scan(); {
+		for lines := bufio.NewReader(out); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				break // what it was cut off in is no line
+			}
 			h.mu.Lock()
-			h.said.WriteString(lines.Text() + "\n")
+			h.said.WriteString(line)
 			h.mu.Unlock()
 		}
 		_ = in.Close()
