@@ -218,10 +218,7 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 // Start brings the cluster up and returns when its nodes are Ready and its
 // DNS answers. What was started stays when it fails; Stop takes it away.
 func (c *Cluster) Start(ctx context.Context) error {
-	if os.Getuid() != 0 {
-		return fmt.Errorf("%w: a node needs root: its kubelet mounts, its runtime makes namespaces", ErrUnfit)
-	}
-	if err := errors.Join(c.need(), c.here()); err != nil {
+	if err := errors.Join(c.need(), c.here(), privileged()); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
 	ctx, stop := c.whileKept(ctx)
@@ -255,6 +252,13 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	return c.wait(ctx)
+}
+
+func privileged() error {
+	if os.Getuid() != 0 {
+		return errors.New("a node needs root: its kubelet mounts, its runtime makes namespaces")
+	}
+	return nil
 }
 
 // need says what is missing of the programs, all at once.
