@@ -143,6 +143,10 @@ func (l *Loop) preBind(e *queue.Entry, a *framework.Attempt, todo []framework.Pr
 		l.Post(func() {
 			l.preBound(e.Profile, todo, took, st)
 			delete(l.waiting, a.Pod.UID)
+			if l.stale(a.Pod) {
+				l.giveUp(e, a)
+				return
+			}
 			if st != nil {
 				l.refused(e, a, st, began)
 				return

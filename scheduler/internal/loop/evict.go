@@ -57,22 +57,40 @@ func (l *Loop) evictOne(e *queue.Entry, v *cache.Pod, node string) {
 		l.log.Error("a condition can't be encoded", zap.Error(err))
 		return
 	}
+	term := l.term
 	l.w.PatchStatus(p, patch, func(err error) {
 		if err != nil && !apierrors.IsNotFound(err) {
 			l.log.Warn("a victim's condition could not be written", zap.String("namespace", p.Namespace), zap.String("name", p.Name), zap.Error(err))
 		}
-		l.w.Delete(p, func(err error) {
-			if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		l.Post(func() {
+			if !l.current(term) {
+				l.spare(e, v)
 				return
 			}
-			l.log.Warn("a victim could not be deleted", zap.String("namespace", p.Namespace), zap.String("name", p.Name), zap.Error(err))
-			// The preemptor must not wait for what does not happen.
-			l.Post(func() {
-				v.Evicted = false
-				l.Queue.Activate(e.Pod.UID)
-			})
+			l.deleteVictim(e, v)
 		})
 	})
+}
+
+func (l *Loop) deleteVictim(e *queue.Entry, v *cache.Pod) {
+	p := v.Obj
+	l.w.Delete(p, func(err error) {
+		if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return
+		}
+		l.log.Warn("a victim could not be deleted", zap.String("namespace", p.Namespace), zap.String("name", p.Name), zap.Error(err))
+		l.Post(func() { l.spare(e, v) })
+	})
+}
+
+// spare a victim after all: the preemptor must not wait for what does not
+// happen.
+func (l *Loop) spare(e *queue.Entry, v *cache.Pod) {
+	v.Evicted = false
+	if now := l.Cluster.Placed(v.UID); now != nil {
+		now.Evicted = false // the watch may have told of a newer version
+	}
+	l.Queue.Activate(e.Pod.UID)
 }
 
 // clearNominated writes that a pod no longer waits for a node.

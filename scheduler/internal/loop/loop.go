@@ -60,11 +60,13 @@ type Loop struct {
 	log      *zap.Logger
 	now      func() time.Time
 
-	assumed  map[types.UID]string
+	// assumed pods, and the term of leadership in which they were.
+	assumed  map[types.UID]uint
 	bindings int // under way
 	decided  uint
 	status   map[types.UID]*statusWrite
 	leading  bool
+	term     uint // of leadership: what one decided is not carried out in another
 	unsynced int
 	onSynced func()
 	ctx      context.Context
@@ -95,7 +97,7 @@ func New(c *cache.Cluster, profiles []*framework.Profile, w Writer, rec Recorder
 	}
 	l := &Loop{
 		Cluster: c, Schedule: schedule.New(c, profiles, o.Seed), profiles: map[string]*framework.Profile{},
-		w: w, rec: rec, o: o, log: o.Log, now: o.Now, assumed: map[types.UID]string{}, status: map[types.UID]*statusWrite{},
+		w: w, rec: rec, o: o, log: o.Log, now: o.Now, assumed: map[types.UID]uint{}, status: map[types.UID]*statusWrite{},
 		waiting: map[types.UID]*waitingPod{}, signal: make(chan struct{}, 1), ended: make(chan struct{}), ctx: context.Background(),
 	}
 	for _, p := range profiles {
@@ -143,11 +145,12 @@ func (l *Loop) Synced() {
 // OnSynced, before Run, sets what is called when all feeds are complete.
 func (l *Loop) OnSynced(f func()) { l.onSynced = f }
 
-// LeadNoMore stops scheduling and returns once that is so.
+// LeadNoMore stops scheduling and returns once that is so: what was decided
+// and not sent yet is given up.
 func (l *Loop) LeadNoMore() {
 	done := make(chan struct{})
 	l.Post(func() {
-		l.leading = false
+		l.lead(false)
 		close(done)
 	})
 	select {
@@ -158,7 +161,21 @@ func (l *Loop) LeadNoMore() {
 
 // Lead starts scheduling; a replica that does not lead follows the
 // cluster all the same.
-func (l *Loop) Lead(leading bool) { l.Post(func() { l.leading = leading }) }
+func (l *Loop) Lead(leading bool) { l.Post(func() { l.lead(leading) }) }
+
+func (l *Loop) lead(leading bool) {
+	l.leading = leading
+	if leading {
+		return
+	}
+	l.term++
+	for _, w := range l.waiting {
+		w.decide(framework.NewStatus("", framework.Error, "leadership was lost"))
+	}
+}
+
+// current reports whether what was decided in a term may still be carried out.
+func (l *Loop) current(term uint) bool { return l.leading && term == l.term }
 
 // turn bounds the pods scheduled before the inbox is looked at again.
 const turn = 32

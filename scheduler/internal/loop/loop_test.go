@@ -28,6 +28,8 @@ type server struct {
 	mu     sync.Mutex
 	binds  []string // guarded by mu: at second, pod, node
 	status []string // guarded by mu
+	// deleted pods; guarded by mu
+	deleted []string
 	// answer of bindings; nil is success. Fixed before use.
 	answer func(p *corev1.Pod, attempt int) error
 	tries  map[string]int // guarded by mu
@@ -64,7 +66,13 @@ func (s *server) PatchStatus(p *corev1.Pod, patch []byte, done func(error)) {
 	}()
 }
 
-func (s *server) Delete(_ *corev1.Pod, done func(error))                     { go done(nil) }
+func (s *server) Delete(p *corev1.Pod, done func(error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleted = append(s.deleted, p.Name)
+	go done(nil)
+}
+
 func (s *server) Record(*corev1.Pod, string, string, string, string, string) {}
 
 func (s *server) bindings() []string {

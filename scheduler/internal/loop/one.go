@@ -47,7 +47,7 @@ func (l *Loop) one(e *queue.Entry) {
 func (l *Loop) assume(e *queue.Entry, node string, began time.Time) {
 	p := e.Pod
 	l.Cluster.Place(p, node)
-	l.assumed[p.UID] = node
+	l.assumed[p.UID] = l.term
 	l.reserve(e, &framework.Attempt{Cluster: l.Cluster, Pod: p, Node: node}, began)
 }
 
@@ -59,10 +59,35 @@ func (l *Loop) withdraw(e *queue.Entry) {
 	}
 }
 
+// stale reports whether a pod's node was chosen in a term that is over: the
+// scheduler that leads now knows nothing of it.
+func (l *Loop) stale(p *cache.Pod) bool {
+	term, assumed := l.assumed[p.UID]
+	return !l.leading || assumed && term != l.term
+}
+
+// giveUp takes back what was assumed and says nothing: the pod's turn comes
+// again with leadership, unless another scheduler is quicker.
+func (l *Loop) giveUp(e *queue.Entry, a *framework.Attempt) {
+	l.unreserve(e.Profile, a)
+	if l.unassume(a.Pod) {
+		l.renew(e)
+		l.Queue.Return(e)
+		return
+	}
+	if l.Queue.Get(a.Pod.UID) == e {
+		l.Queue.Delete(a.Pod.UID) // another scheduler has bound it
+	}
+}
+
 // bind sends the binding, once no write is under way that says that the pod
 // waits: on another stream it might come after it.
 func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
 	if l.afterStatus(a.Pod.UID, func() { l.bind(e, a, began) }) {
+		return
+	}
+	if l.stale(a.Pod) {
+		l.giveUp(e, a)
 		return
 	}
 	if l.o.Extenders != nil && l.o.Extenders.Binds(a.Pod.Obj) || !l.batches(e.Profile) {
@@ -119,6 +144,10 @@ func (l *Loop) bound(e *queue.Entry, a *framework.Attempt, began time.Time, err 
 
 // undo takes back what was assumed, and lets the pod try again.
 func (l *Loop) undo(e *queue.Entry, a *framework.Attempt, err error, began time.Time) {
+	if l.stale(a.Pod) {
+		l.giveUp(e, a)
+		return
+	}
 	l.unreserve(e.Profile, a)
 	if !l.unassume(a.Pod) {
 		return // the watch has told that it is bound, or gone
@@ -180,12 +209,17 @@ func (l *Loop) findOut(e *queue.Entry, a *framework.Attempt, began time.Time) {
 func (l *Loop) failed(e *queue.Entry, err error, began time.Time) {
 	l.log.Info("pod could not be scheduled", zap.String("namespace", e.Pod.Obj.Namespace), zap.String("name", e.Pod.Obj.Name), zap.Error(err))
 	l.o.Metrics.Attempt("error", e.Profile.Name, l.now().Sub(began))
-	if e.Newest != nil {
-		e.Pod, e.Newest = l.Cluster.NewPod(e.Newest), nil
-	}
+	l.renew(e)
 	l.withdraw(e)
 	l.Queue.Fail(e, l.now())
 	l.report(e, corev1.PodReasonSchedulerError, err.Error(), "")
+}
+
+// renew takes the version of a pod that came while it was being bound.
+func (l *Loop) renew(e *queue.Entry) {
+	if e.Newest != nil {
+		e.Pod, e.Newest = l.Cluster.NewPod(e.Newest), nil
+	}
 }
 
 // rejected handles a pod that fits nowhere.

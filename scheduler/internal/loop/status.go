@@ -102,19 +102,20 @@ func (l *Loop) statusWritten(uid types.UID, err error) {
 		return
 	}
 	s.underWay = false
-	if then := s.then; then != nil {
-		s.then = nil
-		then()
-		return
-	}
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		// The next attempt to schedule the pod writes again.
 		s.written = false
 		l.log.Debug("a pod's status could not be written", zap.String("pod", s.pod.Key().String()), zap.Error(err))
 	}
-	if s.again {
-		s.again = false
+	again, then := s.again, s.then
+	s.again, s.then = false, nil
+	switch {
+	case then != nil:
+		then()
+	case again && l.leading:
 		l.sendStatus(s)
+	case again:
+		s.written = false // it is for who leads now to say
 	}
 }
 

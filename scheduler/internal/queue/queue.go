@@ -322,6 +322,14 @@ func (q *Queue) Fail(e *Entry, now time.Time) {
 	q.put(e, Backoff, "ScheduleAttemptFailure")
 }
 
+// Return puts a popped pod back whose attempt was broken off: it is no fault
+// of the pod, and nothing to pause for.
+func (q *Queue) Return(e *Entry) {
+	if q.entries[e.Pod.UID] == e {
+		q.enqueue(e, "ScheduleAttemptFailure")
+	}
+}
+
 func (q *Queue) pause(failures int) time.Duration {
 	d := q.o.InitialBackoff
 	for i := 1; i < failures; i++ {
