@@ -55,6 +55,10 @@ type pending struct {
 	id    int64
 	write *Write
 	done  func(Result)
+	// until, unless zero, is when it is too late to send; late is the result
+	// then.
+	until time.Time
+	late  error
 }
 
 // NewBatch makes a batch that holds up to inFlight writes at once; 0 is a
@@ -76,6 +80,10 @@ var errBatchEnded = errors.New("the batch has ended")
 // batch's goroutine: it must not block. Submit waits while too many writes
 // are under way. An error means that done will not be called.
 func (b *Batch) Submit(ctx context.Context, w *Write, done func(Result)) error {
+	return b.submit(ctx, &pending{write: w, done: done})
+}
+
+func (b *Batch) submit(ctx context.Context, p *pending) error {
 	select {
 	case b.places <- struct{}{}:
 	case <-b.stopped:
@@ -83,7 +91,7 @@ func (b *Batch) Submit(ctx context.Context, w *Write, done func(Result)) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if size := proto.Size(w.request(0)); size > maxSend {
+	if size := proto.Size(p.write.request(0)); size > maxSend {
 		<-b.places
 		return apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxSend))
 	}
@@ -94,7 +102,8 @@ func (b *Batch) Submit(ctx context.Context, w *Write, done func(Result)) error {
 		return b.ended
 	}
 	b.nextID++
-	b.waiting <- &pending{id: b.nextID, write: w, done: done} // has room: a place each
+	p.id = b.nextID
+	b.waiting <- p // has room: a place each
 	return nil
 }
 
@@ -191,6 +200,10 @@ func (b *Batch) sendAll(ctx context.Context, s pb.Objects_MutateClient) {
 			case <-ctx.Done():
 				return
 			}
+		}
+		if !p.until.IsZero() && time.Now().After(p.until) {
+			b.finish(p, Result{Err: p.late})
+			continue
 		}
 		b.mu.Lock()
 		b.flight[p.id] = p
