@@ -231,7 +231,6 @@ func (l *Loop) batches(p *framework.Profile) bool {
 
 // bindAside lets extenders and plugins bind, beside the loop.
 func (l *Loop) bindAside(e *queue.Entry, a *framework.Attempt, began time.Time) {
-	l.bindings++
 	done := func(err error) {
 		l.Post(func() {
 			l.bindings--

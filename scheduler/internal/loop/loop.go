@@ -62,7 +62,7 @@ type Loop struct {
 
 	// assumed pods, and the term of leadership in which they were.
 	assumed  map[types.UID]uint
-	bindings int // under way
+	bindings int // under way, or waiting for a status to be written
 	decided  uint
 	status   map[types.UID]*statusWrite
 	leading  bool

@@ -283,6 +283,32 @@ func TestBindingsAreBounded(t *testing.T) {
 	})
 }
 
+// Bindings that wait for a status to be written count: they are sent at once
+// when that has ended.
+func TestWaitingBindingsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		s := &server{hold: make(chan struct{}), answer: func(*corev1.Pod, int) error { <-proceed; return nil }}
+		l := start(t, s, Options{MaxBindings: 3})
+		for i := range 10 {
+			l.addPod(workload.Pod("t", fmt.Sprintf("p%d", i)))
+		}
+		synctest.Wait()
+		l.addNode("n")
+		time.Sleep(2 * time.Second)
+		close(s.hold)
+		synctest.Wait()
+		if n := len(s.bindings()); n != 3 {
+			t.Errorf("%d bindings under way, want 3", n)
+		}
+		close(proceed)
+		synctest.Wait()
+		if n := len(s.bindings()); n != 10 {
+			t.Errorf("%d bindings, want 10", n)
+		}
+	})
+}
+
 // cycle is a plugin of the extension points between decision and binding.
 type cycle struct {
 	mu   sync.Mutex

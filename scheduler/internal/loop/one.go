@@ -81,12 +81,18 @@ func (l *Loop) giveUp(e *queue.Entry, a *framework.Attempt) {
 }
 
 // bind sends the binding, once no write is under way that says that the pod
-// waits: on another stream it might come after it.
+// waits: on another stream it might come after it. The binding counts from
+// here on, or all that wait would be sent at once when they need not any more.
 func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
-	if l.afterStatus(a.Pod.UID, func() { l.bind(e, a, began) }) {
-		return
+	l.bindings++
+	if !l.afterStatus(a.Pod.UID, func() { l.sendBinding(e, a, began) }) {
+		l.sendBinding(e, a, began)
 	}
+}
+
+func (l *Loop) sendBinding(e *queue.Entry, a *framework.Attempt, began time.Time) {
 	if l.stale(a.Pod) {
+		l.bindings--
 		l.giveUp(e, a)
 		return
 	}
@@ -94,7 +100,6 @@ func (l *Loop) bind(e *queue.Entry, a *framework.Attempt, began time.Time) {
 		l.bindAside(e, a, began)
 		return
 	}
-	l.bindings++
 	sent := l.now()
 	l.o.Metrics.Calls(metrics.BindingCall, 1)
 	l.w.Bind(a.Pod.Obj, a.Node, func(err error) {
