@@ -70,7 +70,7 @@ images: build tools bin/pause bin/iptables ## OCI archives of everything that ru
 	bin/xebec-images --bin bin --out bin/images
 
 # `make up`: a one-node cluster on this machine. UPFLAGS are those of xebec-up,
-# as in `make up UPFLAGS='--nodes 3'`; `make down` wants the same --name, if one was given.
+# as in `make up UPFLAGS='--nodes 3'`; `make down` wants the same --name and --root, if they were given.
 up: images ## a cluster on this machine: containerd, kubelet, everything else in pods
 	bin/xebec-up up --bin bin $(UPFLAGS)
 

@@ -84,6 +84,8 @@ type Node struct {
 	bin      string
 	progress *Progress
 	cgroup   string
+	// hadPods says that a cgroup of pods was there before there was a node.
+	hadPods bool
 	// before is the machine's network before there was a node.
 	before *host.Snapshot
 }
@@ -121,7 +123,11 @@ func (o *Options) defaults() error {
 	if o.Nodes == 0 {
 		set(&o.Root, "/")
 	} else {
-		set(&o.Root, "/run/xebec-"+o.Name)
+		set(&o.Root, usualRoot(o.Name))
+	}
+	// Daemons are told paths below it, and run elsewhere.
+	if o.Root, err = filepath.Abs(o.Root); err != nil {
+		return err
 	}
 	set(&o.Subnet, "172.31.99.0/24")
 	set(&o.PodCIDR, "10.244.0.0/16")
@@ -131,6 +137,9 @@ func (o *Options) defaults() error {
 	}
 	return nil
 }
+
+// usualRoot has the directories of the nodes in namespaces of a cluster.
+func usualRoot(cluster string) string { return "/run/xebec-" + cluster }
 
 // second is the IPv6 address that goes with a node's IPv4 address, in a
 // cluster of both families.
@@ -231,6 +240,12 @@ func (c *Cluster) Start(ctx context.Context) error {
 }
 
 func (c *Cluster) start(ctx context.Context) error {
+	if c.Nodes > 0 && c.linked() {
+		return fmt.Errorf("cluster %q, whose link is %s: %w", c.Name, c.bridge(), ErrUp)
+	}
+	if err := c.begin(c.nodes...); err != nil {
+		return err
+	}
 	if c.Nodes > 0 {
 		if err := c.fabric(); err != nil {
 			return err
@@ -444,10 +459,13 @@ func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
 		return nil, err
 	}
 	n := grown.nodes[len(grown.nodes)-1]
-	if err := c.attach(n); err != nil {
+	if err := c.begin(n); err != nil {
 		return nil, err
 	}
 	c.nodes, c.Nodes = append(c.nodes, n), o.Nodes
+	if err := c.attach(n); err != nil {
+		return nil, err
+	}
 	if err := n.prepare(ctx, c); err != nil {
 		return nil, err
 	}

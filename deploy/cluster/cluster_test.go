@@ -96,8 +96,7 @@ func TestNameOfAnotherCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Cluster = "xebec"
-	if err := r.MkdirAll(root.Path(host.Data), 0o755); err != nil {
+	if err := r.Keep("xebec"); err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer

@@ -41,9 +41,6 @@ func (c *Cluster) fabric() error {
 	if err != nil {
 		return err
 	}
-	if err := ip("link", "show", c.bridge()); err == nil {
-		return fmt.Errorf("cluster %q, whose link is %s: %w", c.Name, c.bridge(), ErrUp)
-	}
 	if err := steps(
 		words("link add "+c.bridge()+" type bridge"),
 		words(fmt.Sprintf("addr add %s/%d dev %s", gateway, bits, c.bridge())),
@@ -62,6 +59,12 @@ func (c *Cluster) fabric() error {
 		}
 	}
 	return nil
+}
+
+// linked says whether there are nodes in namespaces of a cluster of this name.
+func (c *Cluster) linked() bool {
+	_, err := os.Lstat("/sys/class/net/" + c.bridge())
+	return err == nil
 }
 
 func (c *Cluster) gateway() (netip.Addr, int, error) {

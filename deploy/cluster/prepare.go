@@ -49,22 +49,32 @@ var ErrTakenDown = errors.New("the cluster was taken down while it was brought u
 // ErrTaken says that the machine is another's.
 var ErrTaken = errors.New("this machine is a node already. `make down` takes down what `make up` made; `xebecadm reset` other nodes")
 
+// begin writes down that the nodes are this cluster's, before anything is made
+// that only a record lets somebody take away again. Where one of them cannot be
+// a node, nothing is written for any.
+func (c *Cluster) begin(nodes ...*Node) error {
+	for _, n := range nodes {
+		if err := n.vacant(); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	for _, n := range nodes {
+		r, err := host.ReadRecord(n.root)
+		if err == nil {
+			err = r.Keep(c.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
 // prepare makes a machine a node but for Kubernetes: kernel settings,
 // directories, container runtime.
 func (n *Node) prepare(ctx context.Context, c *Cluster) error {
-	if supervise.Ask(supervise.Socket(n.root.Path(host.State)), "status") == nil {
-		return ErrUp
-	}
-	if err := n.vacant(); err != nil {
-		return err
-	}
 	r, err := host.ReadRecord(n.root)
 	if err != nil {
-		return err
-	}
-	r.Cluster = c.Name
-	// The record's own directory first, so that it is in the record.
-	if err := r.MkdirAll(n.root.Path(host.Data), 0o755); err != nil {
 		return err
 	}
 	if n.NetNS == "" {
@@ -99,6 +109,9 @@ func (n *Node) prepare(ctx context.Context, c *Cluster) error {
 // vacant refuses a machine on which another Kubernetes lives, or has left what
 // this one would write over.
 func (n *Node) vacant() error {
+	if supervise.Ask(supervise.Socket(n.root.Path(host.State)), "status") == nil {
+		return ErrUp
+	}
 	there := slices.Concat([]string{layout.Etcd + "/member"}, kubeconfigs)
 	if manifests, err := os.ReadDir(n.root.Path(layout.Manifests)); err == nil && len(manifests) > 0 {
 		there = append(there, layout.Manifests+"/"+manifests[0].Name())

@@ -24,38 +24,88 @@ import (
 func (c *Cluster) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	if c.Nodes == 0 {
-		// Without a record nothing here is ours: it may be another's node.
-		r, err := host.ReadRecord(c.nodes[0].root)
-		if err != nil {
-			return err
-		}
-		if !r.Kept() {
-			c.Progress.Done("%s: nothing to take away: `make up` has made no node of this machine", c.nodes[0].Name)
-			return nil
-		}
-		if r.Cluster != "" && r.Cluster != c.Name {
-			c.Progress.Done("%s: nothing to take away of a cluster %q: this machine's node is of %q", c.nodes[0].Name, c.Name, r.Cluster)
-			return nil
-		}
-	}
-	errs := []error{c.each(func(n *Node) error { return n.stop(ctx) })}
-	if c.Nodes > 0 {
-		for _, n := range c.nodes {
-			errs = append(errs, c.detach(n))
-		}
-		errs = append(errs, removeLink(c.bridge()))
-	}
-	for _, n := range c.nodes {
-		errs = append(errs, n.clean())
-	}
-	if c.Nodes > 0 {
-		errs = append(errs, os.RemoveAll(c.Root))
-	}
-	if err := errors.Join(errs...); err != nil {
+	own, err := c.own()
+	if err != nil {
 		return err
 	}
-	return c.residue()
+	if len(own) == 0 {
+		return c.nothing()
+	}
+	mine := &Cluster{Options: c.Options, nodes: own}
+	if err := mine.each(func(n *Node) error { return n.stop(ctx) }); err != nil {
+		return err
+	}
+	if c.Nodes > 0 {
+		var errs []error
+		for _, n := range own {
+			errs = append(errs, c.detach(n))
+		}
+		if err := errors.Join(append(errs, removeLink(c.bridge()))...); err != nil {
+			return err
+		}
+	}
+	// The first node's record is the last to go: it knows what is above them all.
+	for _, n := range slices.Backward(own) {
+		if err := n.clean(); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	if err := mine.removePods(); err != nil {
+		return err
+	}
+	return mine.residue()
+}
+
+// own are the nodes that have a record of this cluster. Whatever else is at
+// their places is somebody else's.
+func (c *Cluster) own() ([]*Node, error) {
+	var own []*Node
+	for _, n := range c.nodes {
+		r, err := host.ReadRecord(n.root)
+		if err != nil {
+			return nil, err
+		}
+		if !r.Kept() {
+			continue
+		}
+		if r.Cluster != "" && r.Cluster != c.Name {
+			c.Progress.Done("%s: nothing to take away of a cluster %q: this machine's node is of %q", n.Name, c.Name, r.Cluster)
+			continue
+		}
+		n.hadPods = r.KubePods
+		own = append(own, n)
+	}
+	return own, nil
+}
+
+// nothing tells that no node is there, unless it is elsewhere.
+func (c *Cluster) nothing() error {
+	if c.linked() {
+		return fmt.Errorf("cluster %q, whose link is %s, has no node below %s: expected the --root that it was brought up with", c.Name, c.bridge(), c.Root)
+	}
+	c.Progress.Done("nothing to take away: `make up` has made no node of a cluster %q at %s", c.Name, c.Root)
+	return nil
+}
+
+// removePods takes away what a kubelet that was started by hand, and was given
+// no cgroup, has left of its pods' cgroups.
+func (c *Cluster) removePods() error {
+	if slices.ContainsFunc(c.nodes, func(n *Node) bool { return n.hadPods }) || len(host.Cgroups(host.KubePods)) == 0 {
+		return nil
+	}
+	kubelets, err := host.Kubelets()
+	if err != nil {
+		return err
+	}
+	if len(kubelets) > 0 {
+		c.Progress.Done("cgroup %s stays: another kubelet runs, process %d", host.KubePods, kubelets[0])
+		return nil
+	}
+	host.RemoveEmptyCgroup(host.KubePods)
+	if left := host.Cgroups(host.KubePods); len(left) > 0 {
+		return fmt.Errorf("these cgroups are left, as processes are in them: %s", strings.Join(left, ", "))
+	}
+	return nil
 }
 
 // stop ends everything of the node that runs.
@@ -161,6 +211,10 @@ func (n *Node) clean() error {
 		return errors.Join(append(errs, err)...)
 	}
 	n.before = r.Before
+	made := n.root.Own() && r.MadeDir(string(n.root))
+	if made {
+		errs = append(errs, host.Unmount(string(n.root)))
+	}
 	errs = append(errs, n.removeNetwork(r), host.RemoveTraces(n.root))
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -179,11 +233,18 @@ func (n *Node) clean() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	err = r.Undo()
-	if err == nil {
-		n.progress.Done("%s: files and mounts removed", n.Name)
+	if err := r.Undo(); err != nil {
+		return err
 	}
-	return err
+	// A root that was made for the node has nothing of anybody else.
+	if made {
+		if err := host.RemoveTree(string(n.root)); err != nil {
+			return err
+		}
+		r.RemoveDirs()
+	}
+	n.progress.Done("%s: files and mounts removed", n.Name)
+	return nil
 }
 
 // removeNetwork removes what was not there before the node was: links of those
@@ -260,37 +321,48 @@ func (n *Node) residue() ([]string, error) {
 	return left, err
 }
 
-// membersThere is the number of the last node that has files or a namespace.
-func membersThere(cluster string) (int, error) {
+// membersThere is the number of the last node that has a record below a root.
+func membersThere(root string) (int, error) {
+	names, err := os.ReadDir(root)
+	if err != nil {
+		return 0, nil // there is none
+	}
 	last := 0
-	for _, pattern := range []string{"/run/xebec-" + cluster + "/n*", "/run/netns/" + cluster + "-n*"} {
-		names, err := filepath.Glob(pattern)
+	for _, name := range names {
+		number, ok := strings.CutPrefix(name.Name(), "n")
+		n, err := strconv.Atoi(number)
+		if !ok || err != nil || n > maxNodes {
+			continue
+		}
+		r, err := host.ReadRecord(layout.Root(filepath.Join(root, name.Name())))
 		if err != nil {
 			return 0, err
 		}
-		for _, name := range names {
-			if n, err := strconv.Atoi(name[strings.LastIndexByte(name, 'n')+1:]); err == nil && n <= maxNodes {
-				last = max(last, n)
-			}
+		if r.Kept() {
+			last = max(last, n)
 		}
 	}
 	return last, nil
 }
 
 // Found is a cluster that was started by another process: its nodes are those
-// whose files are there.
+// whose records are there, below the root that is given or the usual one.
 func Found(o Options) (*Cluster, error) {
+	given := o.Root
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	if o.Nodes == 0 {
-		n, err := membersThere(o.Name)
-		if err != nil {
-			return nil, err
-		}
-		if n > 0 {
-			o.Nodes, o.Root = n, "/run/xebec-"+o.Name
-		}
+	below := o.Root
+	if given == "" {
+		below = usualRoot(o.Name)
+	}
+	n, err := membersThere(below)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		// A cluster goes as a whole: without its link the others are of no use.
+		o.Nodes, o.Root = max(o.Nodes, n), below
 	}
 	if o.Nodes == 0 && o.Address == "" {
 		// What is taken away needs no address, and the machine may have lost its own.

@@ -49,12 +49,17 @@ func (r *Record) Undo() error {
 	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	r.RemoveDirs()
+	return nil
+}
+
+// RemoveDirs removes the directories that were made and are empty by now.
+func (r *Record) RemoveDirs() {
 	// Deeper ones first; one that holds what somebody else put there stays.
 	slices.SortFunc(r.Dirs, func(a, b string) int { return len(b) - len(a) })
 	for _, d := range r.Dirs {
 		_ = os.Remove(d)
 	}
-	return nil
 }
 
 // Unmount unmounts everything at and below a directory.
@@ -169,6 +174,31 @@ func RemoveCgroup(path string) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// KubePods is the cgroup of the pods of a kubelet that was given none of its own.
+const KubePods = "/kubepods"
+
+// RemoveEmptyCgroup removes a cgroup path with all below it, in every
+// hierarchy, and leaves those where a process is.
+func RemoveEmptyCgroup(path string) {
+	for _, dir := range Cgroups(path) {
+		var below []string
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				below = append(below, path)
+			}
+			return nil // one that has gone is no failure
+		})
+		for _, d := range slices.Backward(below) {
+			_ = syscall.Rmdir(d) // the kernel keeps one that has processes
+		}
+	}
+}
+
+// Kubelets are the processes of every kubelet on this machine.
+func Kubelets() ([]int, error) {
+	return processes(func(args []string) bool { return filepath.Base(args[0]) == "kubelet" })
 }
 
 func removeCgroup(dir string) error {

@@ -55,6 +55,8 @@ type Record struct {
 	Settings map[string]string `json:"settings,omitempty"`
 	// Routes by their destination.
 	Routes []string `json:"routes,omitempty"`
+	// KubePods says that there was a cgroup of pods before there was a node.
+	KubePods bool `json:"kubePods,omitempty"`
 	// Before is the machine's network before there was a node.
 	Before *Snapshot `json:"before,omitempty"`
 
@@ -78,6 +80,19 @@ func ReadRecord(root layout.Root) (*Record, error) {
 		r.Settings = map[string]string{}
 	}
 	return r, nil
+}
+
+// Keep begins the record: from here on the node is the named cluster's.
+func (r *Record) Keep(cluster string) error {
+	begun := r.Kept()
+	r.Cluster = cluster
+	if err := r.MkdirAll(filepath.Dir(r.path), 0o755); err != nil {
+		return err
+	}
+	if !begun {
+		r.KubePods = len(Cgroups(KubePods)) > 0
+	}
+	return r.save()
 }
 
 // Kept says whether there is a record: whether anything was done.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -99,7 +100,7 @@ func up(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	} else if err != nil {
 		first := c.Members()[0]
-		return fmt.Errorf("%w\n\nWhat is there stays, to be looked at: the logs are in %s. `%s` takes it away", err, filepath.Dir(first.Log("kubelet")), undo(c.Name))
+		return fmt.Errorf("%w\n\nWhat is there stays, to be looked at: the logs are in %s. `%s` takes it away", err, filepath.Dir(first.Log("kubelet")), undo(o, c))
 	}
 	fmt.Fprintf(out, `
 The cluster is up after %.1f s. To use it:
@@ -113,16 +114,23 @@ The cluster is up after %.1f s. To use it:
   kubectl exec try -- wget -qO- http://web
 
 %s takes it away.
-`, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin, undo(c.Name))
+`, c.Progress.Elapsed().Seconds(), c.Kubeconfig(), c.Bin, undo(o, c))
 	return nil
 }
 
-// undo is the command that takes a cluster away.
-func undo(name string) string {
-	if name == usual {
+// undo is the command that takes a cluster away, which was made with options.
+func undo(o cluster.Options, c *cluster.Cluster) string {
+	var flags []string
+	if c.Name != usual {
+		flags = append(flags, "--name "+c.Name)
+	}
+	if o.Root != "" {
+		flags = append(flags, "--root "+c.Root)
+	}
+	if len(flags) == 0 {
 		return "make down"
 	}
-	return "make down UPFLAGS='--name " + name + "'"
+	return "make down UPFLAGS='" + strings.Join(flags, " ") + "'"
 }
 
 // told reports whether an error is of a machine where nothing was begun.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"xebec.dev/deploy/cluster"
 )
 
 func TestWords(t *testing.T) {
@@ -33,9 +35,19 @@ func TestWords(t *testing.T) {
 }
 
 func TestCommandThatUndoes(t *testing.T) {
-	for name, want := range map[string]string{"xebec": "make down", "two": "make down UPFLAGS='--name two'"} {
-		if got := undo(name); got != want {
-			t.Errorf("%s: %s", name, got)
+	for want, o := range map[string]cluster.Options{
+		"make down":                                         {Nodes: 1},
+		"make down UPFLAGS='--name two'":                    {Nodes: 2, Name: "two"},
+		"make down UPFLAGS='--root /tmp/here'":              {Nodes: 1, Root: "/tmp/here"},
+		"make down UPFLAGS='--name two --root /tmp/there'":  {Nodes: 1, Name: "two", Root: "/tmp/x/../there"},
+		"make down UPFLAGS='--name three --root /tmp/node'": {Name: "three", Root: "/tmp/node", Address: "127.0.0.1"},
+	} {
+		c, err := cluster.New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := undo(o, c); got != want {
+			t.Errorf("%s: expected %s", got, want)
 		}
 	}
 }

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"xebec.dev/deploy/internal/host"
+	"xebec.dev/deploy/internal/layout"
+)
+
+// tested is a name that no cluster of this machine has.
+const tested = "zq7dwn"
+
+// shortDir is a directory below which sockets have addresses: t.TempDir's are
+// too long.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// keep makes a node of a cluster that has a record, and a file that no record
+// tells of.
+func keep(t *testing.T, root, cluster string) {
+	t.Helper()
+	r, err := host.ReadRecord(layout.Root(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Keep(cluster); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "var/more"))
+}
+
+func write(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+func TestDownWithoutARecord(t *testing.T) {
+	dir := shortDir(t)
+	write(t, dir+"/theirs")
+	write(t, dir+"/n1/etc/kubernetes/admin.conf")
+	var out bytes.Buffer
+	c, err := Found(Options{Name: tested, Nodes: 2, Root: dir, Progress: NewProgress(&out)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err != nil || !strings.Contains(out.String(), "nothing to take away") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	for _, f := range []string{"/theirs", "/n1/etc/kubernetes/admin.conf"} {
+		if !there(dir + f) {
+			t.Errorf("%s is gone", f)
+		}
+	}
+}
+
+func TestDownTakesItsOwn(t *testing.T) {
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("nodes in namespaces want the program ip")
+	}
+	for _, c := range []struct {
+		name, root string
+		before     func(dir string)
+		stays      []string
+		gone       string
+	}{
+		{"a root that was made", "/made/for", func(dir string) {}, []string{""}, "/made"},
+		{"a root that was there", "", func(dir string) {}, []string{""}, "/n1"},
+		{"files of others", "/made", func(dir string) { write(t, dir+"/made/theirs"); write(t, dir+"/made/n4/x") }, []string{"/made/theirs", "/made/n4/x"}, "/made/n1"},
+		{"a node of another cluster", "/made", func(dir string) { keep(t, dir+"/made/n3", "other") }, []string{"/made/n3/var/more", "/made/n3" + host.Data + "/node.json"}, "/made/n2"},
+		{"a node's root that was there", "", func(dir string) { write(t, dir+"/n1/theirs") }, []string{"/n1/theirs"}, "/n1" + host.Data},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := shortDir(t)
+			if c.root == "" {
+				c.before(dir)
+			}
+			keep(t, dir+c.root+"/n1", tested)
+			keep(t, dir+c.root+"/n2", tested)
+			if c.root != "" {
+				c.before(dir)
+			}
+			k, err := Found(Options{Name: tested, Root: dir + c.root, Bin: dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := k.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+			for _, f := range c.stays {
+				if !there(dir + f) {
+					t.Errorf("%s is gone", f)
+				}
+			}
+			if there(dir + c.gone) {
+				t.Errorf("%s stays", c.gone)
+			}
+		})
+	}
+}
+
+// What a step that failed has left is found again.
+func TestDownThatFails(t *testing.T) {
+	dir := shortDir(t)
+	keep(t, dir+"/n1", tested)
+	write(t, dir+"/bin/ip")
+	if err := os.WriteFile(dir+"/bin/ip", []byte("#!/bin/sh\necho Device or resource busy >&2\nexit 2\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir+"/bin/ip", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+"/bin")
+	c, err := Found(Options{Name: tested, Root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(t.Context()); err == nil || !strings.Contains(err.Error(), "resource busy") {
+		t.Errorf("%v", err)
+	}
+	if n, err := membersThere(dir); n != 1 || err != nil || !there(dir+"/n1/var/more") {
+		t.Errorf("%d nodes are there to be taken down again: %v", n, err)
+	}
+}
+
+func TestFoundByRecords(t *testing.T) {
+	dir := shortDir(t)
+	keep(t, dir+"/n1", tested)
+	keep(t, dir+"/n3", tested)
+	write(t, dir+"/n5/x")
+	keep(t, dir+"/n900", tested)
+	alone := shortDir(t)
+	keep(t, alone, tested)
+	for _, c := range []struct {
+		o     Options
+		nodes int
+		root  string
+	}{
+		{Options{Root: dir}, 3, dir}, {Options{Root: dir, Nodes: 2}, 3, dir}, {Options{Root: dir, Nodes: 4}, 4, dir},
+		{Options{Root: alone}, 0, alone}, {Options{}, 0, "/"}, {Options{Nodes: 2}, 2, "/run/xebec-" + tested},
+	} {
+		c.o.Name = tested
+		k, err := Found(c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Nodes != c.nodes || k.Root != c.root {
+			t.Errorf("%+v: %d nodes below %s; expected %d below %s", c.o, k.Nodes, k.Root, c.nodes, c.root)
+		}
+	}
+}
+
+// Where one machine cannot be a node, none has a record.
+func TestNothingIsBegun(t *testing.T) {
+	dir := shortDir(t)
+	write(t, dir+"/n2/etc/kubernetes/admin.conf")
+	c, err := New(Options{Name: tested, Nodes: 2, Root: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.start(t.Context()); !errors.Is(err, ErrTaken) || there(dir+"/n1") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,58 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// A cgroup goes with all below it, but for those that processes are in.
+func TestEmptyCgroups(t *testing.T) {
+	path := fmt.Sprintf("/xebec-test-%d", os.Getpid())
+	if err := MakeCgroup(path); err != nil {
+		t.Skipf("cgroups cannot be made here: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := RemoveCgroup(path); err != nil {
+			t.Error(err)
+		}
+	})
+	all := Cgroups(path)
+	if len(all) == 0 {
+		t.Skip("this machine shows no cgroups")
+	}
+	for _, dir := range all {
+		if err := os.MkdirAll(filepath.Join(dir, "besteffort/pod1"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(filepath.Join(dir, "burstable"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("sleep", "3600")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	used := filepath.Join(all[0], "besteffort/pod1")
+	if err := os.WriteFile(filepath.Join(used, "cgroup.procs"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
+		t.Skipf("processes cannot be moved: %v", err)
+	}
+	RemoveEmptyCgroup(path)
+	if left := Cgroups(path); len(left) != 1 || left[0] != all[0] {
+		t.Errorf("of %v these are left: %v; expected the first", all, left)
+	}
+	if _, err := os.Stat(used); err != nil || Cgroups(path+"/burstable") != nil {
+		t.Errorf("%s has a process: %v; others: %v", used, err, Cgroups(path+"/burstable"))
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	RemoveEmptyCgroup(path)
+	if left := Cgroups(path); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
