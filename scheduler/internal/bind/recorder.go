@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -47,6 +48,9 @@ type series struct {
 	namespace, name string
 	count           int32
 	seen, written   time.Time
+	// creating: a patch must not overtake the event, which may be sent again
+	// when it is refused; due then.
+	creating, due bool
 }
 
 // NewRecorder makes a recorder.
@@ -65,11 +69,10 @@ func (r *Recorder) Record(p *corev1.Pod, scheduler, kind, reason, action, note s
 	}
 	now := r.now()
 	// What happens to a pod once can't repeat: no need to remember it.
-	if kind == corev1.EventTypeWarning {
-		if patch, s := r.repeat(seriesKey{p.UID, reason, action, note}, now); s != nil {
-			if patch != nil {
-				r.sink.PatchEvent(s.namespace, s.name, patch, func(error) {})
-			}
+	key, repeats := seriesKey{p.UID, reason, action, note}, kind == corev1.EventTypeWarning
+	if repeats {
+		if patch, s := r.repeat(key, now); s != nil {
+			r.patch(key, s, patch)
 			return
 		}
 	}
@@ -81,8 +84,50 @@ func (r *Recorder) Record(p *corev1.Pod, scheduler, kind, reason, action, note s
 		EventTime: metav1.NewMicroTime(now), ReportingController: scheduler, ReportingInstance: scheduler + "-" + r.host,
 		Type: kind, Reason: reason, Action: action, Message: note,
 	}
-	if r.sink.Event(e, func(error) {}) && kind == corev1.EventTypeWarning {
-		r.remember(seriesKey{p.UID, reason, action, note}, e, now)
+	if !repeats {
+		r.sink.Event(e, func(error) {})
+		return
+	}
+	s := r.remember(key, e, now) // before the event is there, perhaps at once
+	if !r.sink.Event(e, func(err error) { r.created(key, s, err) }) {
+		r.forget(key, s)
+	}
+}
+
+// created takes in what became of a series' event, and sends the patch that
+// waited for it.
+func (r *Recorder) created(key seriesKey, s *series, err error) {
+	if err != nil {
+		r.forget(key, s) // the next one tells of it anew
+		return
+	}
+	r.mu.Lock()
+	var patch []byte
+	if s.creating = false; s.due {
+		s.due = false
+		patch = s.patch()
+	}
+	r.mu.Unlock()
+	r.patch(key, s, patch)
+}
+
+// patch counts a series up at the API server; a nil patch is none.
+func (r *Recorder) patch(key seriesKey, s *series, patch []byte) {
+	if patch == nil {
+		return
+	}
+	r.sink.PatchEvent(s.namespace, s.name, patch, func(err error) {
+		if apierrors.IsNotFound(err) {
+			r.forget(key, s)
+		}
+	})
+}
+
+func (r *Recorder) forget(key seriesKey, s *series) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.series[key] == s {
+		delete(r.series, key)
 	}
 }
 
@@ -107,14 +152,23 @@ func (r *Recorder) repeat(key seriesKey, now time.Time) ([]byte, *series) {
 		return nil, s
 	}
 	s.written = now
-	patch, err := json.Marshal(map[string]any{"series": corev1.EventSeries{Count: s.count, LastObservedTime: metav1.NewMicroTime(now)}})
-	if err != nil {
+	if s.creating {
+		s.due = true
 		return nil, s
 	}
-	return patch, s
+	return s.patch(), s
 }
 
-func (r *Recorder) remember(key seriesKey, e *corev1.Event, now time.Time) {
+// patch says how often the event was seen; r.mu is held.
+func (s *series) patch() []byte {
+	patch, err := json.Marshal(map[string]any{"series": corev1.EventSeries{Count: s.count, LastObservedTime: metav1.NewMicroTime(s.seen)}})
+	if err != nil {
+		return nil
+	}
+	return patch
+}
+
+func (r *Recorder) remember(key seriesKey, e *corev1.Event, now time.Time) *series {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.series) >= seriesKept {
@@ -127,5 +181,7 @@ func (r *Recorder) remember(key seriesKey, e *corev1.Event, now time.Time) {
 			clear(r.series)
 		}
 	}
-	r.series[key] = &series{namespace: e.Namespace, name: e.Name, count: 1, seen: now, written: now}
+	s := &series{namespace: e.Namespace, name: e.Name, count: 1, seen: now, written: now, creating: true}
+	r.series[key] = s
+	return s
 }
