@@ -56,3 +56,18 @@ func TestEmptyCgroups(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+func TestKubeletsWithCgroupsOfTheirOwn(t *testing.T) {
+	for conf, want := range map[string]bool{"cgroupRoot: /xebec-n1\n": true, "cgroupRoot: /\n": false, "kind: KubeletConfiguration\n": false, "cgroupRoot: [": false} {
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := ownCgroups([]string{"/usr/bin/kubelet", "--v=2", "--config=" + file}); got != want {
+			t.Errorf("%q: %v", conf, got)
+		}
+	}
+	if ownCgroups([]string{"kubelet"}) || ownCgroups([]string{"kubelet", "--config=/none/config.yaml"}) {
+		t.Error("a kubelet that tells of no cgroups has its own")
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"sigs.k8s.io/yaml"
 
 	"xebec.dev/deploy/internal/layout"
 )
@@ -196,9 +197,26 @@ func RemoveEmptyCgroup(path string) {
 	}
 }
 
-// Kubelets are the processes of every kubelet on this machine.
+// Kubelets are the processes of the kubelets whose pods are in KubePods.
 func Kubelets() ([]int, error) {
-	return processes(func(args []string) bool { return filepath.Base(args[0]) == "kubelet" })
+	return processes(func(args []string) bool { return filepath.Base(args[0]) == "kubelet" && !ownCgroups(args) })
+}
+
+// ownCgroups says whether a kubelet was given a place of its own for its pods'
+// cgroups; one whose configuration cannot be read was not.
+func ownCgroups(args []string) bool {
+	var conf struct {
+		CgroupRoot string `json:"cgroupRoot"`
+	}
+	for _, a := range args {
+		if file, ok := strings.CutPrefix(a, "--config="); ok {
+			raw, err := os.ReadFile(file)
+			if err != nil || yaml.Unmarshal(raw, &conf) != nil {
+				return false
+			}
+		}
+	}
+	return conf.CgroupRoot != "" && conf.CgroupRoot != "/"
 }
 
 func removeCgroup(dir string) error {
