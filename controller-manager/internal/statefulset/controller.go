@@ -10,6 +10,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -73,9 +74,10 @@ func newController(e *control.Env) (control.Runner, error) {
 	r.pods.OnChange(pods.Changed)
 	revisions := dependents.Follow[*appsv1.StatefulSet, *appsv1.ControllerRevision]{Kind: gvk, Queue: r.queue, Owners: r.sets}
 	r.revisions.OnChange(revisions.Changed)
-	// A claim that goes away lets its pod be made anew.
+	// A claim that goes away lets its pod be made anew, and so does one that
+	// is no longer an earlier pod's.
 	r.claims.OnChange(func(c cache.Change[*corev1.PersistentVolumeClaim]) {
-		if c.HasNew && c.HasOld {
+		if c.HasNew && c.HasOld && apiequality.Semantic.DeepEqual(c.Old.OwnerReferences, c.New.OwnerReferences) {
 			return
 		}
 		for s := range r.sets.Snapshot().In(c.Key.Namespace) {
