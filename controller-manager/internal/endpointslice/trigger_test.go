@@ -22,6 +22,8 @@ func TestTriggers(t *testing.T) {
 		}}}}
 	}
 	list := NewTriggers()
+	var clock time.Duration
+	list.now = func() time.Time { return begin.Add(clock) }
 	check := func(what string, made bool, want time.Duration, pods ...*corev1.Pod) Told {
 		t.Helper()
 		began, now := list.Since(svc, pods, made)
@@ -40,12 +42,18 @@ func TestTriggers(t *testing.T) {
 	tell(check("a new service", false, 0, old))
 	tell(check("nothing new", true, -1, old))
 	check("two are ready: the first counts", true, time.Minute, old, a, b)
+	clock = time.Minute + 500*time.Millisecond // pods know seconds only
 	tell(check("and counts until it is written", true, time.Minute, old, a, b))
 	tell(check("another one goes", true, -1, old, a))
 	tell(check("one that is ready in the same second", true, time.Minute, old, a, ready("c", time.Minute)))
-	tell(check("one by a clock that is behind", true, 30*time.Second, old, a, ready("d", 30*time.Second)))
+	clock = 10 * time.Minute
+	tell(check("one that is not ready yet", true, -1, old, a, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "d"}}))
+	tell(check("it is, by a clock that is behind", true, 30*time.Second, old, a, ready("d", 30*time.Second)))
+	tell(check("one that was ready long before it had the labels", true, -1, old, a, ready("labelled", 5*time.Minute)))
+	tell(check("and one that was ready as the service was looked at last", true, 10*time.Minute, old, a, ready("labelled", 5*time.Minute), ready("e", 10*time.Minute)))
 	tell(check("unready", true, 3*time.Minute, old, ready("a", 3*time.Minute)))
 	list.Forget(key)
+	clock = time.Minute
 	tell(check("known to a process before this one", true, -1, old, a))
 	check("then as ever", true, 2*time.Minute, old, a, b)
 }
