@@ -2,15 +2,18 @@ package health
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"xebec.dev/kube-proxy/internal/compile"
 )
@@ -113,4 +116,78 @@ func TestAddresses(t *testing.T) {
 			t.Errorf("%v: %v, %v, want %v", tt.nodes, got, err, tt.want)
 		}
 	}
+}
+
+// ear knows whether it is closed.
+type ear struct {
+	net.Listener
+	closed atomic.Bool
+}
+
+func (e *ear) Close() error {
+	e.closed.Store(true)
+	return e.Listener.Close()
+}
+
+// TestLateAddresses: a health check port is opened at addresses that come
+// later or could not be had at first, and closed at those that go; what goes
+// wrong is told once.
+func TestLateAddresses(t *testing.T) {
+	core, logs := observer.New(zap.WarnLevel)
+	s := NewServices(NewProxy(time.Minute), zap.New(core))
+	defer s.Close()
+	var own []string
+	s.own = func() (out []net.Addr, err error) {
+		for _, ip := range own {
+			out = append(out, &net.IPNet{IP: net.ParseIP(ip), Mask: net.CIDRMask(24, 32)})
+		}
+		return out, nil
+	}
+	taken, open := map[string]bool{}, map[string]*ear{}
+	s.listen = func(network, address string) (net.Listener, error) {
+		if taken[address] {
+			return nil, fmt.Errorf("listen %s: address already in use", address)
+		}
+		l, err := net.Listen(network, "127.0.0.1:0")
+		if before := open[address]; before != nil && !before.closed.Load() {
+			t.Errorf("%s is opened twice", address)
+		}
+		open[address] = &ear{Listener: l}
+		return open[address], err
+	}
+	failed := 0
+	s.Failed = func(string, uint16, error) { failed++ }
+	update := &compile.Update{
+		Full: true, NodePorts: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.51.100.7/32")},
+		Changes: []compile.Change{{Name: "x/web", New: &compile.Service{Name: "x/web", Health: &compile.Health{Port: 30000}}}},
+	}
+	step := func(what string, failures, warnings int, want ...string) {
+		t.Helper()
+		s.Changed(update)
+		s.Changed(&compile.Update{NodePorts: update.NodePorts}) // of some other service
+		var got []string
+		for a, l := range open {
+			if !l.closed.Load() {
+				got = append(got, a)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) || failed != failures || logs.Len() != warnings {
+			t.Errorf("%s: %v are open, %d failures, %d warnings; want %v, %d, %d", what, got, failed, logs.Len(), want, failures, warnings)
+		}
+	}
+	taken["198.51.100.7:30000"] = true
+	step("one address can't be had, others are not there yet", 1, 1)
+	own = []string{"192.0.2.7"}
+	step("one has come", 1, 1, "192.0.2.7:30000")
+	own = append(own, "192.0.2.8")
+	step("and another one", 1, 1, "192.0.2.7:30000", "192.0.2.8:30000")
+	clear(taken)
+	step("the first is free", 1, 1, "192.0.2.7:30000", "192.0.2.8:30000", "198.51.100.7:30000")
+	own = own[1:]
+	step("one goes", 1, 1, "192.0.2.8:30000", "198.51.100.7:30000")
+	update.NodePorts, own = update.NodePorts[:1], nil
+	step("none is left", 1, 2)
+	own = []string{"192.0.2.7"}
+	step("one is back", 1, 2, "192.0.2.7:30000")
 }

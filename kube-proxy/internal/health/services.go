@@ -17,7 +17,8 @@ import (
 )
 
 // Services answers at health check ports. A Service's port may be taken by
-// somebody else: that is told, and tried again at the next change.
+// somebody else, and an address come later: that is told, and tried again at
+// each change.
 type Services struct {
 	proxy *Proxy
 	log   *zap.Logger
@@ -32,12 +33,14 @@ type Services struct {
 	// guarded by mu
 	ports map[string]*port
 	nodes []netip.Prefix
+	none  bool // has been told: the node has none of the addresses
 }
 
 // port is one Service's.
 type port struct {
-	health    compile.Health
-	listeners []net.Listener
+	health compile.Health
+	open   map[string]net.Listener // by address
+	failed string                  // has been told
 }
 
 // NewServices makes one without ports.
@@ -49,13 +52,7 @@ func NewServices(p *Proxy, log *zap.Logger) *Services {
 func (s *Services) Changed(u *compile.Update) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Equal(s.nodes, u.NodePorts) {
-		s.nodes = slices.Clone(u.NodePorts)
-		for name, p := range s.ports {
-			p.close()
-			s.open(name, p)
-		}
-	}
+	s.nodes = slices.Clone(u.NodePorts)
 	if u.Full {
 		s.forget(u.Changes)
 	}
@@ -68,6 +65,9 @@ func (s *Services) Changed(u *compile.Update) {
 		if c.New != nil && c.New.Health != nil {
 			s.put(c.Name, *c.New.Health)
 		}
+	}
+	if len(s.ports) > 0 {
+		s.follow()
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *Services) forget(all []compile.Change) {
 
 func (s *Services) drop(name string) {
 	if p := s.ports[name]; p != nil {
-		p.close()
+		p.close(nil)
 		delete(s.ports, name)
 	}
 }
@@ -98,20 +98,37 @@ func (s *Services) put(name string, h compile.Health) {
 		p = nil
 	}
 	if p == nil {
-		p = &port{}
+		p = &port{open: map[string]net.Listener{}}
 		s.ports[name] = p
 	}
 	p.health = h
-	if len(p.listeners) == 0 {
-		s.open(name, p)
+}
+
+// close closes all but the addresses of but.
+func (p *port) close(but []string) {
+	for a, l := range p.open {
+		if !slices.Contains(but, a) {
+			_ = l.Close() // nobody is told
+			delete(p.open, a)
+		}
 	}
 }
 
-func (p *port) close() {
-	for _, l := range p.listeners {
-		_ = l.Close() // nobody is told
+// follow has all ports open at the node's addresses of now, as far as it is
+// known which these are.
+func (s *Services) follow() {
+	all, err := s.addresses()
+	if none := len(all) == 0 && err == nil; none != s.none {
+		if s.none = none; none {
+			s.log.Warn("health check ports of services are closed: the node has no address in the networks of node ports", zap.Stringers("networks", s.nodes))
+		}
 	}
-	p.listeners = nil
+	for name, p := range s.ports {
+		if err == nil {
+			p.close(all) // first: all addresses and one of them exclude each other
+		}
+		s.open(name, p, all, err)
+	}
 }
 
 // addresses are those of the node ports: the node's own in their networks,
@@ -130,7 +147,7 @@ func (s *Services) addresses() (out []string, err error) {
 		}
 		if own == nil {
 			if own, err = s.own(); err != nil {
-				return nil, fmt.Errorf("the node's addresses: %w", err)
+				return out, fmt.Errorf("the node's addresses: %w", err)
 			}
 		}
 		for _, a := range own {
@@ -143,19 +160,27 @@ func (s *Services) addresses() (out []string, err error) {
 	return out, nil
 }
 
-func (s *Services) open(name string, p *port) {
-	all, err := s.addresses()
-	errs := []error{err}
+// open opens a port where it is not; unknown is why not all addresses are
+// known.
+func (s *Services) open(name string, p *port, all []string, unknown error) {
+	errs := []error{unknown}
 	for _, a := range all {
+		if p.open[a] != nil {
+			continue
+		}
 		l, err := s.listen("tcp", net.JoinHostPort(a, fmt.Sprint(p.health.Port)))
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		p.listeners = append(p.listeners, l)
+		p.open[a] = l
 		s.serve(name, l)
 	}
-	if err = errors.Join(errs...); err != nil {
+	err, before := errors.Join(errs...), p.failed
+	if p.failed = ""; err == nil {
+		return
+	}
+	if p.failed = err.Error(); p.failed != before {
 		s.log.Error("the health check port of a service can't be opened", zap.String("service", name), zap.Error(err))
 		if s.Failed != nil {
 			s.Failed(name, p.health.Port, err)
