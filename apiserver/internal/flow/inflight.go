@@ -25,7 +25,8 @@ type InFlight struct {
 	active atomic.Int64
 }
 
-// Active is how many requests are being served, watches and streams aside.
+// Active is how many requests are being served or wait for that, watches and
+// streams aside.
 func (f *InFlight) Active() int64 { return f.active.Load() }
 
 // New makes a limiter; 0 is no limit.
@@ -53,18 +54,25 @@ func (f *InFlight) Enter(ctx context.Context, r *request.Request) (func(), error
 	if mutating {
 		p = f.writes
 	}
+	f.active.Add(1)
 	switch {
 	case p == nil:
-		return f.count(mutating, nil), nil
 	case slices.Contains(r.User.Groups, "system:masters"):
 		if !p.takeFree() {
 			p = nil
 		}
-		return f.count(mutating, p), nil
-	case p.take(ctx, lineOf(r)):
-		return f.count(mutating, p), nil
+	case !p.take(ctx, lineOf(r)):
+		f.active.Add(-1)
+		return nil, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
 	}
-	return nil, apierrors.NewTooManyRequests("Too many requests, please try again later.", 1)
+	f.Changed(mutating, 1)
+	return func() {
+		f.Changed(mutating, -1)
+		if p != nil {
+			p.give()
+		}
+		f.active.Add(-1)
+	}, nil
 }
 
 // lineOf is where a request waits: with its user's others; but for who keeps a
@@ -74,18 +82,6 @@ func lineOf(r *request.Request) string {
 		return "lease of " + r.User.Name
 	}
 	return "user " + r.User.Name
-}
-
-func (f *InFlight) count(mutating bool, p *places) func() {
-	f.active.Add(1)
-	f.Changed(mutating, 1)
-	return func() {
-		f.active.Add(-1)
-		f.Changed(mutating, -1)
-		if p != nil {
-			p.give()
-		}
-	}
 }
 
 func longRunning(i *request.Info) bool {

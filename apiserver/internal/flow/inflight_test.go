@@ -50,8 +50,8 @@ func TestTurns(t *testing.T) {
 			})
 			synctest.Wait() // it waits in its line
 		}
-		if n := waiting(f.writes); f.Active() != 1 || n != 7 {
-			t.Errorf("%d are served and %d wait", f.Active(), n)
+		if n := waiting(f.writes); f.Active() != 8 || n != 7 {
+			t.Errorf("%d are active and %d wait", f.Active(), n)
 		}
 		// Reads have places of their own.
 		read := write("a")
