@@ -45,16 +45,19 @@ func asks(t testing.TB, by *kubernetes.Clientset, signer string, subject pkix.Na
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := by.CertificatesV1().CertificateSigningRequests().Create(t.Context(), &certificatesv1.CertificateSigningRequest{
+	asked := &certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "csr-"},
 		Spec: certificatesv1.CertificateSigningRequestSpec{
 			SignerName: signer, Usages: usages, ExpirationSeconds: seconds,
 			Request: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
 		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
 	}
+	var r *certificatesv1.CertificateSigningRequest
+	// The server may hear a moment later of the binding that gives the right.
+	eventually(t, "a signing request", func() error {
+		r, err = by.CertificatesV1().CertificateSigningRequests().Create(t.Context(), asked, metav1.CreateOptions{})
+		return err
+	})
 	return r.Name
 }
 

@@ -20,7 +20,7 @@ import (
 type longCall struct {
 	args  []string
 	cmd   *exec.Cmd
-	ended chan error
+	ended chan error // with nil, or how it failed
 
 	mu   sync.Mutex
 	said strings.Builder // guarded by mu
@@ -50,7 +50,11 @@ func startCall(ctx context.Context, u user, args ...string) *longCall {
 			h.mu.Unlock()
 		}
 		_ = in.Close()
-		h.ended <- h.cmd.Wait()
+		err := h.cmd.Wait() // tells of its input, too, which never said anything
+		if h.cmd.ProcessState.Success() {
+			err = nil
+		}
+		h.ended <- err
 	}()
 	return h
 }
