@@ -135,21 +135,23 @@ func TestFlood(t *testing.T) {
 		ask("d", 249)
 		ask("e", 1)
 		expect("map[greedy:50] 1000")
-		ask("f", 1)
-		expect("map[f:1 greedy:50] 1000")
+		ask("e", 1)
+		expect("map[e:1 greedy:50] 1000")
+		ask("f", 2) // the first of a line has a place to wait
+		expect("map[e:1 f:1 greedy:50] 1001")
 		master, err := f.Enter(ctx, write("admin", "system:masters"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		master()
-		expect("map[f:1 greedy:50] 1000") // he had no place, and gives none
+		expect("map[e:1 f:1 greedy:50] 1001") // he had no place, and gives none
 		time.Sleep(maxWait + time.Second)
 		synctest.Wait()
-		expect("map[b:250 c:250 d:249 e:1 f:1 greedy:300] 0")
+		expect("map[b:250 c:250 d:249 e:2 f:2 greedy:300] 0")
 		ask("b", 3)
 		cancel()
 		synctest.Wait()
-		expect("map[b:253 c:250 d:249 e:1 f:1 greedy:300] 0")
+		expect("map[b:253 c:250 d:249 e:2 f:2 greedy:300] 0")
 		for _, leave := range held {
 			leave()
 		}

@@ -10,7 +10,7 @@ import (
 // Bounds of waiting: a flood costs refusals, and neither memory nor anybody
 // else's turn.
 const (
-	maxWaiting = 1000 // of all users
+	maxWaiting = 1000 // in all; as many again that are the first of their lines
 	maxOfOne   = 250  // of one line
 	// maxWait is a quarter of the default request timeout, as Kubernetes has it.
 	maxWait = 15 * time.Second
@@ -88,7 +88,9 @@ func (p *places) wait(name string) *waiter {
 		return w
 	}
 	l := p.lines[name]
-	if p.waiting >= maxWaiting || l != nil && len(l.waiters) >= maxOfOne {
+	// A few who ask for everything must not keep out the rest, whose turns come
+	// soon: nodes and leaders with their leases.
+	if p.waiting >= maxWaiting && (l != nil || p.waiting >= 2*maxWaiting) || l != nil && len(l.waiters) >= maxOfOne {
 		return nil
 	}
 	if l == nil {
