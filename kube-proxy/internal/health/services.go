@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"xebec.dev/kube-proxy/internal/compile"
+	"xebec.dev/kube-proxy/internal/ipvs"
 )
 
 // Services answers at health check ports. A Service's port may be taken by
@@ -45,7 +46,28 @@ type port struct {
 
 // NewServices makes one without ports.
 func NewServices(p *Proxy, log *zap.Logger) *Services {
-	return &Services{proxy: p, log: log, listen: net.Listen, own: net.InterfaceAddrs, ports: map[string]*port{}}
+	return &Services{proxy: p, log: log, listen: net.Listen, own: ownAddresses, ports: map[string]*port{}}
+}
+
+// ownAddresses are those of the node's links, but for the one that has the
+// addresses of Services in mode ipvs.
+func ownAddresses() ([]net.Addr, error) {
+	links, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	var all []net.Addr
+	for i := range links {
+		if links[i].Name == ipvs.Link {
+			continue
+		}
+		of, err := links[i].Addrs()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, of...)
+	}
+	return all, nil
 }
 
 // Changed follows services.
