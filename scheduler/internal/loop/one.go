@@ -75,8 +75,14 @@ func (l *Loop) giveUp(e *queue.Entry, a *framework.Attempt) {
 		l.Queue.Return(e)
 		return
 	}
-	if l.Queue.Get(a.Pod.UID) == e {
-		l.Queue.Delete(a.Pod.UID) // another scheduler has bound it
+	l.done(e)
+}
+
+// done forgets a pod that another scheduler has bound.
+func (l *Loop) done(e *queue.Entry) {
+	if uid := e.Pod.UID; l.Queue.Get(uid) == e {
+		l.Queue.Delete(uid)
+		l.forgetStatus(uid)
 	}
 }
 
@@ -154,8 +160,9 @@ func (l *Loop) undo(e *queue.Entry, a *framework.Attempt, err error, began time.
 		return
 	}
 	l.unreserve(e.Profile, a)
-	if !l.unassume(a.Pod) {
-		return // the watch has told that it is bound, or gone
+	if !l.unassume(a.Pod) { // the watch has told that it is bound, or gone
+		l.done(e)
+		return
 	}
 	l.failed(e, err, began)
 }

@@ -126,7 +126,10 @@ func (l *Loop) afterStatus(uid types.UID, f func()) bool {
 	if s == nil || !s.underWay {
 		return false
 	}
-	s.again, s.then = false, f
+	if s.again {
+		s.again, s.written = false, false
+	}
+	s.then = f
 	return true
 }
 
