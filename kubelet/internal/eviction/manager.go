@@ -43,8 +43,10 @@ type Options struct {
 	Pods func() []*corev1.Pod
 	// Reclaim frees room on a disk without ending a pod.
 	Reclaim func(ctx context.Context) error
-	Evict   func(uid types.UID, v status.Verdict, grace *int64) (<-chan struct{}, bool)
-	Event   func(pod *corev1.Pod, kind, reason, message string)
+	// Evict ends a pod. Its channel is closed once what the pod had is free: its
+	// containers have ended, and its volumes and cgroup are gone.
+	Evict func(uid types.UID, v status.Verdict, grace *int64) (<-chan struct{}, bool)
+	Event func(pod *corev1.Pod, kind, reason, message string)
 	// Changed is told when the pressures are others.
 	Changed func()
 	Count   func(signal Signal)
@@ -58,10 +60,10 @@ type Manager struct {
 	// Owned by Run.
 	short []Threshold
 	since map[Threshold]time.Time
-	// leaving are pods that were evicted and have not ended yet.
+	// leaving are pods that were evicted, and of which something is still in use.
 	leaving map[types.UID]leaving
-	// softly is closed once the last of those that have time to end has; nil is
-	// that none is waited for.
+	// softly is closed once nothing of the last of those that have time to end is
+	// in use; nil is that none is waited for.
 	softly <-chan struct{}
 
 	mu   sync.Mutex

@@ -47,7 +47,7 @@ func (k *Kubelet) makeCare(context.Context) error {
 	}
 	k.eviction = eviction.New(eviction.Options{
 		Thresholds: thresholds, Transition: k.cfg.EvictionPressure.Duration, MaxGrace: int64(k.cfg.EvictionMaxGrace),
-		Observe: k.observe, Uses: k.uses, Pods: k.workers.Active, Evict: k.workers.Evict, Changed: func() { k.node.Now() },
+		Observe: k.observe, Uses: k.uses, Pods: k.workers.Active, Evict: k.workers.Clear, Changed: func() { k.node.Now() },
 		Reclaim: func(ctx context.Context) error { _, err := k.collector.All(ctx); return err },
 		Event:   func(pod *corev1.Pod, kind, reason, message string) { k.podEvent(pod, "", kind, reason, message) },
 		Count:   func(s eviction.Signal) { k.metrics.evictions.WithLabelValues(string(s)).Inc() },

@@ -256,6 +256,7 @@ func (w *Worker) after(ctx context.Context, v view) time.Time {
 		}
 		w.failures = 0
 		w.advance(cleared)
+		w.goneOnce.Do(func() { close(w.gone) })
 	}
 	if !v.removed {
 		if v.pod.DeletionTimestamp != nil && !runtime.IsStatic(v.pod) {

@@ -80,3 +80,44 @@ func TestEvictRefused(t *testing.T) {
 		}
 	})
 }
+
+// What a pod had is free once its volumes are gone: later than its end.
+func TestEvictClears(t *testing.T) {
+	play(t, nil, func(t *testing.T, s *scene) {
+		closed := func(c <-chan struct{}) bool {
+			select {
+			case <-c:
+				return true
+			default:
+				return false
+			}
+		}
+		s.pods.Update(named(t, "p"))
+		time.Sleep(time.Second)
+		s.around.mu.Lock()
+		s.around.busy = true
+		s.around.mu.Unlock()
+		verdict, second := status.Verdict{Phase: corev1.PodFailed, Reason: "Evicted"}, int64(1)
+		cleared, ok := s.pods.Clear("p", verdict, &second)
+		if !ok {
+			t.Fatal("it is not evicted")
+		}
+		stopped, _ := s.pods.Evict("p", verdict, &second)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !closed(stopped) || closed(cleared) {
+			t.Errorf("with busy volumes: stopped %t, cleared %t", closed(stopped), closed(cleared))
+		}
+		s.around.mu.Lock()
+		s.around.busy = false
+		s.around.mu.Unlock()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if !closed(cleared) {
+			t.Error("it is still waited for")
+		}
+		if _, ok := s.pods.Clear("p", verdict, &second); ok {
+			t.Error("it was evicted twice")
+		}
+	})
+}

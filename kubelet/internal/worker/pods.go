@@ -297,5 +297,18 @@ func (p *Pods) Evict(uid types.UID, v status.Verdict, grace *int64) (done <-chan
 	return w.evict(v, grace)
 }
 
+// Clear is Evict, but done is closed only once the pod's volumes and its cgroup
+// are gone, too: what it had is free by then.
+func (p *Pods) Clear(uid types.UID, v status.Verdict, grace *int64) (done <-chan struct{}, ok bool) {
+	p.mu.Lock()
+	w := p.workers[uid]
+	p.mu.Unlock()
+	if w == nil {
+		return nil, false
+	}
+	_, ok = w.evict(v, grace)
+	return w.gone, ok
+}
+
 // now is a variable of the package so that one bubble of tests has one clock.
 var now = time.Now

@@ -320,6 +320,7 @@ func TestImageVanishes(t *testing.T) {
 type surroundings struct {
 	mu       sync.Mutex
 	statuses map[types.UID]*corev1.PodStatus // guarded by mu; the newest
+	busy     bool                            // guarded by mu: volumes can't be torn down
 }
 
 func (s *surroundings) Set(pod *corev1.Pod, status *corev1.PodStatus) {
@@ -334,10 +335,19 @@ func (s *surroundings) status(uid types.UID) *corev1.PodStatus {
 	return s.statuses[uid]
 }
 
+// Teardown fails while volumes are busy.
+func (s *surroundings) Teardown(context.Context, types.UID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy {
+		return errors.New("device or resource busy")
+	}
+	return nil
+}
+
 func (*surroundings) Delete(*corev1.Pod)                                    {}
 func (*surroundings) Forget(types.UID)                                      {}
 func (*surroundings) Setup(context.Context, *corev1.Pod) error              { return nil }
-func (*surroundings) Teardown(context.Context, types.UID) error             { return nil }
 func (*surroundings) Remove(context.Context, types.UID) error               { return nil }
 func (*surroundings) EnsurePod(*corev1.Pod) (string, error)                 { return "/pods", nil }
 func (*surroundings) Change(*corev1.Pod) (cgroup.Change, error)             { return cgroup.Change{}, nil }

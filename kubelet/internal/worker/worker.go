@@ -43,6 +43,7 @@ type Worker struct {
 	grace     *int64        // in seconds, overrides the pod's
 	due       time.Time     // by when a pod that is being ended should have
 	stopped   chan struct{} // closed by stopOnce once the containers have ended
+	gone      chan struct{} // closed by goneOnce once nothing of the pod is in use
 	dirty     bool          // the runtime has news
 	hurry     bool          // waiting for a failure's pause is over
 	free      []string      // containers for which something has changed that they need to start
@@ -60,6 +61,7 @@ type Worker struct {
 
 	orphan   bool
 	stopOnce sync.Once
+	goneOnce sync.Once
 
 	// Owned by run.
 	begun    time.Time
@@ -84,7 +86,7 @@ type Worker struct {
 
 func newWorker(p *Pods, pod *corev1.Pod) *Worker {
 	w := &Worker{
-		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}),
+		p: p, o: &p.o, uid: pod.UID, key: runtime.KeyOf(pod), pod: pod, wake: make(chan struct{}, 1), stopped: make(chan struct{}), gone: make(chan struct{}),
 		log:     p.o.Log.With(zap.String("namespace", pod.Namespace), zap.String("name", pod.Name), zap.String("uid", string(pod.UID))),
 		backoff: map[string]plan.Backoff{}, waiting: map[string]status.Waiting{}, held: map[string]time.Time{}, again: map[string]bool{}, dirty: true, begun: now(),
 	}
