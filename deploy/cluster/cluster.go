@@ -88,6 +88,10 @@ type Node struct {
 	hadPods bool
 	// before is the machine's network before there was a node.
 	before *host.Snapshot
+	// failed is what of it could not be taken away; running are the files of
+	// units that could not be stopped.
+	failed  error
+	running []string
 }
 
 // nameForm is of names that links, namespaces and cgroups can have.

@@ -32,28 +32,34 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		return c.nothing()
 	}
 	mine := &Cluster{Options: c.Options, nodes: own}
-	if err := mine.each(func(n *Node) error { return n.stop(ctx) }); err != nil {
-		return err
-	}
+	// A step that fails keeps no other from its work, and no other node: it
+	// may fail every time.
+	errs := []error{mine.each(func(n *Node) error {
+		n.failed = n.stop(ctx)
+		return n.failed
+	})}
 	if c.Nodes > 0 {
-		var errs []error
 		for _, n := range own {
-			errs = append(errs, c.detach(n))
+			err := c.detach(n)
+			n.failed = errors.Join(n.failed, err)
+			errs = append(errs, err)
 		}
-		if err := errors.Join(append(errs, removeLink(c.bridge()))...); err != nil {
-			return err
-		}
-	}
-	// The first node's record is the last to go: it knows what is above them all.
-	for _, n := range slices.Backward(own) {
-		if err := n.clean(); err != nil {
-			return fmt.Errorf("node %s: %w", n.Name, err)
-		}
+		errs = append(errs, removeLink(c.bridge()))
 	}
 	if err := mine.removePods(); err != nil {
 		return err
 	}
-	return mine.residue()
+	// The first node's record is the last to go: it knows what is above them
+	// all, and what is no single node's.
+	for i, n := range slices.Backward(own) {
+		if i == 0 {
+			n.failed = errors.Join(append(errs, n.failed)...)
+		}
+		if err := n.clean(); err != nil {
+			errs = append(errs, fmt.Errorf("node %s: %w", n.Name, err))
+		}
+	}
+	return errors.Join(append(errs, mine.residue())...)
 }
 
 // own are the nodes that have a record of this cluster. Whatever else is at
@@ -204,7 +210,8 @@ func (n *Node) end(daemon string) {
 	}
 }
 
-// clean removes the node's files, mounts and links.
+// clean removes the node's files, mounts and links. Its record stays when
+// anything has failed, and so does its root: down can be repeated.
 func (n *Node) clean() error {
 	var errs []error
 	for _, d := range []string{host.State, host.Data + "/containerd", layout.Kubelet} {
@@ -220,9 +227,6 @@ func (n *Node) clean() error {
 		errs = append(errs, host.Unmount(string(n.root)))
 	}
 	errs = append(errs, n.removeNetwork(r), host.RemoveTraces(n.root))
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
 	for _, d := range append(host.NodeFiles(), host.State, host.Logs, host.Data+"/containerd") {
 		// Only what was made here: a directory that was there before stays.
 		if r.MadeDir(n.root.Path(d)) {
@@ -234,10 +238,12 @@ func (n *Node) clean() error {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	err = errors.Join(append(errs, r.Restore(n.running...))...)
+	if n.failed = errors.Join(n.failed, err); n.failed != nil {
+		n.progress.Done("%s: some of it is left; its record stays, so that `make down` can try again", n.Name)
 		return err
 	}
-	if err := r.Undo(); err != nil {
+	if err := r.Forget(); err != nil {
 		return err
 	}
 	// A root that was made for the node has nothing of anybody else.
@@ -258,10 +264,7 @@ func (n *Node) removeNetwork(r *host.Record) error {
 		return nil
 	}
 	links, err := host.Links()
-	if err != nil {
-		return err
-	}
-	var errs []error
+	errs := []error{err}
 	for _, l := range links {
 		if !slices.Contains(r.Before.Links, l) && host.PodLink(l) {
 			errs = append(errs, removeLink(l))
@@ -282,6 +285,9 @@ func (c *Cluster) residue() error {
 	}
 	if len(left) > 0 {
 		return fmt.Errorf("these are left: %s", strings.Join(left, "; "))
+	}
+	if slices.ContainsFunc(c.nodes, func(n *Node) bool { return n.failed != nil }) {
+		return nil // what has failed tells of itself
 	}
 	c.Progress.Done("nothing is left: no process, mount, network namespace, link, rule, cgroup or file")
 	return nil
@@ -309,7 +315,11 @@ func (n *Node) residue() ([]string, error) {
 		add("process", strconv.Itoa(s))
 	}
 	add("cgroup", host.Cgroups(n.cgroup)...)
-	for _, f := range []string{host.State, host.Data, layout.Etcd + "/member", layout.Kubernetes + "/manifests", layout.AdminConf, layout.Kubelet + "/config.yaml"} {
+	data := host.Data
+	if n.failed != nil {
+		data += "/containerd" // the record is beside it, and stays
+	}
+	for _, f := range []string{host.State, data, layout.Etcd + "/member", layout.Kubernetes + "/manifests", layout.AdminConf, layout.Kubelet + "/config.yaml"} {
 		if _, err := os.Stat(n.root.Path(f)); err == nil {
 			add("file", n.root.Path(f))
 		}

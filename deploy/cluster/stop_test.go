@@ -122,17 +122,100 @@ func TestDownTakesItsOwn(t *testing.T) {
 	}
 }
 
+// program makes a program of a few lines.
+func program(t *testing.T, path, lines string) {
+	t.Helper()
+	write(t, path)
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+lines+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDownWithAStepThatAlwaysFails: everything else goes, and the record waits
+// for the day when the step succeeds.
+func TestDownWithAStepThatAlwaysFails(t *testing.T) {
+	dir := shortDir(t)
+	root := dir + "/made"
+	keep(t, root, tested)
+	r, err := host.ReadRecord(layout.Root(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.WriteFile(root+"/etc/xebec/conf", nil, 0o600), r.MkdirAll(root+layout.Kubelet, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	mounted := exec.Command("mount", "--bind", root+layout.Kubelet, root+layout.Kubelet).Run() == nil
+	t.Cleanup(func() { _ = host.Unmount(root) })
+	write(t, root+layout.AdminConf)
+	program(t, dir+"/bin/kube-proxy", "echo no rules today; exit 1")
+	down := func() error {
+		c, err := Found(Options{Name: tested, Root: root, Bin: dir + "/bin"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Stop(t.Context())
+	}
+	for range 2 {
+		if err := down(); err == nil || !strings.Contains(err.Error(), "no rules today") || strings.Contains(err.Error(), "are left") {
+			t.Errorf("%v", err)
+		}
+		for _, f := range []string{"/etc/xebec", layout.Kubelet, layout.AdminConf} {
+			if there(root + f) {
+				t.Errorf("%s stays", f)
+			}
+		}
+		if left, err := host.Mounts(root); err != nil || len(left) > 0 {
+			t.Errorf("mounted (%v) and left: %v: %v", mounted, left, err)
+		}
+		if !there(root+host.Data+"/node.json") || !there(root+"/var/more") {
+			t.Error("the record is gone, or the root")
+		}
+	}
+	program(t, dir+"/bin/kube-proxy", "exit 0")
+	if err := down(); err != nil || there(root) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestDownOfOneBadNode keeps its record and the first's, which knows what is
+// above them all, and none of the others'.
+func TestDownOfOneBadNode(t *testing.T) {
+	dir := shortDir(t)
+	for _, n := range []string{"/made/n1", "/made/n2", "/made/n3"} {
+		keep(t, dir+n, tested)
+	}
+	// The cable of n2 cannot be taken out until this file is there.
+	program(t, dir+"/bin/ip", "case $* in *-n2) [ -e "+dir+"/free ] || { echo busy; exit 2; };; esac")
+	t.Setenv("PATH", dir+"/bin:"+os.Getenv("PATH"))
+	down := func() error {
+		c, err := Found(Options{Name: tested, Root: dir + "/made", Bin: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Stop(t.Context())
+	}
+	if err := down(); err == nil || strings.Count(err.Error(), "busy") != 1 {
+		t.Errorf("%v", err)
+	}
+	for n, kept := range map[string]bool{"/made/n1": true, "/made/n2": true, "/made/n3": false} {
+		if there(dir+n+host.Data+"/node.json") != kept || there(dir+n) != kept {
+			t.Errorf("%s: expected %v", n, kept)
+		}
+	}
+	write(t, dir+"/free")
+	if err := down(); err != nil || there(dir+"/made") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What a step that failed has left is found again.
 func TestDownThatFails(t *testing.T) {
 	dir := shortDir(t)
 	keep(t, dir+"/n1", tested)
-	write(t, dir+"/bin/ip")
-	if err := os.WriteFile(dir+"/bin/ip", []byte("#!/bin/sh\necho Device or resource busy >&2\nexit 2\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(dir+"/bin/ip", 0o700); err != nil {
-		t.Fatal(err)
-	}
+	program(t, dir+"/bin/ip", "echo Device or resource busy >&2; exit 2")
 	t.Setenv("PATH", dir+"/bin")
 	c, err := Found(Options{Name: tested, Root: dir})
 	if err != nil {

@@ -76,5 +76,9 @@ func (n *Node) stopUnit(ctx context.Context, unit string) error {
 	if _, err := os.Stat("/etc/systemd/system/" + unit); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	return systemctl(ctx, "disable", "--now", unit)
+	err := systemctl(ctx, "disable", "--now", unit)
+	if err != nil {
+		n.running = append(n.running, "/etc/systemd/system/"+unit)
+	}
+	return err
 }

@@ -23,6 +23,15 @@ import (
 
 // Undo takes back what the record says, the last first, and forgets it.
 func (r *Record) Undo() error {
+	if err := r.Restore(); err != nil {
+		return err
+	}
+	return r.Forget()
+}
+
+// Restore takes back what the record says, the last first, but for files that
+// are to be kept. The record stays: this can be repeated.
+func (r *Record) Restore(keep ...string) error {
 	var errs []error
 	for _, m := range slices.Backward(r.Mounts) {
 		errs = append(errs, Unmount(m))
@@ -40,13 +49,19 @@ func (r *Record) Undo() error {
 		}
 	}
 	for _, f := range r.Files {
+		if slices.Contains(keep, f) {
+			continue
+		}
 		if err := os.Remove(f); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
+	r.RemoveDirs()
+	return errors.Join(errs...)
+}
+
+// Forget removes the record, and the directories that are empty then.
+func (r *Record) Forget() error {
 	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

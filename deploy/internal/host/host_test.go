@@ -110,6 +110,12 @@ func TestRecordUndoesOnlyWhatWasDone(t *testing.T) {
 	}
 	if again, err := ReadRecord(root); err != nil || !again.Made(root.Path("/etc/made/deep/ours")) || again.Made(theirs) || !again.MadeDir(root.Path("/etc/made/deep/x")) || again.MadeDir(root.Path("/etc/kept")) {
 		t.Fatalf("read again: %+v %v", again, err)
+	} else if err := again.Restore(root.Path("/etc/kept/ours")); err != nil || !again.Kept() || !again.Made(root.Path("/etc/kept/ours")) {
+		t.Fatalf("restored: %v; the record: %+v", err, again)
+	} else if _, err := os.Stat(root.Path("/etc/made")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("restored, and /etc/made is there: %v", err)
+	} else if _, err := os.Stat(root.Path("/etc/kept/ours")); err != nil {
+		t.Error(err)
 	} else if err := again.Undo(); err != nil {
 		t.Fatal(err)
 	}
