@@ -46,9 +46,7 @@ func (c *Cluster) Stop(ctx context.Context) error {
 		}
 		errs = append(errs, removeLink(c.bridge()))
 	}
-	if err := mine.removePods(); err != nil {
-		return err
-	}
+	mine.removePods()
 	// The first node's record is the last to go: it knows what is above them
 	// all, and what is no single node's.
 	for i, n := range slices.Backward(own) {
@@ -97,25 +95,48 @@ func (c *Cluster) nothing() error {
 	return nil
 }
 
+// kubePods is host.KubePods, but for tests.
+var kubePods = host.KubePods
+
 // removePods takes away what a kubelet that was started by hand, and was given
-// no cgroup, has left of its pods' cgroups.
-func (c *Cluster) removePods() error {
-	if slices.ContainsFunc(c.nodes, func(n *Node) bool { return n.hadPods }) || len(host.Cgroups(host.KubePods)) == 0 {
-		return nil
+// no cgroup, has left of its pods' cgroups. They stay where anything may be
+// another's: somebody else's kubelet does not make them again.
+func (c *Cluster) removePods() {
+	if slices.ContainsFunc(c.nodes, func(n *Node) bool { return n.hadPods }) || len(host.Cgroups(kubePods)) == 0 {
+		return
+	}
+	if why := c.podsOfOthers(); why != "" {
+		c.Progress.Done("cgroup %s stays: %s", kubePods, why)
+		return
+	}
+	host.RemoveEmptyCgroup(kubePods)
+	if left := host.Cgroups(kubePods); len(left) > 0 {
+		c.Progress.Done("cgroup %s stays: not empty at %s", kubePods, strings.Join(left, ", "))
+	}
+}
+
+// podsOfOthers says why pods' cgroups may be another kubelet's; nothing when
+// they are not. One that is just restarting is told by its files.
+func (c *Cluster) podsOfOthers() string {
+	if pids := host.CgroupProcesses(kubePods); len(pids) > 0 {
+		return fmt.Sprintf("process %d is in it", pids[0])
 	}
 	kubelets, err := host.Kubelets()
 	if err != nil {
-		return err
+		return err.Error()
 	}
 	if len(kubelets) > 0 {
-		c.Progress.Done("cgroup %s stays: another kubelet runs, process %d", host.KubePods, kubelets[0])
-		return nil
+		return fmt.Sprintf("another kubelet runs, process %d", kubelets[0])
 	}
-	host.RemoveEmptyCgroup(host.KubePods)
-	if left := host.Cgroups(host.KubePods); len(left) > 0 {
-		return fmt.Errorf("these cgroups are left, as processes are in them: %s", strings.Join(left, ", "))
+	for _, n := range c.nodes {
+		if r, err := host.ReadRecord(n.root); err == nil && r.MadeDir(layout.Kubelet) {
+			return "" // the machine's kubelet is the node's own
+		}
 	}
-	return nil
+	if files, err := os.ReadDir(layout.Kubelet); err == nil && len(files) > 0 {
+		return "another kubelet has its files in " + layout.Kubelet
+	}
+	return ""
 }
 
 // stop ends everything of the node that runs.

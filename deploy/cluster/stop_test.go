@@ -3,6 +3,7 @@ package cluster
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -208,6 +209,48 @@ func TestDownOfOneBadNode(t *testing.T) {
 	write(t, dir+"/free")
 	if err := down(); err != nil || there(dir+"/made") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestPodsOfOthers: cgroups of pods stay while anything may be another's.
+func TestPodsOfOthers(t *testing.T) {
+	kubePods = "/" + tested + "-pods"
+	t.Cleanup(func() {
+		if err := host.RemoveCgroup(kubePods); err != nil {
+			t.Error(err)
+		}
+		kubePods = host.KubePods
+	})
+	if err := host.MakeCgroup(kubePods); err != nil {
+		t.Skipf("cgroups cannot be made here: %v", err)
+	}
+	in := host.Cgroups(kubePods)
+	if len(in) == 0 {
+		t.Skip("this machine shows no cgroups")
+	}
+	for _, c := range []struct {
+		arg0   string
+		inside bool
+		why    string
+	}{{"/usr/local/bin/k3s server", false, "another kubelet runs"}, {"pod", true, "is in it"}} {
+		cmd := &exec.Cmd{Path: "/bin/sleep", Args: []string{c.arg0, "3600"}}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		end := func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }
+		if c.inside {
+			if err := os.WriteFile(filepath.Join(in[0], "cgroup.procs"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
+				end()
+				t.Skipf("processes cannot be moved: %v", err)
+			}
+		}
+		var out bytes.Buffer
+		k := &Cluster{Options: Options{Progress: NewProgress(&out)}, nodes: []*Node{{root: layout.Root(t.TempDir())}}}
+		k.removePods()
+		end()
+		if left := host.Cgroups(kubePods); len(left) != len(in) || !strings.Contains(out.String(), "stays: ") || !strings.Contains(out.String(), c.why) {
+			t.Errorf("%s: left %v of %v: %s", c.arg0, left, in, out.String())
+		}
 	}
 }
 

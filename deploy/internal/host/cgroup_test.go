@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -40,6 +41,9 @@ func TestEmptyCgroups(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(used, "cgroup.procs"), fmt.Append(nil, cmd.Process.Pid), 0o600); err != nil {
 		t.Skipf("processes cannot be moved: %v", err)
 	}
+	if in := CgroupProcesses(path); len(in) != 1 || in[0] != cmd.Process.Pid {
+		t.Errorf("processes %v are in it; expected %d", in, cmd.Process.Pid)
+	}
 	RemoveEmptyCgroup(path)
 	if left := Cgroups(path); len(left) != 1 || left[0] != all[0] {
 		t.Errorf("of %v these are left: %v; expected the first", all, left)
@@ -54,6 +58,27 @@ func TestEmptyCgroups(t *testing.T) {
 	RemoveEmptyCgroup(path)
 	if left := Cgroups(path); len(left) != 0 {
 		t.Errorf("left: %v", left)
+	}
+}
+
+func TestKubeletsByTheirPrograms(t *testing.T) {
+	for arg0, want := range map[string]bool{
+		"kubelet": true, "/usr/bin/kubelet": true, "/usr/local/bin/k3s": true, "/usr/local/bin/k3s server": true, "k3s-agent": true,
+		"/snap/microk8s/1/kubelite": true, "/usr/local/bin/rke2 server": true, "/usr/local/bin/k0s": true, "/hyperkube": true,
+		"": false, "vi kubelet": false, "/kubelet/bin/containerd": false, "kube-proxy": false,
+	} {
+		if isKubelet(arg0) != want {
+			t.Errorf("%q: expected %v", arg0, want)
+		}
+	}
+	// One that runs, under another's name.
+	cmd := &exec.Cmd{Path: "/bin/sleep", Args: []string{"/usr/local/bin/k3s server", "3600"}}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if pids, err := Kubelets(); err != nil || !slices.Contains(pids, cmd.Process.Pid) {
+		t.Errorf("%v: %v; expected %d among them", pids, err, cmd.Process.Pid)
 	}
 }
 

@@ -212,9 +212,39 @@ func RemoveEmptyCgroup(path string) {
 	}
 }
 
+// CgroupProcesses are the processes in a cgroup path and below it, in every
+// hierarchy.
+func CgroupProcesses(path string) []int {
+	var out []int
+	for _, dir := range Cgroups(path) {
+		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() {
+				return nil // one that has gone is no failure
+			}
+			raw, _ := os.ReadFile(filepath.Join(path, "cgroup.procs")) // likewise
+			for p := range strings.FieldsSeq(string(raw)) {
+				// Of a process that this namespace does not see the number is 0.
+				if pid, err := strconv.Atoi(p); err == nil && !slices.Contains(out, pid) {
+					out = append(out, pid)
+				}
+			}
+			return nil
+		})
+	}
+	return out
+}
+
 // Kubelets are the processes of the kubelets whose pods are in KubePods.
 func Kubelets() ([]int, error) {
-	return processes(func(args []string) bool { return filepath.Base(args[0]) == "kubelet" && !ownCgroups(args) })
+	return processes(func(args []string) bool { return isKubelet(args[0]) && !ownCgroups(args) })
+}
+
+// isKubelet says whether a program is a kubelet or has one in it, by the first
+// of its words: distributions of a single program have other names, and write
+// what they do behind them.
+func isKubelet(arg0 string) bool {
+	program, _, _ := strings.Cut(arg0, " ")
+	return hasPrefix(filepath.Base(program), "kubelet", "kubelite", "hyperkube", "k3s", "k0s", "rke2")
 }
 
 // ownCgroups says whether a kubelet was given a place of its own for its pods'
