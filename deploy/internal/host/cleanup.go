@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -370,8 +371,13 @@ func PodLink(name string) bool {
 		bridge, err := os.Readlink(filepath.Join("/sys/class/net", name, "master"))
 		return err == nil && PodLink(filepath.Base(bridge))
 	}
-	return hasPrefix(name, "cni", "xebec", "xb", "kube-", "flannel")
+	return !clusterLink.MatchString(name) && hasPrefix(name, "cni", "xebec", "xb", "kube-", "flannel")
 }
+
+// clusterLink is of the links that join the nodes of a cluster in namespaces,
+// NAME-br and NAME-nI: those of another cluster are none of this node's, and
+// its own are taken away by their names.
+var clusterLink = regexp.MustCompile(`^[a-z0-9]{1,6}-(br|n[0-9]{1,3})$`)
 
 func hasPrefix(name string, prefixes ...string) bool {
 	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })

@@ -216,6 +216,18 @@ func TestOnlyTheNodesOwnIsLeft(t *testing.T) {
 	}
 }
 
+// TestPodLinks: those of other clusters, whose names may begin alike, are not.
+func TestPodLinks(t *testing.T) {
+	for name, want := range map[string]bool{
+		"cni0": true, "xebec0": true, "xb1a2b3c4d": true, "kube-ipvs0": true, "flannel.1": true, "flannel-v6.1": true, "xebec-brook": true,
+		"xebec-br": false, "xb2-br": false, "xb2-n1": false, "cni1-n252": false, "xebec-n1": false, "eth0": false, "docker0": false, "vethnone": false,
+	} {
+		if PodLink(name) != want {
+			t.Errorf("%s: expected %v", name, want)
+		}
+	}
+}
+
 // TestTracesOfPods: only those of the node go.
 func TestTracesOfPods(t *testing.T) {
 	dir := t.TempDir()
