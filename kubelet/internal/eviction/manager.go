@@ -207,7 +207,7 @@ func (m *Manager) look(ctx context.Context) bool {
 
 func (m *Manager) reclaim(ctx context.Context) {
 	if err := m.o.Reclaim(ctx); err != nil {
-		m.o.Log.Warn("images could not be removed to make room", zap.Error(err))
+		m.o.Log.Warn("not all that could go was removed to make room", zap.Error(err))
 	}
 }
 

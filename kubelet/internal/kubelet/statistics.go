@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -48,7 +49,7 @@ func (k *Kubelet) makeCare(context.Context) error {
 	k.eviction = eviction.New(eviction.Options{
 		Thresholds: thresholds, Transition: k.cfg.EvictionPressure.Duration, MaxGrace: int64(k.cfg.EvictionMaxGrace),
 		Observe: k.observe, Uses: k.uses, Pods: k.workers.Active, Evict: k.workers.Clear, Changed: func() { k.node.Now() },
-		Reclaim: func(ctx context.Context) error { _, err := k.collector.All(ctx); return err },
+		Reclaim: k.reclaim,
 		Event:   func(pod *corev1.Pod, kind, reason, message string) { k.podEvent(pod, "", kind, reason, message) },
 		Count:   func(s eviction.Signal) { k.metrics.evictions.WithLabelValues(string(s)).Inc() },
 		Log:     k.log.Named("eviction"),
@@ -64,6 +65,22 @@ func (k *Kubelet) makeCare(context.Context) error {
 		k.runs = append(k.runs, k.shutdown.Run)
 	}
 	return nil
+}
+
+// purgePatience is how long what pods have left may take to go before images do.
+const purgePatience = 10 * time.Second
+
+// reclaim makes room on the disks without ending a pod: what has ended goes, and
+// then the images that nobody uses, those of what has ended among them.
+func (k *Kubelet) reclaim(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, purgePatience)
+	defer cancel()
+	purged := k.workers.Purge(limited)
+	if purged != nil {
+		purged = fmt.Errorf("what ended pods have left: %w", purged)
+	}
+	_, err := k.collector.All(ctx)
+	return errors.Join(purged, err)
 }
 
 // statistics adds what is measured to what is served.

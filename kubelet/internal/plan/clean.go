@@ -8,30 +8,48 @@ import (
 // ended but the newest, which is its last state, and sandboxes that are
 // neither the newest nor have containers.
 func (p *planner) clean() {
-	if p.in.Observed == nil {
-		return
-	}
 	ended := map[string]bool{}
+	p.out.Actions = append(p.out.Actions, remove(p.in.Observed, func(c *runtime.Container) bool {
+		last := !ended[c.Name]
+		ended[c.Name] = true
+		return !last
+	})...)
+}
+
+// Purge removes all runs that have ended and that others have followed, where
+// room is needed more than their logs: last states stay in the pod's status. One
+// whose successor has not started yet stays.
+func Purge(seen *runtime.Pod) []Action {
+	return remove(seen, func(c *runtime.Container) bool {
+		return superseded(seen, c) && seen.Container(c.Name).State != runtime.Created
+	})
+}
+
+// remove removes those of the runs that ended of which gone says so, runs that
+// never started and others have followed, and sandboxes that are neither the
+// newest nor have containers then.
+func remove(seen *runtime.Pod, gone func(*runtime.Container) bool) (out []Action) {
+	if seen == nil {
+		return nil
+	}
 	kept := map[string]bool{} // sandboxes
-	for _, c := range p.in.Observed.Containers {
-		if c.State == runtime.Exited || c.State == runtime.Created && p.superseded(c) {
-			if ended[c.Name] || c.State == runtime.Created {
-				p.add(Action{Op: Remove, Name: c.Name, ID: c.ID})
-				continue
-			}
-			ended[c.Name] = true
+	for _, c := range seen.Containers {
+		if c.State == runtime.Exited && gone(c) || c.State == runtime.Created && superseded(seen, c) {
+			out = append(out, Action{Op: Remove, Name: c.Name, ID: c.ID})
+			continue
 		}
 		kept[c.SandboxID] = true
 	}
-	for i, s := range p.in.Observed.Sandboxes {
+	for i, s := range seen.Sandboxes {
 		if i > 0 && !s.Ready && !kept[s.ID] {
-			p.add(Action{Op: RemoveSandbox, ID: s.ID})
+			out = append(out, Action{Op: RemoveSandbox, ID: s.ID})
 		}
 	}
+	return out
 }
 
-// superseded reports whether a container that never started has a successor.
-func (p *planner) superseded(c *runtime.Container) bool {
-	newest := p.in.Observed.Container(c.Name)
+// superseded reports whether a run has a successor.
+func superseded(seen *runtime.Pod, c *runtime.Container) bool {
+	newest := seen.Container(c.Name)
 	return newest != nil && newest.ID != c.ID
 }

@@ -24,12 +24,15 @@ func find(list []corev1.ContainerStatus, name string) *corev1.ContainerStatus {
 // container is one container's status; initializing: it waits for others.
 func (m *maker) container(c *corev1.Container, kind plan.Kind, before []corev1.ContainerStatus, initializing bool) corev1.ContainerStatus {
 	old, run := find(before, c.Name), m.in.Observed.Container(c.Name)
-	if kind == plan.Init && old != nil && run == nil && old.State.Terminated != nil && old.State.Terminated.ExitCode == 0 && (m.initialized() || m.in.Ended) {
+	if old != nil && run == nil && old.State.Terminated != nil && (m.in.Ended || kind == plan.Init && old.State.Terminated.ExitCode == 0 && m.initialized()) {
 		return *old.DeepCopy() // done and cleaned up
 	}
 	out := corev1.ContainerStatus{Name: c.Name, Image: c.Image}
 	if run != nil {
 		m.observed(&out, c, run)
+		if out.LastTerminationState.Terminated == nil {
+			out.LastTerminationState.Terminated = m.earlier(old, run)
+		}
 	} else if old != nil {
 		out.RestartCount, out.LastTerminationState, out.ImageID, out.ContainerID = old.RestartCount, old.LastTerminationState, old.ImageID, old.ContainerID
 		if m.in.Ended && (old.State.Running != nil || old.State.Terminated != nil) {
@@ -96,6 +99,20 @@ func (m *maker) observed(out *corev1.ContainerStatus, c *corev1.Container, run *
 			break
 		}
 	}
+}
+
+// earlier is how the run before ended, of which the runtime knows nothing any
+// more; nil if there was none.
+func (m *maker) earlier(old *corev1.ContainerStatus, run *runtime.Container) *corev1.ContainerStateTerminated {
+	if old == nil {
+		return nil
+	}
+	for _, state := range []corev1.ContainerState{old.State, old.LastTerminationState} {
+		if t := state.Terminated; t != nil && t.ContainerID != "" && t.ContainerID != m.id(run.ID) {
+			return t.DeepCopy()
+		}
+	}
+	return nil
 }
 
 func (m *maker) id(id string) string { return m.in.Runtime + "://" + id }

@@ -165,6 +165,21 @@ func (m *Manager) Get(uid types.UID) (*corev1.PodStatus, bool) {
 	return e.status, true
 }
 
+// Over reports whether the API has a pod as over, with its newest status.
+func (m *Manager) Over(uid types.UID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.pods[uid]
+	if e == nil || e.status == nil || e.dirty || e.flying {
+		return false
+	}
+	api := m.api.Pod(e.pod)
+	if e.fresh != nil && (api == nil || newer(e.fresh, api)) {
+		api = e.fresh
+	}
+	return api != nil && (api.Status.Phase == corev1.PodSucceeded || api.Status.Phase == corev1.PodFailed)
+}
+
 // Seen says what the API has of a pod of this node, uid: somebody else may
 // have changed its status, or a mirror pod may be there at last.
 func (m *Manager) Seen(uid types.UID, api *corev1.Pod) {

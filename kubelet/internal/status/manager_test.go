@@ -279,3 +279,33 @@ func TestManagerAgainstOthers(t *testing.T) {
 		}, "0s Running ", "10s Running ")
 	})
 }
+
+// That a pod is over is known once the API has it, not before.
+func TestOver(t *testing.T) {
+	story(t, func(m *Manager, s *server, pod *corev1.Pod) {
+		check := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			if m.Over("u") != want {
+				t.Errorf("after %v it is over: %t", time.Since(s.began), !want)
+			}
+		}
+		check(false)
+		m.Set(pod, made(corev1.PodRunning, ""))
+		check(false)
+		s.mu.Lock()
+		s.fails = []error{apierrors.NewServiceUnavailable("away")}
+		s.mu.Unlock()
+		m.Set(pod, made(corev1.PodFailed, ""))
+		check(false)
+		time.Sleep(time.Second)
+		check(true) // although the watch has not shown it
+		s.mu.Lock()
+		s.fails = []error{apierrors.NewServiceUnavailable("away")}
+		s.mu.Unlock()
+		m.Set(pod, made(corev1.PodFailed, "Other"))
+		check(false)
+		time.Sleep(time.Second)
+		check(true)
+	}, "0s Running ", "0s failed away", "200ms Failed ", "1s failed away", "1.2s Failed Other")
+}

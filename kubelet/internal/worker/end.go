@@ -262,7 +262,7 @@ func (w *Worker) after(ctx context.Context, v view) time.Time {
 		if v.pod.DeletionTimestamp != nil && !runtime.IsStatic(v.pod) {
 			w.o.Statuses.Delete(v.pod)
 		}
-		return time.Time{}
+		return w.purgeEnded(ctx)
 	}
 	if err := w.wipe(ctx); err != nil {
 		w.log.Debug("the pod's remains can't be removed yet", zap.Error(err))

@@ -62,6 +62,8 @@ type Statuses interface {
 	Set(pod *corev1.Pod, s *corev1.PodStatus)
 	// Delete removes a pod from the API once its status there is final.
 	Delete(pod *corev1.Pod)
+	// Over reports that the API has a pod as over, with its newest status.
+	Over(uid types.UID) bool
 	Forget(uid types.UID)
 }
 

@@ -243,6 +243,11 @@ func (b *box) RemovePodSandbox(_ context.Context, q *runtimeapi.RemovePodSandbox
 		return nil, err
 	}
 	delete(b.sandboxes, q.PodSandboxId)
+	for id, in := range b.in { // what is in it goes along
+		if in == q.PodSandboxId {
+			delete(b.containers, id)
+		}
+	}
 	return &runtimeapi.RemovePodSandboxResponse{}, nil
 }
 
@@ -320,6 +325,7 @@ func TestImageVanishes(t *testing.T) {
 type surroundings struct {
 	mu       sync.Mutex
 	statuses map[types.UID]*corev1.PodStatus // guarded by mu; the newest
+	unheard  bool                            // guarded by mu: the API has no newest status
 	busy     bool                            // guarded by mu: volumes can't be torn down
 }
 
@@ -343,6 +349,13 @@ func (s *surroundings) Teardown(context.Context, types.UID) error {
 		return errors.New("device or resource busy")
 	}
 	return nil
+}
+
+func (s *surroundings) Over(uid types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := s.statuses[uid]
+	return !s.unheard && status != nil && (status.Phase == corev1.PodFailed || status.Phase == corev1.PodSucceeded)
 }
 
 func (*surroundings) Delete(*corev1.Pod)                                    {}

@@ -44,6 +44,7 @@ type Worker struct {
 	due       time.Time     // by when a pod that is being ended should have
 	stopped   chan struct{} // closed by stopOnce once the containers have ended
 	gone      chan struct{} // closed by goneOnce once nothing of the pod is in use
+	purging   chan struct{} // what is left is to be removed; closed and nil once it is
 	dirty     bool          // the runtime has news
 	hurry     bool          // waiting for a failure's pause is over
 	free      []string      // containers for which something has changed that they need to start
@@ -279,6 +280,7 @@ func (v view) first(seen *runtime.Pod) stage {
 func (w *Worker) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	defer w.purged()
 	for {
 		select {
 		case <-w.wake:
@@ -358,7 +360,9 @@ func (w *Worker) round(ctx context.Context) time.Time {
 		return earlier(w.end(ctx, v), late)
 	}
 	v.pod = w.allocate(v.pod)
-	return w.live(live, v)
+	next := w.live(live, v)
+	w.purgeEarlier(ctx, v)
+	return next
 }
 
 // worked counts a round by what it was for.
