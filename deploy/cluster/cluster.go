@@ -237,6 +237,9 @@ func (c *Cluster) Start(ctx context.Context) error {
 	ctx, stop := c.whileKept(ctx)
 	defer stop()
 	err := c.start(ctx)
+	if errors.Is(err, ErrTakenDown) {
+		return err
+	}
 	if taken := context.Cause(ctx); err != nil && errors.Is(taken, ErrTakenDown) {
 		return taken
 	}
@@ -251,7 +254,7 @@ func (c *Cluster) start(ctx context.Context) error {
 		return err
 	}
 	if c.Nodes > 0 {
-		if err := c.fabric(); err != nil {
+		if err := c.fabric(ctx); err != nil {
 			return err
 		}
 	}
@@ -467,7 +470,7 @@ func (c *Cluster) AddNode(ctx context.Context) (*Node, error) {
 		return nil, err
 	}
 	c.nodes, c.Nodes = append(c.nodes, n), o.Nodes
-	if err := c.attach(n); err != nil {
+	if err := c.attach(ctx, n); err != nil {
 		return nil, err
 	}
 	if err := n.prepare(ctx, c); err != nil {

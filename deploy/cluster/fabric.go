@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
+
+	"xebec.dev/deploy/internal/host"
 )
 
 // bridge is the link that joins the nodes; its address is their gateway, and
@@ -24,8 +27,11 @@ func ip(args ...string) error {
 	return nil
 }
 
-func steps(all ...[]string) error {
+func steps(ctx context.Context, all ...[]string) error {
 	for _, s := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := ip(s...); err != nil {
 			return err
 		}
@@ -35,13 +41,31 @@ func steps(all ...[]string) error {
 
 func words(s string) []string { return strings.Fields(s) }
 
-// fabric makes the bridge and attaches all nodes.
-func (c *Cluster) fabric() error {
+// fabric makes the bridge and attaches all nodes. Who takes the cluster down
+// meanwhile takes the records, and what is made after that is nobody's: it goes
+// here.
+func (c *Cluster) fabric(ctx context.Context) error {
+	err := c.weave(ctx)
+	r, unread := host.ReadRecord(c.nodes[0].root)
+	if unread != nil || r.Kept() {
+		return errors.Join(err, unread)
+	}
+	var errs []error
+	for _, n := range c.nodes {
+		errs = append(errs, c.detach(n))
+	}
+	if err := errors.Join(append(errs, removeLink(c.bridge()))...); err != nil {
+		return fmt.Errorf("%w; these are left: %w", ErrTakenDown, err)
+	}
+	return ErrTakenDown
+}
+
+func (c *Cluster) weave(ctx context.Context) error {
 	gateway, bits, err := c.gateway()
 	if err != nil {
 		return err
 	}
-	if err := steps(
+	if err := steps(ctx,
 		words("link add "+c.bridge()+" type bridge"),
 		words(fmt.Sprintf("addr add %s/%d dev %s", gateway, bits, c.bridge())),
 		words("link set "+c.bridge()+" up"),
@@ -54,7 +78,7 @@ func (c *Cluster) fabric() error {
 		}
 	}
 	for _, n := range c.nodes {
-		if err := c.attach(n); err != nil {
+		if err := c.attach(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -76,7 +100,7 @@ func (c *Cluster) gateway() (netip.Addr, int, error) {
 }
 
 // attach gives a node its namespace and a cable to the bridge.
-func (c *Cluster) attach(n *Node) error {
+func (c *Cluster) attach(ctx context.Context, n *Node) error {
 	gateway, bits, err := c.gateway()
 	if err != nil {
 		return err
@@ -92,7 +116,7 @@ func (c *Cluster) attach(n *Node) error {
 	}
 	// The inner end is made under a name that the machine may not have yet.
 	peer := n.NetNS + "p"
-	return steps(append([][]string{
+	return steps(ctx, append([][]string{
 		words("netns add " + n.NetNS),
 		words("link add " + c.veth(n) + " type veth peer name " + peer + " netns " + n.NetNS),
 		words("link set " + c.veth(n) + " master " + c.bridge() + " up"),

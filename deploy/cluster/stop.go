@@ -82,19 +82,6 @@ func (c *Cluster) own() ([]*Node, error) {
 	return own, nil
 }
 
-// nothing tells that no node is there, unless it is elsewhere.
-func (c *Cluster) nothing() error {
-	if c.linked() {
-		at := c.Root
-		if c.Nodes == 0 && !c.nodes[0].root.Own() {
-			at = usualRoot(c.Name)
-		}
-		return fmt.Errorf("cluster %q, whose link is %s, has no node below %s: expected the --root that it was brought up with", c.Name, c.bridge(), at)
-	}
-	c.Progress.Done("nothing to take away: `make up` has made no node of a cluster %q at %s", c.Name, c.Root)
-	return nil
-}
-
 // kubePods is host.KubePods, but for tests.
 var kubePods = host.KubePods
 
