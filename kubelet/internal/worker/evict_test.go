@@ -36,19 +36,25 @@ func TestEvictSooner(t *testing.T) {
 	})
 }
 
+// succeed runs a pod whose work is done at once.
+func (s *scene) succeed(t *testing.T, name string) {
+	t.Helper()
+	p := named(t, name)
+	p.Spec.RestartPolicy = corev1.RestartPolicyNever
+	s.pods.Update(p)
+	time.Sleep(time.Second)
+	s.mu.Lock()
+	for _, c := range s.running("main") {
+		s.exit(c, 0)
+	}
+	s.mu.Unlock()
+	s.changed(p.UID)
+}
+
 // What has ended is not ended for another reason: its work was done.
 func TestEvictTooLate(t *testing.T) {
 	play(t, nil, func(t *testing.T, s *scene) {
-		p := named(t, "p")
-		p.Spec.RestartPolicy = corev1.RestartPolicyNever
-		s.pods.Update(p)
-		time.Sleep(time.Second)
-		s.mu.Lock()
-		for _, c := range s.running("main") {
-			s.exit(c, 0)
-		}
-		s.mu.Unlock()
-		s.changed("p")
+		s.succeed(t, "p")
 		time.Sleep(time.Second)
 		if _, ok := s.pods.Evict("p", status.Verdict{Phase: corev1.PodFailed, Reason: "Evicted"}, nil); ok {
 			t.Error("it was evicted")

@@ -217,16 +217,7 @@ func TestPreemptTooLate(t *testing.T) {
 			asked = true
 			return Decision{Wait: true, Short: "cpu", Victims: []*corev1.Pod{named(t, "gone"), named(t, "over"), named(t, "stays")}}
 		}
-		over := named(t, "over")
-		over.Spec.RestartPolicy = corev1.RestartPolicyNever
-		s.pods.Update(over)
-		time.Sleep(time.Second)
-		s.mu.Lock()
-		for _, c := range s.running("main") {
-			s.exit(c, 0)
-		}
-		s.mu.Unlock()
-		s.changed("over")
+		s.succeed(t, "over")
 		s.pods.Update(named(t, "stays"))
 		time.Sleep(time.Second)
 		s.pods.Update(named(t, "critical"))

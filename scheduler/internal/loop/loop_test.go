@@ -272,15 +272,21 @@ func TestBindingsAreBounded(t *testing.T) {
 			l.addPod(workload.Pod("t", fmt.Sprintf("p%d", i)))
 		}
 		synctest.Wait()
-		if n := len(s.bindings()); n != 3 {
-			t.Errorf("%d bindings under way, want 3", n)
-		}
-		close(proceed)
-		synctest.Wait()
-		if n := len(s.bindings()); n != 10 {
-			t.Errorf("%d bindings, want 10", n)
-		}
+		bounded(t, s, proceed)
 	})
+}
+
+// bounded looks for three of ten bindings, and for all once they may proceed.
+func bounded(t *testing.T, s *server, proceed chan struct{}) {
+	t.Helper()
+	if n := len(s.bindings()); n != 3 {
+		t.Errorf("%d bindings under way, want 3", n)
+	}
+	close(proceed)
+	synctest.Wait()
+	if n := len(s.bindings()); n != 10 {
+		t.Errorf("%d bindings, want 10", n)
+	}
 }
 
 // Bindings that wait for a status to be written count: they are sent at once
@@ -298,14 +304,7 @@ func TestWaitingBindingsAreBounded(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		close(s.hold)
 		synctest.Wait()
-		if n := len(s.bindings()); n != 3 {
-			t.Errorf("%d bindings under way, want 3", n)
-		}
-		close(proceed)
-		synctest.Wait()
-		if n := len(s.bindings()); n != 10 {
-			t.Errorf("%d bindings, want 10", n)
-		}
+		bounded(t, s, proceed)
 	})
 }
 
