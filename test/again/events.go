@@ -32,7 +32,6 @@ type result struct {
 	broken []string            // packages that failed as a whole: no test did, or they ended in the middle
 	builds []string            // packages that do not build
 	begun  map[key]bool        // tests that began and did not end
-	over   map[string]bool     // packages that came to an end
 	ran    map[string]bool     // packages of which every test had its turn
 	raced  bool                // the race detector found something
 	took   map[key]float64     // seconds that tests took which passed
@@ -53,7 +52,7 @@ type collector struct {
 }
 
 func newCollector(tell func(string)) *collector {
-	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, over: map[string]bool{}, ran: map[string]bool{}, took: map[key]float64{}}, output: map[key]*bytes.Buffer{}, tell: tell}
+	return &collector{result: result{failed: map[string][]string{}, begun: map[key]bool{}, ran: map[string]bool{}, took: map[key]float64{}}, output: map[key]*bytes.Buffer{}, tell: tell}
 }
 
 // line takes a line of the output; what is no event is told as it is.
@@ -106,7 +105,6 @@ func (c *collector) testOver(k key) {
 }
 
 func (c *collector) packageOver(e event) {
-	c.over[e.Package] = true
 	if e.Action != "fail" {
 		return
 	}
